@@ -1,0 +1,92 @@
+"""Show the tables that experiments/run.py trained: python analysis/make_tables.py [table3 ...] [--format latex]."""
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import List, Optional
+
+try:
+    import analysis  # noqa: F401  installed, or run with the repository root on the path
+except ModuleNotFoundError:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from analysis import results, tables  # noqa: E402
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the command line; returns the exit status: 0, 1 for missing cells with --strict, 2 for a user's error."""
+    args = _arguments(argv)
+    try:
+        return _make(args)
+    except results.UserError as error:
+        print(f'make_tables.py: {error}', file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, such as head, has seen enough; keep the flush at exit quiet
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog='make_tables.py', description='Show measured tables beside the paper\'s.')
+    parser.add_argument('names', nargs='*', metavar='table', help='tables to show (default: all that have a plan)')
+    parser.add_argument('--format', choices=tables.SUFFIXES, default='markdown')
+    parser.add_argument('--profile', default='desk', help='profile they were trained with (default: desk)')
+    parser.add_argument('--runs', type=Path, default=results.RUNS, help='folder of the runs (default: %(default)s)')
+    parser.add_argument('--out', type=Path, help='write one file per table into this folder instead of printing')
+    parser.add_argument('--strict', action='store_true', help='exit with status 1 if a cell is missing')
+    return parser.parse_args(argv)
+
+
+def _make(args: argparse.Namespace) -> int:
+    names = list(dict.fromkeys(args.names)) or results.plan_names(args.runs, args.profile)
+    if not names:
+        raise results.UserError(f'no plans in {args.runs / args.profile / "tables"}: '
+                                f'run {results.command(args.runs, args.profile, "table3")} first')
+    plans = [results.load_plan(args.runs, args.profile, name) for name in names]
+    found = [results.load_results(args.runs, args.profile, plan) for plan in plans]
+    for warning in dict.fromkeys(warning for each in found for warning in each.warnings):
+        print(f'make_tables.py: warning: {warning}', file=sys.stderr)
+    texts = [tables.render(plan, each, args.format) for plan, each in zip(plans, found)]
+    if args.out is None:
+        print('\n'.join(texts), end='', flush=True)
+    for name, text in zip(names, texts) if args.out else ():
+        _write_whole(args.out / f'{name}{tables.SUFFIXES[args.format]}', text)
+    return _strict(plans, found) if args.strict else 0
+
+
+def _strict(plans: List[results.Plan], found: List[results.Results]) -> int:
+    lacking = {plan.table: (tables.missing_cells(plan, each), len(plan.cells)) for plan, each in zip(plans, found)}
+    total = sum(count for count, _ in lacking.values())
+    if total:
+        where = ', '.join(f'{name}: {count} of {cells}' for name, (count, cells) in lacking.items() if count)
+        print(f'make_tables.py: missing cells: {total} ({where})', file=sys.stderr)
+    return 1 if total else 0
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write aside and rename, so that the file is there whole or as it was before."""
+    aside = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, 'w', encoding='utf-8', newline='') as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        raise results.UserError(f'cannot write {path} ({error.strerror}): choose another folder with --out') from error
+    finally:
+        _discard(aside)
+    print(f'wrote {path}')
+
+
+def _discard(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError:  # renamed, or never there
+        pass
+
+
+if __name__ == '__main__':
+    sys.stdout.reconfigure(encoding='utf-8')  # a dash and ± in any locale
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Generated data on disk: built once, whole or not at all, and checked on every use."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+MANIFEST = 'MANIFEST.json'
+Progress = Callable[[int, int], None]
+
+
+def folder_name(name: str, spec: Any) -> str:
+    """`<name>-v<version>-<8 hex>`, where `spec` is a dataclass with a `version`; needs nothing built."""
+    return f'{name}-v{spec.version}-{hashlib.sha256(_canonical(spec).encode()).hexdigest()[:8]}'
+
+
+def ensure(
+    root: Path | str,
+    name: str,
+    spec: Any,
+    build: Callable[[Any, Path, Progress | None], None],
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> Path:
+    """The folder under `root` with what `build(spec, folder, progress)` makes, built only if it is not there intact.
+
+    Several processes may ask at once: one builds, the others wait. A folder with a missing or altered file is built
+    again, which `say` is told in one line. Whatever `build` raises, and any OSError of the file system, comes through
+    unchanged, and then no new folder is in place.
+    """
+    root = Path(root)
+    target, aside = root / folder_name(name, spec), root / f'.{name}.building'
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root / f'.{name}.lock'):
+        if target.exists():
+            trouble = damage(target, spec)
+            if trouble is None:
+                return target
+            say(f'{target}: {trouble}; building it again')
+        if aside.exists():  # holding the lock, so whoever began this is dead
+            shutil.rmtree(aside)
+        try:
+            aside.mkdir()
+            build(spec, aside, progress)
+            _seal(aside, spec)
+            if target.exists():
+                shutil.rmtree(target)
+            os.rename(aside, target)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        _sync(root)
+    return target
+
+
+def damage(folder: Path, spec: Any) -> str | None:
+    """What is wrong with a built folder, in a few words, or None. Files added later are no damage."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
+        files, same = manifest['files'], manifest['spec'] == json.loads(_canonical(spec))
+        if not same or manifest['sha256'] != _total(files):
+            return f'{MANIFEST} is altered'
+        for path, entry in files.items():
+            if (folder / path).stat().st_size != entry['size']:
+                return f'{path} has the wrong size'
+            if _digest(folder / path) != entry['sha256']:
+                return f'{path} is altered'
+    except (FileNotFoundError, NotADirectoryError) as error:
+        return f'{os.path.relpath(error.filename, folder)} is missing'
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f'{MANIFEST} is not readable'
+    return None
+
+
+def _canonical(spec: Any) -> str:
+    return json.dumps(asdict(spec), sort_keys=True, separators=(',', ':'))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock; the kernel drops it when the process dies, so the file may stay."""
+    with open(path, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _seal(folder: Path, spec: Any) -> None:
+    """Write the manifest of all that lies in `folder`, and bring everything to the disk."""
+    paths = sorted(folder.rglob('*'))
+    files = {
+        path.relative_to(folder).as_posix(): {'size': path.stat().st_size, 'sha256': _digest(path)}
+        for path in paths
+        if path.is_file()
+    }
+    content = {'spec': asdict(spec), 'files': files, 'sha256': _total(files)}
+    (folder / MANIFEST).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    for path in [*paths, folder / MANIFEST, folder]:
+        _sync(path)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _total(files: dict[str, dict]) -> str:
+    lines = (f"{entry['sha256']} {entry['size']} {path}\n" for path, entry in sorted(files.items()))
+    return hashlib.sha256(''.join(lines).encode()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

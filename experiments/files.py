@@ -1,0 +1,56 @@
+"""Files that appear whole or not at all."""
+import json
+import os
+from pathlib import Path
+from typing import Any, Union
+
+from experiments.errors import UserError
+
+
+def write_whole(path: Path, content: Union[bytes, str]) -> None:
+    """Write ``content`` aside, flush it to the disk, and rename it to ``path``.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; a file that was there is untouched.
+    """
+    aside = path.with_name(f'.{path.name}.{os.getpid()}')
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with open(aside, 'wb') as file:
+            file.write(data)
+        rename_whole(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+
+
+def rename_whole(aside: Path, path: Path) -> None:
+    """Flush a finished file to the disk, then give it its name; after a crash either is there whole."""
+    with open(aside, 'rb') as file:
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The error for a file that could not be written."""
+    return UserError(f'cannot write {path}: {error.strerror or error}. Free some space or choose another folder with '
+                     '--runs or --data; what is finished is kept and is not trained again')
+
+
+def write_json(path: Path, content: Any) -> None:
+    """:func:`write_whole` for JSON."""
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + '\n')
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, or None where there is no such file.
+
+    Raises:
+        UserError: the file is there and is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read ({error}): delete it and run again') from error

@@ -1,0 +1,1 @@
+"""Launchers only place runs; every one of them calls :func:`experiments.worker.work`."""

@@ -1,0 +1,95 @@
+"""The plan of a table: which runs fill its cells. It is all that ``analysis`` needs besides the results."""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+from experiments.files import read_json, write_json
+from experiments.grid import Cell, Overrides, Table
+from experiments.resolve import Run, resolve
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table resolved in a profile.
+
+    Attributes:
+        table (Table): the table.
+        profile (str): the profile.
+        overrides (dict): overrides from the command line, on top of every cell.
+        cells (list): the cells asked for, each with its runs by seed.
+    """
+    table: Table
+    profile: str
+    overrides: Overrides
+    cells: List['PlannedCell']
+
+    @property
+    def name(self) -> str:
+        """Name of the plan: the table's, and what was overridden, as that is another experiment."""
+        return '+'.join([self.table.name, *(f'{key}={value}' for key, value in self.overrides.items())]).replace('/', '_')
+
+    def runs(self) -> Dict[str, Run]:
+        """The distinct runs by id, in the order of the cells."""
+        return {run.id: run for cell in self.cells for run in cell.runs.values()}
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell and the run that fills it for each seed."""
+    cell: Cell
+    runs: Dict[int, Run]
+
+
+def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence[int], overrides: Overrides) -> Plan:
+    """Resolve ``cells`` of ``table``.
+
+    Raises:
+        UserError: see :func:`experiments.resolve.resolve`.
+    """
+    planned = []
+    for cell in cells:
+        resolve(profile, cell.overrides, 0, f'table file {table.name}.yaml')  # says which of the two is wrong
+        merged = {**cell.overrides, **overrides}
+        planned.append(PlannedCell(cell, {seed: resolve(profile, merged, seed, '--set') for seed in seeds}))
+    return Plan(table, profile, overrides, planned)
+
+
+def save_plan(plan: Plan, runs: Path) -> Path:
+    """Write the plan where ``analysis`` looks for it; cells and seeds planned earlier are kept.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = runs / plan.profile / 'tables' / f'{plan.name}.json'
+    earlier = {_place(cell['at']): cell['runs'] for cell in (read_json(path) or {}).get('cells', [])}
+    now = {_place(planned.cell.at): {str(seed): run.id for seed, run in planned.runs.items()} for planned in plan.cells}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, _document(plan, {place: {**earlier.get(place, {}), **now.get(place, {})}
+                                      for place in {**earlier, **now}}))
+    return path
+
+
+def _place(at: Dict[str, str]) -> tuple:
+    return tuple(sorted(at.items()))
+
+
+def _document(plan: Plan, runs: Dict[tuple, Dict[str, str]]) -> Dict[str, Any]:
+    table = plan.table
+
+    def axes(names):
+        return [dict(axis=name, label=table.axes[name].label, values=list(table.axes[name].values)) for name in names]
+
+    return dict(
+        schema=SCHEMA,
+        table=table.name,
+        title=table.title,
+        caption=table.caption,
+        source=table.source,
+        profile=plan.profile,
+        overrides=plan.overrides,
+        rows=axes(table.rows),
+        columns=axes(table.columns),
+        metrics={name: list(keys) for name, keys in table.metrics.items()},
+        cells=[dict(at=cell.at, paper=cell.paper, runs=runs.get(_place(cell.at), {})) for cell in table.cells])

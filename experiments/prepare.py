@@ -1,0 +1,47 @@
+"""The data and the backbone that a profile needs: made on first use, or looked for and checked."""
+from pathlib import Path
+from typing import Any, Callable
+
+from experiments.annotations import check_datasets
+from experiments.files import cannot_write
+from experiments.places import generated, places
+
+#: Called with what is being made, units done and units in all.
+Progress = Callable[[str, int, int], None]
+
+
+def prepare(config: dict, data: Path, progress: Progress, in_process: Callable) -> None:
+    """Make what the profile generates, or check the annotations that it only reads.
+
+    Args:
+        config (dict): a resolved config.
+        data (Path): the data folder.
+        progress (callable): told how far each step is.
+        in_process (callable): ``in_process(function, *args)`` runs a function where torch may be imported.
+
+    Raises:
+        UserError: data are missing or broken, or cannot be written.
+    """
+    made = generated(config)
+    if not made:
+        check_datasets(config, places(config, data))
+        return
+    from experiments.desk.cache import ensure
+    from experiments.desk.coco import write_coco
+    root = data / 'desk'
+    try:
+        scenes = ensure(root, 'scenes', made['SCENES'][1], write_coco, lambda *n: progress('scenes', *n))
+        ensure(root, 'backbone', made['BACKBONE'][1],
+               lambda spec, folder, report: in_process(_train_backbone, spec, scenes, folder, report),
+               lambda *n: progress('backbone', *n))
+    except OSError as error:
+        raise cannot_write(root, error) from error
+
+
+def _train_backbone(spec: Any, scenes: Path, folder: Path, report: Callable[[int, int], None]) -> None:
+    import os
+
+    import torch
+    from experiments.desk.backbone import train_backbone
+    torch.set_num_threads(os.cpu_count() or 1)
+    train_backbone(spec, scenes, folder, report)

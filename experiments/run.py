@@ -1,0 +1,195 @@
+"""Train what a table of the paper still lacks, then print the table.
+
+    python experiments/run.py table3
+    python experiments/run.py table3 --seeds 0 1 2 --jobs 2
+    python experiments/run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
+    python experiments/run.py table3 --dry-run
+    python experiments/run.py --list | --status
+"""
+import argparse
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+ROOT = Path(__file__).resolve().parent.parent
+if __package__ in (None, ''):
+    sys.path[0] = str(ROOT)  # run as a script: the packages lie beside this folder
+warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
+
+from experiments.errors import UserError  # noqa: E402
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """The command line.
+
+    Returns:
+        int: 0 when all that was asked for is there, 1 when a run failed, 2 for wrong arguments or files, 130 when
+        stopped.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _command(_parse(argv))
+    except UserError as error:
+        print(f'run.py: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('run.py: stopped; finished epochs are kept, and the same command goes on from there', file=sys.stderr)
+        return 130
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog='run.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('tables', nargs='*', metavar='TABLE', help="tables of the paper, or 'all'")
+    parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
+    parser.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
+    parser.add_argument('--only', action='append', default=[], metavar='AXIS=VALUE', help='only cells at this value')
+    parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='override a key of the config')
+    parser.add_argument('--runs', type=Path, default=ROOT / 'runs', help='folder of the runs (default: runs)')
+    parser.add_argument('--data', type=Path, default=ROOT / 'data', help='folder of the data (default: data)')
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument('--dry-run', action='store_true', help='show cells, runs, what is done and what is left')
+    action.add_argument('--list', action='store_true', help='list the tables and profiles')
+    action.add_argument('--status', action='store_true', help='show the state of every run of the profile')
+    args = parser.parse_args(argv)
+    if not (args.tables or args.list or args.status):
+        parser.error('name a table, or give --list or --status')
+    if args.jobs is not None and args.jobs < 1:
+        parser.error('--jobs must be 1 or more')
+    if min(args.seeds) < 0:
+        parser.error('--seeds must be 0 or more')
+    return args
+
+
+def _command(args: argparse.Namespace) -> int:
+    from experiments import grid
+    if args.list:
+        return _list()
+    if args.status and not args.tables:
+        args.tables = ['all']
+    names = grid.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
+    tables = [grid.load_table(name) for name in names]
+
+    from experiments.plans import make_plan
+    overrides = _overrides(args.set)
+    only = dict(_pair(text, '--only') for text in args.only)
+    plans = [make_plan(table, grid.select(table, only), args.profile, args.seeds, overrides) for table in tables]
+    if args.dry_run or args.status:
+        return _overview(plans, args)
+    return _run(plans, args)
+
+
+def _list() -> int:
+    from experiments import grid
+    for name in grid.table_names():
+        table = grid.load_table(name)
+        print(f'{name}  {len(table.cells):3} cells  {table.title} ({table.source})')
+    print('profiles:', ', '.join(sorted(path.stem for path in (ROOT / 'experiments' / 'profiles').glob('*.py'))))
+    return 0
+
+
+def _pair(text: str, option: str) -> List[str]:
+    key, equals, value = text.partition('=')
+    if not (key and equals and value):
+        raise UserError(f'{option} {text}: write it as KEY=VALUE')
+    return [key, value]
+
+
+def _overrides(texts: List[str]) -> Dict[str, Any]:
+    import yaml
+    overrides = {}
+    for text in texts:
+        key, value = _pair(text, '--set')
+        try:
+            overrides[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f'--set {text}: the value is not valid YAML') from error
+    return overrides
+
+
+def _folders(plans: list, args: argparse.Namespace) -> dict:
+    from experiments.runs import RunFolder
+    return {run_id: RunFolder(args.runs / args.profile / run_id) for plan in plans for run_id in plan.runs()}
+
+
+def _labels(plans: list, seeds: List[int]) -> Dict[str, str]:
+    """What each run is called: the first cell that it fills."""
+    labels: Dict[str, str] = {}
+    for plan in plans:
+        for planned in plan.cells:
+            for seed, run in planned.runs.items():
+                suffix = f' seed={seed}' if len(seeds) > 1 else ''
+                labels.setdefault(run.id, f'{plan.table.name} {planned.cell.label}{suffix}')
+    return labels
+
+
+def _overview(plans: list, args: argparse.Namespace) -> int:
+    from experiments.runs import DONE
+    from experiments.view import format_ap, format_left
+    folders, labels = _folders(plans, args), _labels(plans, args.seeds)
+    statuses = {run_id: folder.status() for run_id, folder in folders.items()}
+    for run_id, status in statuses.items():
+        line = f'{run_id}  {labels[run_id]}  {status.state:8} {format_ap(status)}  {format_left(status.left_s)}'
+        print(line.rstrip(), *([f'  {status.message}'] if status.message else []), sep='\n')
+    done = [run_id for run_id, status in statuses.items() if status.state == DONE]
+    cells = sum(len(plan.cells) for plan in plans)
+    print(f'{cells} cells, {len(statuses)} distinct trainings, {len(done)} done, {len(statuses) - len(done)} to do')
+    if done and len(done) < len(statuses):
+        walls = [folders[run_id].result()['provenance']['wall_s'] for run_id in done]
+        left = sum(walls) / len(walls) * (len(statuses) - len(done))
+        print(f'about {format_left(left)} of one worker, at the mean of the {len(done)} that are done')
+    return 0
+
+
+def _run(plans: list, args: argparse.Namespace) -> int:
+    from experiments.plans import save_plan
+    from experiments.runs import DONE, FAILED
+    folders = _folders(plans, args)
+    todo = [run for plan in plans for run in plan.runs().values() if folders[run.id].status().state != DONE]
+    todo = list({run.id: run for run in todo}.values())
+    for run in todo:
+        folders[run.id].create(run)
+    for plan in plans:
+        save_plan(plan, args.runs)
+    states = _train(todo, folders, _labels(plans, args.seeds), args) if todo else {}
+    _print_tables(plans, args)
+    return _report({run_id: status for run_id, status in states.items() if status.state == FAILED})
+
+
+def _train(todo: list, folders: dict, labels: Dict[str, str], args: argparse.Namespace) -> dict:
+    from experiments.launchers.local import LocalLauncher
+    from experiments.prepare import places, prepare
+    from experiments.view import open_view
+    launcher = LocalLauncher(args.jobs)
+    with open_view(labels) as view:
+        launcher.start()
+        prepare(todo[0].config, args.data, view.progress, launcher.in_process)
+        return launcher.run(todo, folders, places(todo[0].config, args.data), view.show)
+
+
+def _print_tables(plans: list, args: argparse.Namespace) -> None:
+    from analysis.results import load_plan, load_results
+    from analysis.tables import render
+    for plan in plans:
+        document = load_plan(args.runs, args.profile, plan.name)
+        print(render(document, load_results(args.runs, args.profile, document), 'markdown'))
+
+
+def _report(failed: dict) -> int:
+    """Say why runs failed, each reason once."""
+    reasons: Dict[str, List[str]] = {}
+    for run_id, status in failed.items():
+        reasons.setdefault(status.message.replace(run_id, '<run>'), []).append(run_id)
+    for reason, run_ids in reasons.items():
+        print(f'run.py: {len(run_ids)} run(s) failed ({", ".join(run_ids)}): {reason}', file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

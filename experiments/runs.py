@@ -1,0 +1,200 @@
+"""The folder of one run, which is the truth about it.
+
+=================  =====================================================================
+config.py          the resolved config, with ``${...}`` for folders of the machine
+lock               held by the process that trains; the kernel frees it when that dies
+progress.json      epoch and iteration it is in, time left (a hint; not flushed)
+metrics.json       metrics of each finished epoch
+epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
+result.json        final metrics and provenance; a run is done when it is there
+failure.json       why the last attempt failed
+worker.log         what the process that trains printed
+=================  =====================================================================
+"""
+import fcntl
+import json
+import math
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+from experiments.errors import UserError
+from experiments.files import read_json, rename_whole, write_json, write_whole
+from experiments.resolve import Run
+
+SCHEMA = 1
+#: States of a run, from its folder alone.
+WAITING, RUNNING, STOPPED, FAILED, DONE = 'waiting', 'running', 'stopped', 'failed', 'done'
+
+
+class Busy(Exception):
+    """Another process is training this run."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a run's folder says: its state, the epoch it is in of how many, seconds left, and its newest metrics."""
+    state: str
+    epoch: int = 0
+    epochs: int = 0
+    left_s: Optional[float] = None
+    metrics: Optional[Dict[str, Optional[float]]] = None
+    message: str = ''
+
+
+class RunFolder:
+    """Reads and writes one run's folder.
+
+    Args:
+        path (Path): the folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / 'config.py'
+        self.log = path / 'worker.log'
+        self._lock = path / 'lock'
+        self._progress = path / 'progress.json'
+        self._metrics = path / 'metrics.json'
+        self._result = path / 'result.json'
+        self._failure = path / 'failure.json'
+
+    def create(self, run: Run) -> None:
+        """Make the folder and write the config, unless they are there.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if not self.config.exists():
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f'cannot make {self.path}: {error.strerror}; choose another folder with --runs') from error
+            write_whole(self.config, run.config_text)
+
+    @contextmanager
+    def lock(self, patience_s: float = 1.0) -> Iterator[None]:
+        """Hold the run for this process.
+
+        Raises:
+            Busy: another process holds it.
+        """
+        with open(self._lock, 'a') as file:
+            deadline = time.monotonic() + patience_s  # a glance by status() holds the lock for a moment
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise Busy(self.path) from None
+                    time.sleep(0.05)
+            yield
+
+    def _is_locked(self) -> bool:
+        try:
+            with open(self._lock) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def status(self) -> Status:
+        """The run's state as its files tell it.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        result = self.result()
+        if result is not None:
+            return Status(DONE, result['epochs'], result['epochs'], 0.0, result['metrics'])
+        epochs = self.epochs()
+        metrics = epochs[-1]['metrics'] if epochs else None
+        if self._is_locked():
+            progress = self._read_progress()
+            return Status(RUNNING, progress.get('epoch', len(epochs) + 1), progress.get('epochs', 0),
+                          progress.get('left_s'), metrics)
+        failure = read_json(self._failure)
+        if failure is not None:
+            return Status(FAILED, len(epochs), 0, None, metrics, failure.get('message', ''))
+        return Status(STOPPED if epochs else WAITING, len(epochs), 0, None, metrics)
+
+    def result(self) -> Optional[dict]:
+        """The final result, or None while there is none.
+
+        Raises:
+            UserError: result.json is damaged or of another schema.
+        """
+        result = read_json(self._result)
+        if result is None:
+            return None
+        if not isinstance(result, dict) or result.get('schema') != SCHEMA or not {'metrics', 'epochs'} <= set(result):
+            raise UserError(f'{self._result} is not a result of schema {SCHEMA}: delete it and run again')
+        return result
+
+    def epochs(self) -> List[dict]:
+        """``epoch``, ``metrics`` and ``seconds`` of each epoch that is finished and evaluated, in order."""
+        content = read_json(self._metrics)
+        return [] if content is None else content['epochs']
+
+    def add_epoch(self, epoch: int, metrics: Dict[str, float], seconds: float) -> None:
+        """Record an epoch, counted from 1; what was recorded from it on, before a resume, is replaced."""
+        kept = [entry for entry in self.epochs() if entry['epoch'] < epoch]
+        kept.append(dict(epoch=epoch, metrics={name: _plain(value) for name, value in metrics.items()},
+                         seconds=round(seconds, 2)))
+        write_json(self._metrics, dict(schema=SCHEMA, epochs=kept))
+
+    def checkpoint(self) -> Optional[Path]:
+        """The newest checkpoint, or None."""
+        found = {int(match[1]): path for path in self.path.glob('epoch_*.pth')
+                 if (match := re.fullmatch(r'epoch_(\d+)\.pth', path.name))}
+        return found[max(found)] if found else None
+
+    def add_checkpoint(self, aside: Path, epoch: int) -> None:
+        """Give a checkpoint that was written aside its name, then delete older ones."""
+        newest = self.path / f'epoch_{epoch}.pth'
+        rename_whole(aside, newest)
+        for path in self.path.glob('epoch_*.pth'):
+            if path != newest:
+                path.unlink()
+
+    def set_progress(self, epoch: int, epochs: int, left_s: Optional[float]) -> None:
+        """Say which epoch, from 1, of how many the run is in; lost without harm."""
+        aside = self.path / '.progress'
+        aside.write_text(json.dumps(dict(epoch=epoch, epochs=epochs, left_s=left_s)))
+        aside.replace(self._progress)
+
+    def _read_progress(self) -> dict:
+        try:
+            return json.loads(self._progress.read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def finish(self, run_id: str, profile: str, seed: int, provenance: Dict[str, Any]) -> None:
+        """Write the final result from the last recorded epoch."""
+        epochs = self.epochs()
+        provenance = dict(provenance, wall_s=round(sum(entry['seconds'] for entry in epochs), 1))
+        write_json(self._result, dict(schema=SCHEMA, run=run_id, profile=profile, seed=seed, epochs=len(epochs),
+                                      metrics=epochs[-1]['metrics'], provenance=provenance))
+        self.clear_failure()
+
+    def fail(self, message: str) -> None:
+        """Record why this attempt failed. On a full disk even that may not be possible; then it is only logged."""
+        try:
+            write_json(self._failure, dict(schema=SCHEMA, message=message))
+        except UserError as error:
+            print(f'{error}\nthe failure was: {message}', flush=True)
+
+    def clear_failure(self) -> None:
+        """Forget an earlier failure."""
+        self._failure.unlink(missing_ok=True)
+
+
+def _plain(value: float) -> Optional[float]:
+    """JSON has no NaN; a metric that is not defined is null."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,67 @@
+"""What a launcher runs in a process of its own: one run, its output kept in the run's folder."""
+import os
+import sys
+import threading
+import traceback
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Callable, Dict, Optional
+
+from experiments.errors import UserError
+from experiments.runs import Busy, RunFolder
+
+#: Exit statuses of a worker.
+DONE, FAILED, BUSY = 0, 1, 75
+
+
+def work(path: str, run_id: str, profile: str, places: Dict[str, str], threads: int,
+         device: Optional[str] = None) -> None:
+    """Train the run in folder ``path`` and exit with ``DONE``, ``FAILED`` or ``BUSY``.
+
+    Args:
+        path (str): the run's folder, with its config.
+        run_id (str): the run's id.
+        profile (str): the run's profile.
+        places (dict): folders of this machine for the config's placeholders.
+        threads (int): CPU threads to compute with.
+        device (str, optional): the GPU to use, as CUDA_VISIBLE_DEVICES has it.
+    """
+    if device is not None:
+        os.environ['CUDA_VISIBLE_DEVICES'] = device  # before torch looks for GPUs
+    _end_with_parent()
+    folder = RunFolder(Path(path))
+    try:
+        with folder.lock():
+            with open(folder.log, 'a', buffering=1) as log:
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+                sys.exit(_attempt(folder, run_id, profile, places, threads))
+    except Busy:
+        sys.exit(BUSY)
+
+
+def _attempt(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
+    try:
+        from experiments.training import train
+        train(folder, run_id, profile, places, threads)
+    except UserError as error:
+        print(error, flush=True)
+        folder.fail(str(error))
+        return FAILED
+    except Exception as error:
+        traceback.print_exc()
+        folder.fail(f'{type(error).__name__}: {error} (the traceback is in {folder.log})')
+        return FAILED
+    return DONE
+
+
+def _end_with_parent() -> None:
+    """End at once when the launcher dies, however it dies; every file of a run is whole at any moment."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_await, args=(parent.join, os._exit), daemon=True).start()
+
+
+def _await(event: Callable[[], None], then: Callable[[int], None]) -> None:
+    event()
+    then(FAILED)

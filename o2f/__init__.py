@@ -1,0 +1,37 @@
+"""One-to-Few label assignment for end-to-end dense detection, as a plug-in for MMDetection 3.x.
+
+``custom_imports = dict(imports=['o2f'])`` in a config is all that is needed; importing the package registers
+
+=====================  ==============  ====================================================
+name                   registry        the paper
+=====================  ==============  ====================================================
+``OneToFewSelection``  ``TASK_UTILS``  section 3.2, Eq. 1: which anchors
+``LinearDegrees``      ``TASK_UTILS``  section 3.3, Eq. 3: how positive, falling by epoch
+``ConstantDegrees``    ``TASK_UTILS``  section 3.1, Table 1: how positive, fixed
+``OneToFewLoss``       ``MODELS``      section 3.4, Eq. 4: classification loss
+``OneToFewHead``       ``MODELS``      section 3.4, Fig. 3: the head, with Eq. 5
+``TwoReadingsFCOS``    ``MODELS``      a dense detector read with and without NMS at once
+``TwoReadingsMetric``  ``METRICS``     COCO metrics of both readings
+``DegreesHook``        ``HOOKS``       tells the degrees which epoch it is
+=====================  ==============  ====================================================
+"""
+from o2f.mmcv_ops import provide_mmcv_ops
+from o2f.resume import allow_mmengine_checkpoints
+
+# Both must come before the first import of mmdet.models or mmengine's checkpoint loading.
+provide_mmcv_ops()
+allow_mmengine_checkpoints()
+
+from o2f.degrees import ConstantDegrees, LinearDegrees  # noqa: E402
+from o2f.detector import TwoReadingsFCOS  # noqa: E402
+from o2f.head import OneToFewHead  # noqa: E402
+from o2f.hooks import DegreesHook  # noqa: E402
+from o2f.loss import OneToFewLoss  # noqa: E402
+from o2f.metric import TwoReadingsMetric  # noqa: E402
+from o2f.selection import OneToFewSelection  # noqa: E402
+
+__all__ = [
+    'ConstantDegrees', 'DegreesHook', 'LinearDegrees', 'OneToFewHead', 'OneToFewLoss', 'OneToFewSelection',
+    'TwoReadingsFCOS', 'TwoReadingsMetric'
+]
+__version__ = '0.1.0'

@@ -1,0 +1,103 @@
+"""The centre region Omega of section 3.2, enumerated.
+
+Omega_j is the box of instance j cut with the square of half-side ``radius`` x stride round the box's centre, on every
+FPN level. At radius 1.5 it holds at most 3 x 3 points of a level, so the few points that may lie in it are found by
+index arithmetic and checked one by one; no points x instances matrix is ever built.
+"""
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The anchor points of one batch: level after level, row after row.
+
+    Attributes:
+        shapes (tuple[tuple[int, int]]): (height, width) of each level's map, in cells.
+        strides (tuple[int]): pixels from one point of a level to the next.
+    """
+    shapes: Tuple[Tuple[int, int], ...]
+    strides: Tuple[int, ...]
+
+    @property
+    def num_points(self) -> int:
+        """Points of all levels of one image, N."""
+        return sum(height * width for height, width in self.shapes)
+
+    @property
+    def offsets(self) -> Tuple[int, ...]:
+        """Index of each level's first point among the N."""
+        sizes = [height * width for height, width in self.shapes]
+        return tuple(sum(sizes[:level]) for level in range(len(sizes)))
+
+
+@lru_cache(maxsize=64)
+def _level_table(grid: Grid, device: torch.device) -> Tensor:
+    """(4, levels, 1) int64 on ``device``: stride, height, width and first point of each level; kept between steps so
+    that nothing is copied to the device while training."""
+    heights, widths = zip(*grid.shapes)
+    return torch.tensor([grid.strides, heights, widths, grid.offsets], device=device).unsqueeze(-1)
+
+
+def centre_region_candidates(boxes: Tensor, grid: Grid, radius: float) -> Tuple[Tensor, Tensor]:
+    """Enumerate the anchor points that can lie in the centre region of each instance.
+
+    A point is in Omega when it is *strictly* inside both the box and the square. Points sit at (index + 0.5) x stride.
+
+    Args:
+        boxes (Tensor): (G, 4), x1 y1 x2 y2 in pixels. Degenerate boxes have no point inside.
+        grid (Grid): where the anchor points are.
+        radius (float): half-side of the square in strides; the paper's code uses 1.5.
+
+    Returns:
+        tuple[Tensor, Tensor]: ``index`` (G, M) int64, indices into the N points of an image in ascending order, and
+        ``inside`` (G, M) bool, whether that point exists and lies in Omega. M = levels x ceil(2 radius)^2. Where
+        ``inside`` is False the index is valid but meaningless.
+    """
+    stride, height, width, first = _level_table(grid, boxes.device)
+    per_axis = math.ceil(2 * radius)
+    x1, y1, x2, y2 = boxes[:, None, None].unbind(-1)  # each (G, 1, 1), to meet (levels, per_axis)
+    column, column_in = _inside_1d(x1, x2, stride, width, radius, per_axis)
+    row, row_in = _inside_1d(y1, y2, stride, height, radius, per_axis)
+    # (G, levels, rows, columns) -> (G, M)
+    index = (first + row * width).unsqueeze(-1) + column.unsqueeze(-2)
+    inside = row_in.unsqueeze(-1) & column_in.unsqueeze(-2)
+    return index.flatten(1), inside.flatten(1)
+
+
+def _inside_1d(low: Tensor, high: Tensor, stride: Tensor, cells: Tensor, radius: float,
+               per_axis: int) -> Tuple[Tensor, Tensor]:
+    """Cells of one axis whose point is strictly between ``low`` and ``high`` and nearer than ``radius`` strides to their
+    middle: cell indices clamped into the map, and whether each is real; both (G, levels, per_axis)."""
+    middle = (low + high) / 2
+    start = torch.floor(middle / stride - radius - 0.5).long() + 1
+    cell = start + torch.arange(per_axis, device=low.device)
+    point = (cell + 0.5) * stride
+    reach = radius * stride
+    inside = (point > low) & (point < high) & (point > middle - reach) & (point < middle + reach)
+    inside &= (cell >= 0) & (cell < cells)
+    return torch.minimum(cell.clamp(min=0), cells - 1), inside
+
+
+def points_of(grid: Grid, device: torch.device) -> Tensor:
+    """(N, 2) float32: x, y of every anchor point in pixels."""
+    return _points(grid, device)
+
+
+@lru_cache(maxsize=8)
+def _points(grid: Grid, device: torch.device) -> Tensor:
+    levels = []
+    for (height, width), stride in zip(grid.shapes, grid.strides):
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
+        levels.append((torch.stack((x, y), dim=-1).reshape(-1, 2) + 0.5) * stride)
+    return torch.cat(levels).to(device)
+
+
+def grid_of(maps: Sequence[Tensor], strides: Sequence[int]) -> Grid:
+    """The grid of a head's outputs, one (B, C, H, W) map per level."""
+    return Grid(tuple(tuple(map_.shape[-2:]) for map_ in maps), tuple(strides))

@@ -1,0 +1,65 @@
+"""Section 3.3: how positive an ambiguous anchor is, and how that falls over training (Eq. 3)."""
+import torch
+from mmdet.registry import TASK_UTILS
+from torch import Tensor
+
+from o2f.selection import Selected
+
+
+@TASK_UTILS.register_module()
+class LinearDegrees:
+    """Positive degrees t = p / max p * T^j with T^j linear from ``t_max`` to ``t_min`` over the epochs (Eq. 3).
+
+    The maximum runs over the instance's own ambiguous anchors, the certain one left out, as in the released code.
+
+    Args:
+        t_max (float): T^max, T of the first epoch, from 0 to 1.
+        t_min (float): T^min, T of the last epoch, from 0 to 1.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(self, t_max: float = 0.6, t_min: float = 0.2) -> None:
+        for name, value in (('t_max', t_max), ('t_min', t_min)):
+            if not 0 <= value <= 1:
+                raise ValueError(f'degrees: {name} must be between 0 and 1, not {value!r}')
+        self.t_max = t_max
+        self.t_min = t_min
+        self.t = t_max
+
+    def set_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Set T^j for epoch j = ``epoch``, counted from 0, of N = ``max_epochs``."""
+        self.t = self.t_max + (self.t_min - self.t_max) * epoch / max(max_epochs - 1, 1)
+
+    @torch.no_grad()
+    def __call__(self, selected: Selected) -> Tensor:
+        """(G, S) float64: 1 for the certain anchor, t for ambiguous ones, 0 for the rest."""
+        p = selected.p.where(selected.ambiguous, 0)
+        ratio = p / p.amax(dim=1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+        return selected.certain + ratio * self.t
+
+
+@TASK_UTILS.register_module()
+class ConstantDegrees:
+    """The same degree for every ambiguous anchor in every epoch (Table 1's soft labels; t = 1 is one-to-many).
+
+    Args:
+        t (float): the degree, from 0 to 1.
+
+    Raises:
+        ValueError: ``t`` is out of its range.
+    """
+
+    def __init__(self, t: float) -> None:
+        if not 0 <= t <= 1:
+            raise ValueError(f'degrees: t must be between 0 and 1, not {t!r}')
+        self.t = t
+
+    def set_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Nothing changes by epoch."""
+
+    @torch.no_grad()
+    def __call__(self, selected: Selected) -> Tensor:
+        """(G, S) float64: 1 for the certain anchor, t for ambiguous ones, 0 for the rest."""
+        return selected.certain.double() + selected.ambiguous * self.t

@@ -1,0 +1,204 @@
+"""Section 3.4, Fig. 3: FCOS's head with a deeper centerness branch, trained by one-to-few targets.
+
+The head only joins the three parts of the method, each a value of its config: ``selection`` (3.2), ``degrees`` (3.3)
+and ``loss_cls`` (3.4). Parameter names are those of the authors' released checkpoints.
+"""
+from typing import Dict, List, Optional, Tuple
+
+import torch
+from mmcv.cnn import ConvModule, Scale
+from mmdet.models.dense_heads.anchor_free_head import AnchorFreeHead
+from mmdet.models.utils import filter_scores_and_topk
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures.bbox import distance2bbox
+from mmdet.utils import reduce_mean
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from o2f.centre_region import Grid, grid_of, points_of
+from o2f.selection import Instances, Selected
+
+
+@MODELS.register_module()
+class OneToFewHead(AnchorFreeHead):
+    """FCOS head for end-to-end detection with one-to-few label assignment.
+
+    Args:
+        num_classes (int): categories, background not counted.
+        in_channels (int): channels of each input map.
+        strides (Sequence[int]): pixels per cell of each input map.
+        centerness_convs (int): extra 3x3 convolutions before the centerness map, 0 to 3 (Table 5).
+        centerness_channels (int): their output channels, 64 in the paper.
+        selection (dict): config of section 3.2, see :class:`OneToFewSelection`.
+        degrees (dict): config of section 3.3, see :class:`LinearDegrees`.
+        loss_cls (dict): config of Eq. 4, see :class:`OneToFewLoss`.
+        loss_bbox (dict): config of the box loss of Eq. 5.
+        box_weight (str): 'centerness' weights each positive's box loss by FCOS's centerness target, as released;
+            'uniform' is Eq. 5 as the paper writes it.
+        kwargs: the rest goes to MMDetection's ``AnchorFreeHead`` (``stacked_convs``, ``feat_channels``, ...).
+
+    Raises:
+        ValueError: ``centerness_convs`` or ``box_weight`` is out of its range.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: int,
+                 strides=(8, 16, 32, 64, 128),
+                 centerness_convs: int = 3,
+                 centerness_channels: int = 64,
+                 selection: dict = dict(type='OneToFewSelection'),
+                 degrees: dict = dict(type='LinearDegrees'),
+                 loss_cls: dict = dict(type='OneToFewLoss', use_sigmoid=True),
+                 loss_bbox: dict = dict(type='GIoULoss', loss_weight=2.0),
+                 box_weight: str = 'centerness',
+                 norm_cfg: dict = dict(type='GN', num_groups=32, requires_grad=True),
+                 conv_bias: bool = True,
+                 **kwargs) -> None:
+        if centerness_convs not in (0, 1, 2, 3):
+            raise ValueError(f'bbox_head: centerness_convs must be 0, 1, 2 or 3, not {centerness_convs!r}')
+        if box_weight not in ('centerness', 'uniform'):
+            raise ValueError(f"bbox_head: box_weight must be 'centerness' or 'uniform', not {box_weight!r}")
+        self.num_centerness_convs = centerness_convs
+        self.centerness_channels = centerness_channels
+        self.box_weight = box_weight
+        super().__init__(
+            num_classes,
+            in_channels,
+            strides=strides,
+            loss_cls=dict(loss_cls, use_sigmoid=True),
+            loss_bbox=loss_bbox,
+            norm_cfg=norm_cfg,
+            conv_bias=conv_bias,
+            **kwargs)
+        self.selection = TASK_UTILS.build(selection)
+        self.degrees = TASK_UTILS.build(degrees)
+
+    def _init_predictor(self) -> None:
+        """The three output maps, the convolutions before the centerness map and one scale per level."""
+        super()._init_predictor()
+        channels = [self.feat_channels] + [self.centerness_channels] * self.num_centerness_convs
+        self.centerness_convs = nn.ModuleList(
+            ConvModule(before, after, 3, padding=1, norm_cfg=self.norm_cfg, bias=self.conv_bias)
+            for before, after in zip(channels, channels[1:]))
+        self.conv_centerness = nn.Conv2d(channels[-1], 1, 3, padding=1)
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+
+    def forward(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
+        """Predict from the FPN's maps.
+
+        Args:
+            x (tuple[Tensor]): (B, in_channels, H, W) per level.
+
+        Returns:
+            tuple: per level, classification logits (B, C, H, W), distances to the box's left, top, right and bottom
+            edge in pixels (B, 4, H, W), and centerness logits (B, 1, H, W).
+        """
+        levels = [self._forward_level(*level) for level in zip(x, self.scales, self.strides)]
+        return tuple(map(list, zip(*levels)))
+
+    def _forward_level(self, x: Tensor, scale: Scale, stride: int) -> Tuple[Tensor, Tensor, Tensor]:
+        cls_logits, distances, _, centerness = self.forward_single(x)
+        for conv in self.centerness_convs:
+            centerness = conv(centerness)
+        # Distances reach hundreds of pixels, so they leave half precision here.
+        distances = scale(distances).float().clamp(min=0) * stride
+        return cls_logits, distances, self.conv_centerness(centerness)
+
+    def loss_by_feat(self,
+                     cls_scores: List[Tensor],
+                     bbox_preds: List[Tensor],
+                     centernesses: List[Tensor],
+                     batch_gt_instances: List[InstanceData],
+                     batch_img_metas: List[dict],
+                     batch_gt_instances_ignore: Optional[List[InstanceData]] = None) -> Dict[str, Tensor]:
+        """The training losses of one batch, ``loss_cls`` (Eq. 4) and ``loss_bbox`` (Eq. 5).
+
+        Args:
+            cls_scores, bbox_preds, centernesses (list[Tensor]): what :meth:`forward` returns.
+            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image;
+                n may be 0.
+            batch_img_metas (list[dict]): unused, part of MMDetection's interface.
+            batch_gt_instances_ignore (list[InstanceData], optional): unused.
+
+        Returns:
+            dict[str, Tensor]: two scalars.
+        """
+        grid = grid_of(cls_scores, self.strides)
+        cls_logits = _flatten(cls_scores)
+        centerness_logits = _flatten(centernesses).squeeze(-1)
+        boxes = distance2bbox(points_of(grid, cls_logits.device), _flatten(bbox_preds))
+        instances = _gather_instances(batch_gt_instances, cls_logits.device)
+
+        selected, degrees = self.get_targets(cls_logits, centerness_logits, boxes, instances, grid)
+        num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
+        loss_cls = self.loss_cls(cls_logits, centerness_logits, instances.labels, selected, degrees, num_positives)
+        return dict(loss_cls=loss_cls, loss_bbox=self._box_loss(boxes, instances, selected, grid))
+
+    def get_targets(self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances,
+                    grid: Grid) -> Tuple[Selected, Tensor]:
+        """Sections 3.2 and 3.3: the anchors of each instance, (G, S), and their positive degrees, (G, S).
+
+        The arguments are those of :meth:`OneToFewSelection.__call__`.
+        """
+        selected = self.selection(cls_logits, centerness_logits, boxes, instances, grid)
+        return selected, self.degrees(selected)
+
+    def _box_loss(self, boxes: Tensor, instances: Instances, selected: Selected, grid: Grid) -> Tensor:
+        """Eq. 5 over certain and ambiguous anchors alike, as a weighted mean."""
+        target = instances.boxes.unsqueeze(1).expand(*selected.anchor.shape, 4)
+        weight = selected.kept.float()
+        if self.box_weight == 'centerness':
+            points = points_of(grid, boxes.device)[selected.anchor % grid.num_points]
+            weight = weight * _centerness_target(points, target)
+        predicted = boxes.flatten(0, 1)[selected.anchor].flatten(0, 1)
+        loss = self.loss_bbox(predicted, target.flatten(0, 1), reduction_override='none')
+        # The sum of weights can be tiny but is not 0 as long as there is a positive.
+        total = (loss * weight.flatten()).sum() if len(predicted) else predicted.sum()  # keeps the graph whole
+        return total / reduce_mean(weight.sum()).clamp(min=1e-6)
+
+    def _predict_by_feat_single(self,
+                                cls_score_list: List[Tensor],
+                                bbox_pred_list: List[Tensor],
+                                score_factor_list: List[Tensor],
+                                mlvl_priors: List[Tensor],
+                                img_meta: dict,
+                                cfg: Optional[dict] = None,
+                                rescale: bool = False,
+                                with_nms: bool = True) -> InstanceData:
+        """Decode one image: per level the ``nms_pre`` best joint scores above ``score_thr``; MMDetection's
+        post-processing does the rest. Unlike MMDetection's dense heads the threshold is on the joint score."""
+        cfg = self.test_cfg if cfg is None else cfg
+        levels = []
+        for cls_logits, distances, centerness_logits, points in zip(cls_score_list, bbox_pred_list, score_factor_list,
+                                                                    mlvl_priors):
+            joint = cls_logits.float().sigmoid() * centerness_logits.float().sigmoid()
+            scores, labels, _, kept = filter_scores_and_topk(
+                joint.permute(1, 2, 0).reshape(-1, self.num_classes), cfg.get('score_thr', 0), cfg.get('nms_pre', -1),
+                dict(distances=distances.permute(1, 2, 0).reshape(-1, 4), points=points))
+            bboxes = distance2bbox(kept['points'].float(), kept['distances'], max_shape=img_meta['img_shape'])
+            levels.append(InstanceData(bboxes=bboxes, scores=scores, labels=labels))
+        return self._bbox_post_process(InstanceData.cat(levels), cfg, rescale, with_nms, img_meta)
+
+
+def _flatten(maps: List[Tensor]) -> Tensor:
+    """(B, C, H, W) maps of all levels as one (B, N, C)."""
+    return torch.cat([map_.permute(0, 2, 3, 1).flatten(1, 2) for map_ in maps], dim=1)
+
+
+def _gather_instances(batch: List[InstanceData], device: torch.device) -> Instances:
+    """The instances of all images in one; which image each is in is counted on the host, where the sizes are known."""
+    counts = torch.tensor([len(instances) for instances in batch])
+    image = torch.arange(len(batch)).repeat_interleave(counts)
+    return Instances(
+        boxes=torch.cat([instances.bboxes for instances in batch]).reshape(-1, 4),
+        labels=torch.cat([instances.labels for instances in batch]),
+        image=image.to(device, non_blocking=True))
+
+
+def _centerness_target(points: Tensor, boxes: Tensor) -> Tensor:
+    """FCOS's centerness of (..., 2) points in (..., 4) boxes; 0 on and outside the edge."""
+    near = points - boxes[..., :2]
+    far = boxes[..., 2:] - points
+    ratio = torch.minimum(near, far).clamp(min=0) / torch.maximum(near, far).clamp(min=torch.finfo(near.dtype).tiny)
+    return ratio.prod(dim=-1).sqrt()

@@ -1,0 +1,123 @@
+"""Section 3.4, Eq. 4: the classification loss on the joint score, in log space."""
+from typing import Any, Optional, Tuple
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from o2f.joint_score import log_joint
+from o2f.selection import Selected
+
+
+@MODELS.register_module()
+class OneToFewLoss(nn.Module):
+    """L_cls = sum BCE(p_c, 1) + w sum_A BCE(p_i, t_i) + sum_B FL(p_i, 0) (Eq. 4), over a number of anchors.
+
+    B is every (anchor, class) that is no positive, so the other classes of a positive anchor are negatives too.
+
+    Args:
+        ambiguous_weight (float): w, 0.4 as released. 1.0 is the paper's text.
+        negative_weight (float): the focal loss's weight of negatives, 1 - alpha in RetinaNet's terms.
+        gamma (float): the focal loss's exponent.
+        loss_weight (float): factor on the whole.
+        use_sigmoid (bool): must be True; MMDetection's heads ask for it to count the output channels.
+
+    Raises:
+        ValueError: ``use_sigmoid`` is False or a weight is negative.
+    """
+
+    def __init__(self,
+                 ambiguous_weight: float = 0.4,
+                 negative_weight: float = 0.75,
+                 gamma: float = 2.0,
+                 loss_weight: float = 1.0,
+                 use_sigmoid: bool = True) -> None:
+        super().__init__()
+        if not use_sigmoid:
+            raise ValueError('loss_cls: OneToFewLoss knows only use_sigmoid=True')
+        if min(ambiguous_weight, negative_weight, gamma, loss_weight) < 0:
+            raise ValueError('loss_cls: weights and gamma must be 0 or more')
+        self.ambiguous_weight = ambiguous_weight
+        self.negative_weight = negative_weight
+        self.gamma = gamma
+        self.loss_weight = loss_weight
+
+    def forward(self, cls_logits: Tensor, centerness_logits: Tensor, labels: Tensor, selected: Selected,
+                degrees: Tensor, avg_factor: Tensor) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            cls_logits (Tensor): (B, N, C).
+            centerness_logits (Tensor): (B, N).
+            labels (Tensor): (G,) int64, class of each instance.
+            selected (Selected): (G, S) anchors of each instance.
+            degrees (Tensor): (G, S) positive degrees t.
+            avg_factor (Tensor): scalar, what to divide by.
+
+        Returns:
+            Tensor: scalar, at least in float32 whatever the logits and autocast say.
+        """
+        with torch.autocast(cls_logits.device.type, enabled=False):
+            a, b = _at_least_float32(cls_logits).flatten(0, 1), _at_least_float32(centerness_logits).flatten()
+            positive = self._positives(a, b, labels, selected, degrees.to(a.dtype))
+            is_negative = _is_negative(a, labels, selected)
+            negative = _NegativeLoss.apply(a, b, is_negative, self.negative_weight, self.gamma)
+            return self.loss_weight * (positive + negative) / avg_factor
+
+    def _positives(self, a: Tensor, b: Tensor, labels: Tensor, selected: Selected, t: Tensor) -> Tensor:
+        """The first two sums of Eq. 4; BCE(p_c, 1) is BCE(p, t) at t = 1."""
+        log_p, log_not_p = log_joint(a[selected.anchor, labels.unsqueeze(-1)], b[selected.anchor])
+        bce = -t * log_p - (1 - t) * log_not_p
+        weight = selected.certain + self.ambiguous_weight * selected.ambiguous
+        return (weight * bce).sum()
+
+
+def _is_negative(a: Tensor, labels: Tensor, selected: Selected) -> Tensor:
+    """(B*N, C) bool: the set B of Eq. 4."""
+    negative = a.new_ones(a.numel() + 1, dtype=torch.bool)
+    element = selected.anchor * a.size(1) + labels.unsqueeze(-1)
+    # What was not kept is sent to one element past the end, so that the device need not count it.
+    negative.index_fill_(0, element.where(selected.kept, a.numel()).flatten(), False)
+    return negative[:-1].view_as(a)
+
+
+class _NegativeLoss(torch.autograd.Function):
+    """sum of w p^gamma * -log(1-p) over the negatives.
+
+    Almost all elements are negatives, so this is where the loss spends its time and memory. The sum needs only one map
+    for its gradient, made in the forward pass; autograd on the formula would keep eight.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, is_negative: Tensor, weight: float, gamma: float) -> Tensor:
+        b = b.unsqueeze(-1)
+        log_p, log_not_p = log_joint(a, b)
+        focus = torch.exp(gamma * log_p).mul_(is_negative).mul_(weight)
+        if any(ctx.needs_input_grad):
+            grad_a, grad_b = _gradients(a, b, log_p, log_not_p, focus, gamma)
+            ctx.save_for_backward(grad_a, grad_b)
+        return -(focus * log_not_p).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        grad_a, grad_b = ctx.saved_tensors
+        return grad_a * grad, grad_b * grad, None, None, None
+
+
+def _gradients(a: Tensor, b: Tensor, log_p: Tensor, log_not_p: Tensor, focus: Tensor,
+               gamma: float) -> Tuple[Tensor, Tensor]:
+    """Derivatives of the focal term. With p = s(a) s(b), dp/da = p s(-a) and
+
+        d(p^g * -log(1-p)) / da = p^g [ g * -log(1-p) * s(-a) + p * s(-a) / (1-p) ];
+
+    s(-a) / (1-p) is at most 1 and is taken in log space, so that nothing is divided by a vanishing 1 - p."""
+    p = log_p.exp()
+    pull = -gamma * log_not_p
+    grad_a = focus * (pull * torch.sigmoid(-a) + p * torch.exp(nn.functional.logsigmoid(-a) - log_not_p))
+    grad_b = focus * (pull * torch.sigmoid(-b) + p * torch.exp(nn.functional.logsigmoid(-b) - log_not_p))
+    return grad_a, grad_b.sum(dim=-1)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

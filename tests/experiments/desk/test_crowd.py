@@ -1,0 +1,136 @@
+import json
+from itertools import combinations
+
+import cv2
+import numpy as np
+import pytest
+
+from experiments.desk.crowd import CrowdSpec, draw_crowd, image_id, write_crowd
+from experiments.desk.scenes import SPLITS
+
+
+@pytest.fixture(scope='module')
+def spec():
+    return CrowdSpec(seed=3)
+
+
+@pytest.fixture(scope='module')
+def crowds(spec):
+    return [draw_crowd(spec, 'train', index) for index in range(40)]
+
+
+def people(crowd):
+    return [box for box in crowd.gtboxes if box['tag'] == 'person']
+
+
+def read(folder, split):
+    return [json.loads(line) for line in (folder / f'annotation_{split}.odgt').read_text().splitlines()]
+
+
+def corners(box):
+    return np.array([box[0], box[1], box[0] + box[2], box[1] + box[3]])
+
+
+def iou(a, b):
+    a, b = corners(a), corners(b)
+    inter = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return inter / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inter)
+
+
+def inside(inner, outer):
+    inner, outer = corners(inner), corners(outer)
+    return (inner[:2] >= outer[:2]).all() and (inner[2:] <= outer[2:]).all()
+
+
+def test_people_are_as_many_as_wished(spec, crowds):
+    counts = [len(people(crowd)) for crowd in crowds]
+    assert min(counts) >= spec.people[0] and max(counts) <= spec.people[1]
+    assert np.mean(counts) > 10
+
+
+def test_boxes_nest(spec, crowds):
+    image, outside = [0, 0, spec.size, spec.size], 0
+    for crowd in crowds:
+        for person in people(crowd):
+            assert all(min(person[key][2:]) >= 1 for key in ('fbox', 'vbox', 'hbox'))
+            assert inside(person['vbox'], person['fbox']) and inside(person['hbox'], person['fbox'])
+            assert inside(person['vbox'], image)
+            assert person['vbox'] == person['fbox'] or person['extra']['occ'] == 1
+            outside += not inside(person['fbox'], image)
+    assert outside > 10  # full boxes reach outside the image, as in the real data
+
+
+def test_people_overlap_heavily(crowds):
+    pairs = [iou(a['fbox'], b['fbox']) for crowd in crowds for a, b in combinations(people(crowd), 2)]
+    assert (np.array(pairs) > 0.5).sum() / len(crowds) > 1.5
+    shown = [p['vbox'][2] * p['vbox'][3] / (p['fbox'][2] * p['fbox'][3]) for crowd in crowds for p in people(crowd)]
+    assert np.mean(np.array(shown) < 0.7) > 0.2
+
+
+def test_ignored_regions_are_there_but_not_everywhere(spec, crowds):
+    counts = []
+    for crowd in crowds:
+        masks = [box for box in crowd.gtboxes if box['tag'] == 'mask']
+        counts.append(len(masks))
+        assert all(box['extra'] == {'ignore': 1} and inside(box['fbox'], [0, 0, spec.size, spec.size]) for box in masks)
+    assert set(counts) == {0, 1, 2}
+
+
+def test_twice_the_same_bytes_and_honest_progress(crowd_spec, crowd_folder, contents, tmp_path):
+    seen = []
+    write_crowd(crowd_spec, tmp_path, lambda done, total: seen.append((done, total)))
+    assert contents(tmp_path) == contents(crowd_folder)
+    assert seen == [(n, 8) for n in range(1, 9)]
+
+
+def test_layout_is_crowdhumans(crowd_spec, crowd_folder, contents):
+    ids = {split: [line['ID'] for line in read(crowd_folder, split)] for split in SPLITS}
+    assert not set(ids['train']) & set(ids['val']) and len(set(ids['train'])) == crowd_spec.train
+    files = [f'Images/{name}.jpg' for split in SPLITS for name in ids[split]]
+    files += [pattern.format(split) for split in SPLITS for pattern in ('annotation_{}.odgt', 'id_hw_{}.json')]
+    assert sorted(contents(crowd_folder)) == sorted(files)
+    for split in SPLITS:
+        sizes = json.loads((crowd_folder / f'id_hw_{split}.json').read_text())
+        assert sizes == {name: [crowd_spec.size] * 2 for name in ids[split]}
+
+
+def test_an_image_alone_is_the_one_written(crowd_spec, crowd_folder):
+    crowd, line = draw_crowd(crowd_spec, 'val', 2), read(crowd_folder, 'val')[2]
+    assert line == {'ID': image_id(crowd_spec, 'val', 2), 'gtboxes': crowd.gtboxes}
+    written = (crowd_folder / 'Images' / f"{line['ID']}.jpg").read_bytes()
+    assert written == cv2.imencode('.jpg', crowd.image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
+@pytest.mark.parametrize('split', SPLITS)
+def test_mmdetection_reads_it(crowd_spec, crowd_folder, split):
+    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
+    from mmdet.datasets import CrowdHumanDataset
+
+    root = str(crowd_folder)
+    dataset = CrowdHumanDataset(
+        data_root=root, ann_file=f'annotation_{split}.odgt', extra_ann_file=f'{root}/id_hw_{split}.json',
+        data_prefix={'img': 'Images/'}, pipeline=[])
+    lines = read(crowd_folder, split)
+    assert len(dataset) == len(lines)
+    for info, line in zip(dataset, lines):
+        assert (info['height'], info['width']) == (crowd_spec.size, crowd_spec.size)
+        assert [i['ignore_flag'] for i in info['instances']] == [int(b['tag'] == 'mask') for b in line['gtboxes']]
+        assert cv2.imread(info['img_path']) is not None
+
+
+def test_perfect_detections_score_perfectly(crowd_folder):
+    """MMDetection's CrowdHumanMetric reads the .odgt file and finds nothing missed when fed the full boxes."""
+    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
+    import torch
+    from mmdet.evaluation import CrowdHumanMetric
+
+    metric = CrowdHumanMetric(ann_file=str(crowd_folder / 'annotation_val.odgt'), metric=['AP', 'MR'])
+    lines, count = read(crowd_folder, 'val'), 0
+    for line in lines:
+        boxes = [corners(box['fbox']) for box in line['gtboxes'] if box['tag'] == 'person']
+        found = {'bboxes': torch.tensor(np.array(boxes), dtype=torch.float32), 'scores': torch.ones(len(boxes))}
+        count += len(boxes)
+        metric.process({}, [{'img_id': line['ID'], 'ori_shape': (128, 128), 'pred_instances': found}])
+    scores = metric.evaluate(len(lines))
+    # Its curve starts at the first detection, so the best AP is one person short of 1.
+    assert scores['crowd_human/mAP'] == pytest.approx(1 - 1 / count, abs=1e-3) and scores['crowd_human/mMR'] < 0.01

@@ -2,6 +2,7 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import List, Optional
 
@@ -55,12 +56,11 @@ def _make(args: argparse.Namespace) -> int:
 
 
 def _strict(plans: List[results.Plan], found: List[results.Results]) -> int:
-    lacking = {plan.table: (tables.missing_cells(plan, each), len(plan.cells)) for plan, each in zip(plans, found)}
-    total = sum(count for count, _ in lacking.values())
-    if total:
-        where = ', '.join(f'{name}: {count} of {cells}' for name, (count, cells) in lacking.items() if count)
-        print(f'make_tables.py: missing cells: {total} ({where})', file=sys.stderr)
-    return 1 if total else 0
+    lacking = [(plan, tables.missing_cells(plan, each)) for plan, each in zip(plans, found)]
+    where = ', '.join(f'{plan.name}: {count} of {len(plan.cells)}' for plan, count in lacking if count)
+    if where:
+        print(f'make_tables.py: {sum(count for _, count in lacking)} cells are missing ({where})', file=sys.stderr)
+    return 1 if where else 0
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -68,25 +68,18 @@ def _write_whole(path: Path, text: str) -> None:
     aside = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, 'w', encoding='utf-8', newline='') as file:
+        with open(aside, 'w', encoding='utf-8', errors='replace', newline='') as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
+        with suppress(OSError):  # it may never have been there
+            aside.unlink()
         raise results.UserError(f'cannot write {path} ({error.strerror}): choose another folder with --out') from error
-    finally:
-        _discard(aside)
     print(f'wrote {path}')
 
 
-def _discard(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError:  # renamed, or never there
-        pass
-
-
 if __name__ == '__main__':
-    sys.stdout.reconfigure(encoding='utf-8')  # a dash and ± in any locale
+    sys.stdout.reconfigure(encoding='utf-8', errors='replace')  # a dash and ± in any locale
     sys.exit(main())

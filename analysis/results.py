@@ -5,27 +5,26 @@ Two kinds of file, both JSON with ``"schema": 1``::
     <runs>/<profile>/tables/<name>.json     the plan of a table: its axes, metrics, cells and the paper's numbers
     <runs>/<profile>/<run id>/result.json   what one training measured, as fractions from 0 to 1, and its provenance
 
-A plan that cannot be read is an error. A result that cannot be trusted is left out with a warning: its cell stays empty.
+A plan that cannot be read is an error. A result that cannot be trusted is left out with a warning: no number is shown.
 """
 import json
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple, get_args
 
 RUNS = Path(__file__).resolve().parents[1] / 'runs'
 SCHEMA = 1
 
-_TEXT = (str, 'text')
-_MAPPING = (dict, 'a mapping')
-_LIST = (list, 'a list')
-_INTEGER = (int, 'a whole number')
-_PLAN = dict(schema=_INTEGER, table=_TEXT, title=_TEXT, caption=_TEXT, source=_TEXT, profile=_TEXT,
-             overrides=_MAPPING, rows=_LIST, columns=_LIST, metrics=_MAPPING, cells=_LIST)
-_AXIS = dict(axis=_TEXT, label=_TEXT, values=_LIST)
-_CELL = dict(at=_MAPPING, paper=_MAPPING, runs=_MAPPING)
-_RESULT = dict(schema=_INTEGER, run=_TEXT, profile=_TEXT, seed=_INTEGER, metrics=_MAPPING, provenance=_MAPPING)
-_PROVENANCE = dict(commit=((str, type(None)), 'text or null'), dirty=((bool, type(None)), 'true or false'), device=_TEXT)
+_WORDS = {str: 'text', int: 'a whole number', dict: 'a mapping', list: 'a list', Optional[str]: 'text or null',
+          Optional[bool]: 'true, false or null'}
+_PLAN = dict(schema=int, table=str, title=str, caption=str, source=str, profile=str, overrides=dict, rows=list,
+             columns=list, metrics=dict, cells=list)
+_AXIS = dict(axis=str, label=str, values=list)
+_CELL = dict(at=dict, paper=dict, runs=dict)
+_RESULT = dict(schema=int, run=str, profile=str, seed=int, metrics=dict, provenance=dict)
+_PROVENANCE = dict(commit=Optional[str], dirty=Optional[bool], device=str)
 
 
 class UserError(Exception):
@@ -45,12 +44,17 @@ class Cell:
     """One cell: its place (axis name -> value), the paper's numbers (metric -> text) and its runs (seed -> run id)."""
     at: Dict[str, str]
     paper: Dict[str, str]
-    runs: Dict[str, str]
+    runs: Dict[int, str]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a table. ``setting`` is where the paper measured (optional in the file, '' if it does not say)."""
+    """The plan of a table.
+
+    ``name`` is its file's: the table's name, then ``+key=value`` for each override. ``setting`` is where the paper
+    measured, '' where the file has no such key.
+    """
+    name: str
     table: str
     title: str
     caption: str
@@ -66,7 +70,7 @@ class Plan:
     @property
     def runs(self) -> Dict[str, int]:
         """The distinct runs of the table: run id -> seed."""
-        return {run: int(seed) for cell in self.cells for seed, run in cell.runs.items()}
+        return {run: seed for cell in self.cells for seed, run in cell.runs.items()}
 
 
 @dataclass(frozen=True)
@@ -114,19 +118,23 @@ def load_results(runs: Path, profile: str, plan: Plan) -> Results:
 
 def command(runs: Path, profile: str, name: str) -> str:
     """The command that trains a table and writes its plan into ``runs``."""
-    options = ('' if profile == 'desk' else f' --profile {profile}') + ('' if Path(runs) == RUNS else f' --runs {runs}')
-    return f'python experiments/run.py {name}{options}'
+    table, *overrides = name.split('+')
+    words = ['python', 'experiments/run.py', table, *(word for override in overrides for word in ('--set', override))]
+    words += [] if profile == 'desk' else ['--profile', profile]
+    words += [] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]
+    return shlex.join(words)
 
 
 def _plan(content: dict, profile: str, name: str) -> Plan:
-    _same(content, table=name, profile=profile)
+    _same(content, table=name.partition('+')[0], profile=profile)
     rows, columns = (tuple(_axis(axis, side) for axis in content[side]) for side in ('rows', 'columns'))
     if not content['metrics']:
         raise ValueError('metrics is empty')
     metrics = {metric: _texts(keys, f'metrics.{metric}') for metric, keys in content['metrics'].items()}
     cells = tuple(_cell(cell, rows + columns, f'cells[{i}]') for i, cell in enumerate(content['cells']))
     texts = {key: content[key] for key in ('table', 'title', 'caption', 'source', 'profile', 'overrides')}
-    return Plan(**texts, setting=str(content.get('setting', '')), rows=rows, columns=columns, metrics=metrics, cells=cells)
+    setting = str(content.get('setting', ''))
+    return Plan(name, **texts, setting=setting, rows=rows, columns=columns, metrics=metrics, cells=cells)
 
 
 def _axis(content: Any, where: str) -> Axis:
@@ -139,11 +147,9 @@ def _cell(content: Any, axes: Tuple[Axis, ...], where: str) -> Cell:
     at, paper, runs = (content[key] for key in ('at', 'paper', 'runs'))
     if set(at) != {axis.name for axis in axes} or any(at[axis.name] not in axis.values for axis in axes):
         raise ValueError(f'{where}.at is no place in the table: {_short(at)}')
-    _texts([*paper.values(), ''], f'{where}.paper')
-    for seed, run in runs.items():
-        if not seed.isdecimal() or not isinstance(run, str) or not run.isalnum():
-            raise ValueError(f'{where}.runs must give a run id for each seed, not {_short(runs)}')
-    return Cell(at, paper, runs)
+    if not all(isinstance(text, str) for text in [*paper.values(), *runs.values()]):
+        raise ValueError(f'{where}: what paper and runs give must be texts, not {_short([paper, runs])}')
+    return Cell(at, paper, {int(seed): run for seed, run in runs.items()})
 
 
 def _result(content: dict, profile: str, run: str, seed: int, plan: Plan) -> dict:
@@ -177,11 +183,11 @@ def _check(content: Any, keys: dict, where: str) -> None:
     """Complain unless ``content`` is a mapping that has all ``keys``, each with a value of its kind."""
     if not isinstance(content, dict):
         raise ValueError(f'{where} must be a mapping, not {_short(content)}')
-    for key, (kind, words) in keys.items():
+    for key, kind in keys.items():
         if key not in content:
             raise ValueError(f'key {key} is missing in {where}')
-        if not isinstance(content[key], kind):
-            raise ValueError(f'key {key} in {where} must be {words}, not {_short(content[key])}')
+        if not isinstance(content[key], get_args(kind) or kind):
+            raise ValueError(f'key {key} in {where} must be {_WORDS[kind]}, not {_short(content[key])}')
 
 
 def _same(content: dict, **expected: Any) -> dict:

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from itertools import product
 from typing import Callable, List, Optional, Tuple
 
@@ -19,30 +19,32 @@ SUFFIXES = {'markdown': '.md', 'latex': '.tex', 'csv': '.csv', 'json': '.json'}
 DATA = {'desk': 'generated scenes, not COCO', 'smoke': 'a dozen generated images, not COCO'}
 DASH = '–'
 
-_METRIC = '/metric'  # the axis that the metrics make where a table shows several; no plan can name one of its own so
+_METRIC = '/metric'  # name of the axis that the metrics make where a table shows several
+_NUMBER = re.compile(r'[0-9]+(\.[0-9]+)?')
 _MATH = re.compile(r'\b([A-Za-z]\^[A-Za-z]+)\b')
+_SPREAD = re.compile(r' (\$\\pm\$\S+(?: \(n=\d+\))?)')
+_SYMBOLS = 'pm times cdot to uparrow downarrow le ge surd surd times alpha beta gamma rho sigma Omega'.split()
 _LATEX = {
+    **{letter: f'$\\{name}$' for letter, name in zip('±×·→↑↓≤≥√✓✗αβγρσΩ', _SYMBOLS)},
     '\\': r'\textbackslash{}', '{': r'\{', '}': r'\}', '$': r'\$', '&': r'\&', '#': r'\#', '%': r'\%', '_': r'\_',
     '^': r'\textasciicircum{}', '~': r'\textasciitilde{}', '<': r'\textless{}', '>': r'\textgreater{}',
     '|': r'\textbar{}', '"': "''", '[': '{[}', '*': '{*}',  # \\ would take a [ or * that begins the next row
-    '–': '--', '±': r'$\pm$', '×': r'$\times$', '·': r'$\cdot$', '→': r'$\to$', '↑': r'$\uparrow$',
-    '↓': r'$\downarrow$', '≤': r'$\le$', '≥': r'$\ge$', '√': r'$\surd$', '✓': r'$\surd$', '✗': r'$\times$',
-    'α': r'$\alpha$', 'β': r'$\beta$', 'γ': r'$\gamma$', 'ρ': r'$\rho$', 'σ': r'$\sigma$', 'Ω': r'$\Omega$',
+    DASH: '--',
 }
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One metric of one cell in one reading (with or without NMS), over its seeds, in percent; None where missing.
+    """One metric of one cell in one reading (with or without NMS), over its seeds; None where missing.
 
-    ``std`` is the sample standard deviation, ``seeds`` how many values were averaged.
+    The standard deviation is the sample's; ``seeds`` is how many values were averaged.
     """
     metric: str
     key: str
-    mean: Optional[float]
-    std: Optional[float]
+    mean_percent: Optional[float]
+    std_percent: Optional[float]
     seeds: int
-    paper: Optional[float]
+    paper_percent: Optional[float]
 
 
 @dataclass(frozen=True)
@@ -61,41 +63,45 @@ def render(plan: Plan, results: Results, format: str = 'markdown') -> str:
 def readings(plan: Plan, results: Results, cell: Cell, metric: str) -> List[Reading]:
     """What a cell shows for a metric, one reading for each key of the metric."""
     numbers = []
-    paper = cell.paper.get(metric, DASH).split('/')
+    paper = [float(text) if _NUMBER.fullmatch(text) else None for text in cell.paper.get(metric, '').split('/')]
     for i, key in enumerate(plan.metrics[metric]):
         stored = [results.runs[run]['metrics'][key] for run in cell.runs.values() if run in results.runs]
         values = [100 * value for value in stored if value is not None]
-        mean = statistics.fmean(values) if values else None
-        std = statistics.stdev(values) if len(values) > 1 else None
-        numbers.append(Reading(metric, key, mean, std, len(values), _number(paper[i]) if i < len(paper) else None))
+        mean = round(statistics.fmean(values), 6) if values else None
+        std = round(statistics.stdev(values), 6) if len(values) > 1 else None
+        numbers.append(Reading(metric, key, mean, std, len(values), paper[i] if i < len(paper) else None))
     return numbers
+
+
+def _all_readings(plan: Plan, results: Results, cell: Cell) -> List[Reading]:
+    return [reading for metric in plan.metrics for reading in readings(plan, results, cell, metric)]
 
 
 def missing_cells(plan: Plan, results: Results) -> int:
     """How many cells of the plan lack a number that they should show, of any seed and any reading."""
-    return sum(
-        not cell.runs or any(reading.seeds < len(cell.runs) for metric in plan.metrics
-                             for reading in readings(plan, results, cell, metric)) for cell in plan.cells)
+    return sum(any(reading.seeds < max(1, len(cell.runs)) for reading in _all_readings(plan, results, cell))
+               for cell in plan.cells)
 
 
 def _measured(plan: Plan, results: Results) -> Grid:
-    return _grid(plan, lambda cell, metric: _cell_text(readings(plan, results, cell, metric), len(cell.runs)))
+    seeds = len(set(plan.runs.values()))
+    return _grid(plan, lambda cell, metric: _cell_text(readings(plan, results, cell, metric), seeds))
 
 
 def _paper(plan: Plan) -> Optional[Grid]:
     if not any(cell.paper for cell in plan.cells):
         return None
-    return _grid(plan, lambda cell, metric: cell.paper.get(metric, '-').replace('-', DASH))
+    return _grid(plan, lambda cell, metric: DASH if cell.paper.get(metric, '-') == '-' else cell.paper[metric])
 
 
 def _cell_text(numbers: List[Reading], seeds: int) -> str:
-    """'27.1/28.1', with ' ±0.3/0.2' over several seeds and ' (n=2)' where some of them are missing."""
+    """'27.1/28.1', with ' ±0.3/0.2' over several seeds and ' (n=2)' where it has fewer than the table."""
     counts = [number.seeds for number in numbers if number.seeds]
     if not counts:
         return DASH
-    text = '/'.join(_percent(number.mean) for number in numbers)
+    text = '/'.join(_percent(number.mean_percent) for number in numbers)
     if max(counts) > 1:
-        text += ' ±' + '/'.join(_percent(number.std) for number in numbers)
+        text += ' ±' + '/'.join(_percent(number.std_percent) for number in numbers)
     return text + (f' (n={min(counts)})' if min(counts) < seeds else '')
 
 
@@ -143,7 +149,7 @@ def _markdown(plan: Plan, results: Results) -> str:
     paper = _paper(plan)
     parts = [
         f'## {plan.title}', plan.source, f'{_measured_title(plan)}:', _markdown_table(_measured(plan, results)),
-        *([f'{_paper_title(plan)}:', _markdown_table(paper)] if paper else []), plan.caption,
+        *([f'{_paper_title(plan)}:', _markdown_table(paper)] if paper else []), _caption(plan),
         '\n'.join(_notes(plan, results))
     ]
     return '\n\n'.join(part for part in parts if part) + '\n'
@@ -163,10 +169,11 @@ def _markdown_table(grid: Grid) -> str:
 
 def _latex(plan: Plan, results: Results) -> str:
     paper = _paper(plan)
-    caption = f'{plan.title} ({plan.source}). {plan.caption}' if plan.source else f'{plan.title}. {plan.caption}'
+    caption = f'{plan.title} ({plan.source}). ' if plan.source else f'{plan.title}. '
     lines = [
         '% needs \\usepackage{booktabs}', '\\begin{table}[htbp]', '\\centering', '\\small',
-        f'\\caption{{{_escape(caption)}}}', f'\\label{{tab:{re.sub("[^A-Za-z0-9-]", "-", plan.table)}}}',
+        f'\\caption{{{_escape(caption + _caption(plan))}}}',
+        f'\\label{{tab:{re.sub("[^A-Za-z0-9-]", "-", plan.name)}}}', '\\par\\medskip',
         f'{_escape(_measured_title(plan))}\\\\[2pt]', *_latex_tabular(_measured(plan, results))
     ]
     if paper:
@@ -177,10 +184,13 @@ def _latex(plan: Plan, results: Results) -> str:
 
 def _latex_tabular(grid: Grid) -> List[str]:
     left = len(grid.labels)
-    lines = [f'\\begin{{tabular}}{{{"l" * left}{"c" * (len(grid.body[0]) - left)}}}', '\\toprule']
+    spreads = any('±' in text for row in grid.body for text in row)
+    lines = [f'\\setlength{{\\tabcolsep}}{{{3 if spreads else 6}pt}}',  # four columns with spreads just fit a page
+             f'\\begin{{tabular}}{{{"l" * left}{"c" * (len(grid.body[0]) - left)}}}', '\\toprule']
     for depth, level in enumerate(grid.header):
         last = depth == len(grid.header) - 1
-        words = [f'\\multicolumn{{{span}}}{{c}}{{{_escape(text)}}}' if span > 1 else _escape(text) for text, span in level]
+        words = [f'\\multicolumn{{{span}}}{{c}}{{{_escape(text)}}}' if span > 1 else _escape(text)
+                 for text, span in level]
         lines.append(' & '.join([_escape(label) if last else '' for label in grid.labels] + words) + ' \\\\')
         if not last and len(grid.header[depth + 1]) > len(level):
             ends = [left + sum(span for _, span in level[:i + 1]) for i in range(len(level))]
@@ -189,7 +199,7 @@ def _latex_tabular(grid: Grid) -> List[str]:
     for i, row in enumerate(grid.body):
         if i and left > 1 and row[0]:
             lines.append('\\addlinespace')
-        lines.append(' & '.join(map(_escape, row)) + ' \\\\')
+        lines.append(_SPREAD.sub(r'\\,{\\scriptsize\1}', ' & '.join(map(_escape, row))) + ' \\\\')
     return lines + ['\\bottomrule', '\\end{tabular}']
 
 
@@ -213,23 +223,17 @@ def _math(text: str) -> str:
 def _csv(plan: Plan, results: Results) -> str:
     file = io.StringIO()
     write = csv.writer(file, lineterminator='\n').writerow
-    write(['table', 'profile', *(axis.name for axis in plan.rows + plan.columns), 'metric', 'key', 'mean_percent',
-           'std_percent', 'seeds', 'paper_percent'])
+    axes = [axis.name for axis in plan.rows + plan.columns]
+    write(['table', 'profile', *axes, *(field.name for field in fields(Reading))])
     for cell in plan.cells:
-        for number in (number for metric in plan.metrics for number in readings(plan, results, cell, metric)):
-            write([plan.table, plan.profile, *(cell.at[axis.name] for axis in plan.rows + plan.columns), number.metric,
-                   number.key, _rounded(number.mean), _rounded(number.std), number.seeds, number.paper])
+        for reading in _all_readings(plan, results, cell):
+            write([plan.table, plan.profile, *(cell.at[name] for name in axes), *astuple(reading)])
     return file.getvalue()
 
 
 def _json(plan: Plan, results: Results) -> str:
-    cells = [{
-        'at': cell.at,
-        'runs': cell.runs,
-        'readings': [{'metric': number.metric, 'key': number.key, 'mean_percent': _rounded(number.mean),
-                      'std_percent': _rounded(number.std), 'seeds': number.seeds, 'paper_percent': number.paper}
-                     for metric in plan.metrics for number in readings(plan, results, cell, metric)],
-    } for cell in plan.cells]
+    cells = [{'at': cell.at, 'runs': cell.runs, 'readings': [*map(asdict, _all_readings(plan, results, cell))]}
+             for cell in plan.cells]
     content = {key: getattr(plan, key) for key in ('table', 'title', 'caption', 'source', 'profile', 'overrides')}
     content.update(notes=_notes(plan, results), runs_planned=len(plan.runs), missing_cells=missing_cells(plan, results),
                    cells=cells, provenance={run: result['provenance'] for run, result in results.runs.items()})
@@ -237,50 +241,47 @@ def _json(plan: Plan, results: Results) -> str:
 
 
 def _measured_title(plan: Plan) -> str:
-    """'Measured (profile desk), AP in %, without NMS / with NMS'."""
+    """'Measured (profile desk), AP in %, without NMS / with NMS'; overrides stand beside the profile."""
     shown = {}
     for metric, keys in plan.metrics.items():
         words = [key.rpartition('/')[0].replace('_', ' ').replace('nms', 'NMS') for key in keys]
         shown.setdefault(' / '.join(filter(None, words)), []).append(metric)
     texts = [f'{", ".join(metrics)} in %' + (f', {words}' if words else '') for words, metrics in shown.items()]
-    return f'Measured (profile {plan.profile}), {"; ".join(texts)}'
+    setting = [f'profile {plan.profile}', *(f'{key}={value}' for key, value in plan.overrides.items())]
+    return f'Measured ({", ".join(setting)}), {"; ".join(texts)}'
 
 
 def _paper_title(plan: Plan) -> str:
     return f'Paper ({plan.setting or plan.source or "as published"})'
 
 
+def _caption(plan: Plan) -> str:
+    """The caption, said to be the paper's: what it concludes need not hold for the numbers measured here."""
+    return f'From the paper: {plan.caption}' if plan.caption else ''
+
+
 def _notes(plan: Plan, results: Results) -> List[str]:
     """The line of provenance, and for every profile but the paper's a plain word on what its numbers are not."""
     seeds = sorted(set(plan.runs.values()))
-    few = f'seed {seeds[0]}' if len(seeds) == 1 else f'seeds {", ".join(map(str, seeds))}' if seeds else 'no seed'
+    seed_words = ('seeds ' if len(seeds) > 1 else 'seed ') + (', '.join(map(str, seeds)) or 'none')
     spread = ' (mean ± sample standard deviation)' if len(seeds) > 1 else ''
+    data = f': {DATA[plan.profile]}' if plan.profile in DATA else ''
+    facts = f'{len(results.runs)} of {len(plan.runs)} runs, {seed_words}{spread}, profile {plan.profile}{data}.'
     lacking = missing_cells(plan, results)
-    sources = [result['provenance'] for result in results.runs.values()]
-    commits = {f'commit {source["commit"] or "unknown"}' + ' with local changes' * bool(source['dirty'])
-               for source in sources}
-    line = (f'{len(results.runs)} of {len(plan.runs)} runs, {few}{spread}, profile {plan.profile}'
-            + (f': {DATA[plan.profile]}' if plan.profile in DATA else '') + '.'
-            + (f' {lacking} of {len(plan.cells)} cells incomplete.' if lacking else ''))
-    facts = [*sorted({source['device'] for source in sources}), *sorted(commits)]
-    line += f' From {"; ".join(facts)}.' if facts else ''
-    if plan.overrides:
-        line += f' Overridden: {", ".join(f"{key}={value}" for key, value in plan.overrides.items())}.'
+    facts += f' {lacking} of {len(plan.cells)} cells incomplete.' if lacking else ''
+    facts += f' {"; ".join(_sources(results))}.' if results.runs else ''
     name = plan.profile.capitalize()
-    return [line] + ([] if plan.profile == 'paper' else
-                     [f'{name} numbers are not COCO numbers: compare them with each other, not with the paper\'s.'])
+    honest = f"{name} numbers are not COCO numbers: compare them with each other, not with the paper's."
+    return [facts] if plan.profile == 'paper' else [facts, honest]
+
+
+def _sources(results: Results) -> List[str]:
+    """On which devices and from which commits the results came: 'Device cpu: Xeon', 'commit abc1234'."""
+    stored = [result['provenance'] for result in results.runs.values()]
+    devices = sorted({f'Device {source["device"]}' for source in stored})
+    return devices + sorted({f'commit {source["commit"] or "unknown"}' + ' with local changes' * bool(source['dirty'])
+                             for source in stored})
 
 
 def _percent(number: Optional[float]) -> str:
     return DASH if number is None else f'{number:.1f}'
-
-
-def _rounded(number: Optional[float]) -> Optional[float]:
-    return None if number is None else round(number, 6)
-
-
-def _number(text: str) -> Optional[float]:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -5,6 +5,7 @@ A table file is YAML::
     title: "T^max and T^min"
     caption: text under the table
     source: where in the paper it stands
+    setting: what the paper measured it on
     set: {dotted.key: value}            # overrides of every cell, optional
     axes:                               # cells are the product of the axes
       t_max:
@@ -60,6 +61,7 @@ class Table:
     title: str
     caption: str
     source: str
+    setting: str
     axes: Dict[str, Axis]
     rows: Tuple[str, ...]
     columns: Tuple[str, ...]
@@ -108,7 +110,7 @@ def select(table: Table, only: Dict[str, str]) -> List[Cell]:
 class _Reader:
     """Turns the YAML of one file into a :class:`Table`; every complaint names the file and the key."""
 
-    KEYS = {'title', 'caption', 'source', 'set', 'axes', 'rows', 'columns', 'metrics', 'paper'}
+    KEYS = {'title', 'caption', 'source', 'setting', 'set', 'axes', 'rows', 'columns', 'metrics', 'paper'}
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -128,6 +130,7 @@ class _Reader:
             title=str(content['title']),
             caption=str(content.get('caption', '')),
             source=str(content.get('source', '')),
+            setting=str(content.get('setting', '')),
             axes=axes,
             rows=rows,
             columns=columns,

@@ -87,6 +87,7 @@ def _document(plan: Plan, runs: Dict[tuple, Dict[str, str]]) -> Dict[str, Any]:
         title=table.title,
         caption=table.caption,
         source=table.source,
+        setting=table.setting,
         profile=plan.profile,
         overrides=plan.overrides,
         rows=axes(table.rows),

@@ -174,11 +174,16 @@ def _train(todo: list, folders: dict, labels: Dict[str, str], args: argparse.Nam
 
 
 def _print_tables(plans: list, args: argparse.Namespace) -> None:
-    from analysis.results import load_plan, load_results
-    from analysis.tables import render
+    from analysis import results, tables
     for plan in plans:
-        document = load_plan(args.runs, args.profile, plan.name)
-        print(render(document, load_results(args.runs, args.profile, document), 'markdown'))
+        try:
+            stored = results.load_plan(args.runs, args.profile, plan.name)
+        except results.UserError as error:
+            raise UserError(str(error)) from error
+        found = results.load_results(args.runs, args.profile, stored)
+        for warning in found.warnings:
+            print(f'run.py: warning: {warning}', file=sys.stderr)
+        print(tables.render(stored, found, 'markdown'))
 
 
 def _report(failed: dict) -> int:

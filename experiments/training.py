@@ -103,7 +103,7 @@ class RunFolderHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
         # Looking at a loss waits for a GPU, so there it is looked at less often.
         if runner.model.data_preprocessor.device.type == 'cpu' or batch_idx % 50 == 0:
-            loss = float(outputs['loss'])
+            loss = outputs['loss'].item()
             if not math.isfinite(loss):
                 raise UserError(f'{self.folder.path}: training diverged: the loss was {loss} in epoch {runner.epoch + 1}, '
                                 f'iteration {batch_idx + 1}. A smaller learning rate may help '

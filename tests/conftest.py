@@ -1,4 +1,5 @@
 """Lets the tests run from any folder and in any import mode, one thread per process."""
+
 import os
 import sys
 from pathlib import Path

@@ -1,4 +1,6 @@
 """What the tests of ``o2f`` share: helper modules beside this file, one thread, and fresh interpreters."""
+
+import copy
 import os
 import subprocess
 import sys
@@ -6,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+import o2f  # before any of MMDetection, wherever mmcv has no compiled operations
 
 HERE = Path(__file__).resolve().parent
 
@@ -19,13 +23,50 @@ def run_python(tmp_path):
 
     def run(code: str, **environment: str) -> str:
         path = os.pathsep.join([str(HERE.parents[1]), *filter(None, [os.environ.get('PYTHONPATH')])])
-        done = subprocess.run([sys.executable, '-c', code],
-                              cwd=tmp_path,
-                              env={**os.environ, 'PYTHONPATH': path, **environment},
-                              capture_output=True,
-                              text=True,
-                              timeout=300)
+        done = subprocess.run(
+            [sys.executable, '-c', code],
+            cwd=tmp_path,
+            env={**os.environ, 'PYTHONPATH': path, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope='session')
+def config():
+    """The paper's default setting, as a user's config loads it."""
+    from mmengine.config import Config
+
+    return Config.fromfile(Path(o2f.__file__).parent / 'configs' / 'o2f_r50_fpn_1x_coco.py')
+
+
+@pytest.fixture(scope='session')
+def paper_model(config):
+    """The R50 detector of that config, without its pre-trained weights; not to be changed."""
+    from mmdet.registry import MODELS
+    from mmengine.registry import init_default_scope
+
+    init_default_scope(config.default_scope)
+    settings = copy.deepcopy(config.model)
+    settings.backbone.init_cfg = None
+    return MODELS.build(settings)
+
+
+@pytest.fixture(scope='session')
+def runs(tmp_path_factory):
+    """The same training three times: uninterrupted, stopped after two of its three epochs, and resumed from there.
+    name -> ((epoch, T) of every iteration, final weights); 'folder' is where the stopped run's checkpoints are."""
+    from tiny_detectors import train
+
+    folder = tmp_path_factory.mktemp('runs')
+    return dict(
+        whole=train(folder / 'whole'),
+        stopped=train(folder / 'stopped', stop_before=2),
+        resumed=train(folder / 'stopped', resume=True),
+        folder=folder / 'stopped',
+    )

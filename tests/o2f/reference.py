@@ -6,6 +6,7 @@ floats; the losses are float64 autograd on probabilities, as Eq. 4 and 5 stand. 
 A ``batch`` has ``cls_logits`` (B, N, C), ``centerness_logits`` (B, N), predicted ``boxes`` (B, N, 4), and as plain
 tuples ``shapes`` ((height, width), ...), ``strides`` and ``instances``: per image a list of (box, label).
 """
+
 import math
 import struct
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Settings:
     """The method's settings under their names in ``o2f``; the defaults are those of the released code."""
+
     k: int = 7
     k_includes_certain: bool = True
     alpha: float = 0.8
@@ -32,6 +34,7 @@ class Settings:
 
 class Positive(NamedTuple):
     """One anchor of one instance."""
+
     image: int
     anchor: int  # among the N of its image
     instance: int  # among all of the batch
@@ -45,6 +48,7 @@ class Positive(NamedTuple):
 
 class Wish(NamedTuple):
     """An anchor that an instance wants."""
+
     score: float
     anchor: int
     p: float
@@ -52,8 +56,12 @@ class Wish(NamedTuple):
 
 def anchor_points(shapes, strides) -> List[Tuple[float, float, int]]:
     """x, y and stride of every anchor point, level after level, row after row."""
-    return [((column + 0.5) * stride, (row + 0.5) * stride, stride) for (height, width), stride in zip(shapes, strides)
-            for row in range(height) for column in range(width)]
+    return [
+        ((column + 0.5) * stride, (row + 0.5) * stride, stride)
+        for (height, width), stride in zip(shapes, strides)
+        for row in range(height)
+        for column in range(width)
+    ]
 
 
 def in_centre_region(x, y, stride, box, radius) -> bool:
@@ -115,14 +123,14 @@ def wanted_anchors(box, label, logits, centerness, boxes, points, settings: Sett
             wishes.append(Wish(as_float32(matching_score(p, u, settings)), anchor, p))
     wishes.sort(key=lambda wish: (-wish.score, wish.anchor))
     in_all = max(settings.k, 1) if settings.k_includes_certain else settings.k + 1
-    return wishes[:min(in_all, overlapping)]
+    return wishes[: min(in_all, overlapping)]
 
 
 def matching_score(p: float, u: float, settings: Settings) -> float:
     """Eq. 1 inside Omega, or Table 4's sum."""
     if settings.metric == 'add':
         return (1 - settings.alpha) * p + settings.alpha * u
-    return p**(1 - settings.alpha) * u**settings.alpha
+    return p ** (1 - settings.alpha) * u**settings.alpha
 
 
 def owners(wishes: List[List[Wish]]) -> Dict[int, int]:
@@ -145,7 +153,8 @@ def describe(kept: List[Wish], image, instance, box, label, points, settings: Se
         weight = 1.0 if certain else settings.ambiguous_weight
         x, y, _ = points[anchor]
         positives.append(
-            Positive(image, anchor, instance, label, certain, p, degree, weight, centerness_target(x, y, box)))
+            Positive(image, anchor, instance, label, certain, p, degree, weight, centerness_target(x, y, box))
+        )
     return positives
 
 
@@ -159,8 +168,9 @@ def normaliser(found: List[List[Positive]]) -> float:
     return float(max(len(flat(found)), 1))
 
 
-def cls_loss(cls_logits: Tensor, centerness_logits: Tensor, found: List[List[Positive]], settings: Settings,
-             divisor: float) -> Tensor:
+def cls_loss(
+    cls_logits: Tensor, centerness_logits: Tensor, found: List[List[Positive]], settings: Settings, divisor: float
+) -> Tensor:
     """Eq. 4 in float64; ``cls_logits`` (B, N, C) and ``centerness_logits`` (B, N) are float64 and may ask for a
     gradient."""
     p = cls_logits.sigmoid() * centerness_logits.sigmoid().unsqueeze(-1)
@@ -177,19 +187,21 @@ def cls_loss(cls_logits: Tensor, centerness_logits: Tensor, found: List[List[Pos
     return (total + element[~replaced].sum()) / divisor
 
 
-def box_loss(distances: Tensor, batch, found: List[List[Positive]], settings: Settings, factor: float = 2.0) -> Tensor:
-    """Eq. 5 in float64 as a weighted mean; ``distances`` (B, N, 4) to the left, top, right and bottom edge."""
+def box_weights(found: List[List[Positive]], settings: Settings) -> List[float]:
+    """The weight of each positive's box loss."""
+    return [positive.centerness if settings.box_weight == 'centerness' else 1.0 for positive in flat(found)]
+
+
+def box_loss(distances: Tensor, batch, found: List[List[Positive]], settings: Settings, divisor: float) -> Tensor:
+    """Eq. 5 in float64, with GIoU's weight of 2; ``distances`` (B, N, 4) to the left, top, right and bottom edge."""
     points = anchor_points(batch.shapes, batch.strides)
     truth = [box for instances in batch.instances for box, _ in instances]
     total = distances.sum() * 0
-    weights = 0.0
-    for positive in flat(found):
-        weight = positive.centerness if settings.box_weight == 'centerness' else 1.0
+    for positive, weight in zip(flat(found), box_weights(found, settings)):
         x, y, _ = points[positive.anchor]
         left, top, right, bottom = distances[positive.image, positive.anchor]
         total = total + weight * (1 - giou((x - left, y - top, x + right, y + bottom), truth[positive.instance]))
-        weights += weight
-    return factor * total / max(weights, 1e-6)
+    return 2 * total / max(divisor, 1e-6)
 
 
 def giou(a, b) -> Tensor:

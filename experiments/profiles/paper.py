@@ -1,0 +1,12 @@
+"""The paper profile: COCO 2017 under ``data/coco`` and ImageNet weights, with the published settings."""
+_base_ = '../../o2f/configs/o2f_r50_fpn_1x_coco.py'
+
+# COCO's train2017 holds two boxes without area; MMDetection leaves them out when it loads the file.
+degenerate_boxes = 'drop'
+
+data_root = '${DATA}/coco/'
+train_dataloader = dict(dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
+test_evaluator = val_evaluator

@@ -1,0 +1,129 @@
+"""The command line as a user runs it: in a process of its own, from any folder, with nothing installed."""
+import os
+import subprocess
+import sys
+
+import pytest
+from stored_files import ROOT, run_id
+
+from analysis import make_tables, results
+
+
+def test_it_prints_a_table_from_the_repository_root_and_from_elsewhere(full, tmp_path):
+    here, elsewhere = full.cli('table3'), full.cli('table3', cwd=tmp_path)
+    assert here.returncode == elsewhere.returncode == 0 and here.stderr == elsewhere.stderr == ''
+    assert here.stdout == elsewhere.stdout and '| 0.2       | 28.0/28.4 | 30.0/30.1 |' in here.stdout
+
+
+def test_it_prints_dashes_in_any_locale(store):
+    store.plan(seeds=(0, 1))
+    done = store.cli(env={'PYTHONIOENCODING': 'latin-1', 'PYTHONUTF8': '0'})
+    assert done.returncode == 0 and '| –' in done.stdout
+
+
+@pytest.mark.parametrize('module', ['torch', 'pandas', 'numpy', 'experiments', 'o2f', 'mmengine'])
+def test_it_starts_without_heavy_modules_or_the_rest_of_the_suite(module):
+    code = f'import sys; from analysis import make_tables; sys.exit({module!r} in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', code], cwd=ROOT, timeout=60).returncode == 0
+
+
+def test_without_a_name_it_shows_all_plans_of_the_profile(full):
+    full.plan('table1', title='First')
+    full.plan('table9', title='Elsewhere', profile='smoke')
+    done = full.cli('--format', 'markdown')
+    assert [line for line in done.stdout.splitlines() if line.startswith('## ')] == ['## First', '## T^max and T^min']
+    assert '## Elsewhere' in full.cli('--profile', 'smoke').stdout
+
+
+def test_an_unknown_table_lists_the_known_ones(full):
+    done = full.cli('tabel3')
+    assert (done.returncode, done.stdout) == (2, '')
+    path = full.runs / 'desk' / 'tables' / 'tabel3.json'
+    command = f'python experiments/run.py tabel3 --runs {full.runs}'
+    assert done.stderr == f'make_tables.py: no plan {path} (there are table3): run {command} first\n'
+
+
+def test_without_any_plan_it_says_what_to_run(store):
+    done = store.cli('--profile', 'smoke')
+    assert done.returncode == 2 and done.stderr.count('\n') == 1
+    assert f'run python experiments/run.py table3 --profile smoke --runs {store.runs} first' in done.stderr
+
+
+def test_a_plan_with_overrides_is_a_table_of_its_own(full, tmp_path):
+    full.plan('table3+k=[1, 2]', table='table3', overrides={'k': [1, 2]})
+    done = full.cli('--out', str(tmp_path / 'out'))
+    assert done.returncode == 0 and len(list((tmp_path / 'out').iterdir())) == 2
+    assert 'Measured (profile desk, k=[1, 2])' in (tmp_path / 'out' / 'table3+k=[1, 2].md').read_text(encoding='utf-8')
+    assert "run python experiments/run.py table3 --set 'k=5 6' --runs" in full.cli('table3+k=5 6').stderr
+
+
+def test_a_broken_plan_and_a_wrong_format_end_with_status_2(full):
+    assert full.cli('--format', 'word').returncode == 2
+    full.write('desk/tables/table3.json', '{')
+    done = full.cli()
+    assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'table3.json: is not JSON' in done.stderr
+
+
+def test_a_broken_result_is_one_warning_even_when_two_tables_show_it(full):
+    full.plan('table1')
+    full.write(f'desk/{run_id(2)}/result.json', '{"schema"')
+    done = full.cli()
+    assert done.returncode == 0 and done.stdout.count('| 0.2       | –         | 30.0/30.1 |') == 2
+    assert done.stderr.count('\n') == 1 and done.stderr.startswith('make_tables.py: warning: ')
+    assert f'{run_id(2)}/result.json: is not JSON' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_strict_counts_missing_cells_and_still_shows_the_table(full):
+    assert full.cli('--strict').returncode == 0
+    (full.runs / 'desk' / run_id(2) / 'result.json').unlink()
+    full.result(1, 0.1, None)
+    assert full.cli().returncode == 0
+    done = full.cli('--strict')
+    assert done.returncode == 1 and '10.0/–' in done.stdout
+    assert done.stderr == 'make_tables.py: 2 cells are missing (table3: 2 of 4)\n'
+
+
+@pytest.mark.parametrize('format, suffix', [('markdown', 'md'), ('latex', 'tex'), ('csv', 'csv'), ('json', 'json')])
+def test_out_writes_one_file_for_each_table(full, tmp_path, format, suffix):
+    full.plan('table1')
+    out = tmp_path / 'deep' / 'out'
+    done = full.cli('--format', format, '--out', str(out))
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == [f'table1.{suffix}', f'table3.{suffix}']
+    assert done.stdout == f'wrote {out}/table1.{suffix}\nwrote {out}/table3.{suffix}\n'
+    assert (out / f'table3.{suffix}').read_text(encoding='utf-8') == full.cli('table3', '--format', format).stdout
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(full, tmp_path, monkeypatch, capsys):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'table3.md').write_text('old')
+
+    def full_disk(descriptor):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full_disk)
+    assert make_tables.main(['--runs', str(full.runs), '--out', str(out)]) == 2
+    assert capsys.readouterr().err == (f'make_tables.py: cannot write {out}/table3.md (No space left on device): '
+                                       'choose another folder with --out\n')
+    assert [path.name for path in out.iterdir()] == ['table3.md'] and (out / 'table3.md').read_text() == 'old'
+
+
+def test_out_that_is_a_file_is_an_error(full, tmp_path):
+    (tmp_path / 'out').write_text('')
+    done = full.cli('--out', str(tmp_path / 'out'))
+    assert done.returncode == 2 and 'cannot write' in done.stderr and done.stderr.count('\n') == 1
+
+
+def test_a_reader_that_leaves_early_is_no_error(full):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, str(ROOT / 'analysis/make_tables.py'), '--runs', str(full.runs)]
+    # Without PYTHONUNBUFFERED, which would hide that what is still in the buffer is flushed once more at exit.
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env={}, encoding='utf-8', timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+def test_runs_lie_in_the_repository_unless_told_otherwise():
+    assert results.RUNS == ROOT / 'runs'

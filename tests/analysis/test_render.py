@@ -1,0 +1,264 @@
+"""Layouts to the letter, means and spreads, and what is said about the numbers."""
+import csv
+import io
+import json
+
+import pytest
+from stored_files import axis, run_id
+
+from analysis import results, tables
+
+MARKDOWN = '''\
+## T^max and T^min
+
+Table 3, section 4.2
+
+Measured (profile desk), AP in %, without NMS / with NMS:
+
+|           | T^max     |           |
+| --------- | --------- | --------- |
+| **T^min** | **0.7**   | **0.6**   |
+| 0.4       | 27.1/28.1 | 27.1/28.5 |
+| 0.2       | 28.0/28.4 | –         |
+
+Paper (Table 3, section 4.2):
+
+|           | T^max     |           |
+| --------- | --------- | --------- |
+| **T^min** | **0.7**   | **0.6**   |
+| 0.4       | 38.3/39.5 | 38.0/39.5 |
+| 0.2       | 38.9/39.3 | 39.0/39.3 |
+
+From the paper: A small T^min narrows the gap.
+
+3 of 4 runs, seed 0, profile desk: generated scenes, not COCO. 1 of 4 cells incomplete. Device cpu: Intel Xeon, 1 \
+thread; commit abc1234.
+Desk numbers are not COCO numbers: compare them with each other, not with the paper's.
+'''
+
+LATEX = r'''% needs \usepackage{booktabs}
+\begin{table}[htbp]
+\centering
+\small
+\caption{$T^{\max}$ and $T^{\min}$ (Table 3, section 4.2). From the paper: A small $T^{\min}$ narrows the gap.}
+\label{tab:table3}
+\par\medskip
+Measured (profile desk), AP in \%, without NMS / with NMS\\[2pt]
+\setlength{\tabcolsep}{6pt}
+\begin{tabular}{lcc}
+\toprule
+ & \multicolumn{2}{c}{$T^{\max}$} \\
+\cmidrule(lr){2-3}
+$T^{\min}$ & 0.7 & 0.6 \\
+\midrule
+0.4 & 27.1/28.1 & 27.1/28.5 \\
+0.2 & 28.0/28.4 & -- \\
+\bottomrule
+\end{tabular}
+\\[8pt]
+Paper (Table 3, section 4.2)\\[2pt]
+\setlength{\tabcolsep}{6pt}
+\begin{tabular}{lcc}
+\toprule
+ & \multicolumn{2}{c}{$T^{\max}$} \\
+\cmidrule(lr){2-3}
+$T^{\min}$ & 0.7 & 0.6 \\
+\midrule
+0.4 & 38.3/39.5 & 38.0/39.5 \\
+0.2 & 38.9/39.3 & 39.0/39.3 \\
+\bottomrule
+\end{tabular}
+\par\smallskip
+{\footnotesize FACTS HONEST\par}
+\end{table}
+'''
+LATEX = LATEX.replace('FACTS', MARKDOWN.splitlines()[-2]).replace('HONEST', MARKDOWN.splitlines()[-1])
+
+CSV = '''\
+table,profile,t_min,t_max,metric,key,mean_percent,std_percent,seeds,paper_percent
+table3,desk,0.4,0.7,AP,without_nms/AP,27.1,,1,38.3
+table3,desk,0.4,0.7,AP,with_nms/AP,28.1,,1,39.5
+table3,desk,0.4,0.6,AP,without_nms/AP,27.12,,1,38.0
+table3,desk,0.4,0.6,AP,with_nms/AP,28.49,,1,39.5
+table3,desk,0.2,0.7,AP,without_nms/AP,28.0,,1,38.9
+table3,desk,0.2,0.7,AP,with_nms/AP,28.36,,1,39.3
+table3,desk,0.2,0.6,AP,without_nms/AP,,,0,39.0
+table3,desk,0.2,0.6,AP,with_nms/AP,,,0,39.3
+'''
+
+
+def render(store, format='markdown', name='table3', profile='desk'):
+    plan = results.load_plan(store.runs, profile, name)
+    found = results.load_results(store.runs, profile, plan)
+    assert found.warnings == []
+    return tables.render(plan, found, format)
+
+
+def lines_of(text, start='|'):
+    return [line for line in text.splitlines() if line.startswith(start)]
+
+
+@pytest.mark.parametrize('format, expected', [('markdown', MARKDOWN), ('latex', LATEX), ('csv', CSV)])
+def test_a_two_by_two_with_a_missing_run_to_the_letter(full, format, expected):
+    (full.runs / 'desk' / run_id(3) / 'result.json').unlink()
+    assert render(full, format) == expected
+
+
+def test_json_has_the_numbers_their_places_and_all_provenance(full):
+    content = json.loads(render(full, 'json'))
+    assert content['schema'] == 1 and content['table'] == 'table3' and content['profile'] == 'desk'
+    assert content['runs_planned'] == 4 and content['missing_cells'] == 0
+    assert content['cells'][1] == {
+        'at': {'t_min': '0.4', 't_max': '0.6'},
+        'runs': {'0': run_id(1)},
+        'readings': [
+            {'metric': 'AP', 'key': 'without_nms/AP', 'mean_percent': 27.12, 'std_percent': None, 'seeds': 1,
+             'paper_percent': 38.0},
+            {'metric': 'AP', 'key': 'with_nms/AP', 'mean_percent': 28.49, 'std_percent': None, 'seeds': 1,
+             'paper_percent': 39.5},
+        ]
+    }
+    assert set(content['provenance']) == {run_id(i) for i in range(4)}
+    assert content['provenance'][run_id(0)]['wall_s'] == 121.3
+    assert 'not COCO' in content['notes'][0]
+
+
+def test_several_seeds_show_mean_and_sample_standard_deviation(store):
+    store.plan(seeds=(0, 1, 2))
+    for seed, shift in enumerate((-0.01, 0, 0.03)):
+        for i in range(4):
+            store.result(i, 0.3 + shift, 0.4, seed=seed)
+    text = render(store)
+    # The mean of 29, 30, 33 is 92 / 3; the squared distances sum to 26 / 3, so the variance is 13 / 3.
+    assert '| 0.4       | 30.7/40.0 ±2.1/0.0 | 30.7/40.0 ±2.1/0.0 |' in text
+    assert '12 of 12 runs, seeds 0, 1, 2 (mean ± sample standard deviation), profile desk' in text
+    assert 'table3,desk,0.4,0.7,AP,without_nms/AP,30.666667,2.081666,3,38.3\n' in render(store, 'csv')
+    assert r'& 30.7/40.0\,{\scriptsize$\pm$2.1/0.0} \\' in render(store, 'latex')
+
+
+def test_a_cell_that_lacks_seeds_says_how_many_it_has(store):
+    store.plan(seeds=(0, 1, 2))
+    store.result(0, 0.2, 0.4)
+    store.result(0, 0.3, 0.4, seed=2)
+    store.result(1, 0.3, 0.4, seed=1)
+    text = render(store)
+    assert '25.0/40.0 ±7.1/0.0 (n=2) | 30.0/40.0 (n=1)' in text
+    assert '3 of 12 runs' in text and '4 of 4 cells incomplete' in text
+
+
+def test_a_null_reading_is_a_dash_and_leaves_the_other_reading(store):
+    store.plan()
+    store.result(0, None, 0.4)
+    store.result(1, None, None)
+    assert '| 0.4       | –/40.0  | –       |' in render(store)
+    assert tables.missing_cells(results.load_plan(store.runs, 'desk', 'table3'), results.Results({}, [])) == 4
+
+
+def test_a_table_without_any_result_is_all_dashes(store):
+    store.plan()
+    text = render(store)
+    assert text.count('| –') == 4
+    assert '0 of 4 runs, seed 0, profile desk: generated scenes, not COCO. 4 of 4 cells incomplete.\n' in text
+    assert '38.9/39.3' in text
+
+
+def test_a_place_without_a_cell_is_a_dash_in_both_tables(full):
+    plan = json.loads((full.runs / 'desk/tables/table3.json').read_text())
+    full.plan(cells=plan['cells'][:3])
+    text = render(full)
+    assert '| 0.2       | 28.0/28.4 | –         |' in text and '| 0.2       | 38.9/39.3 | –         |' in text
+    assert '3 of 3 runs' in text and 'incomplete' not in text
+
+
+def test_several_axes_and_metrics_nest_outermost_first(store):
+    store.plan(rows=[axis('metric', 'Function', 'Add', 'Multiply'), axis('alpha', 'α', '0', '0.8')],
+               columns=[axis('epochs', 'Schedule', '1×', '3×')], metrics={'AP': ['n/AP'], 'AR': ['n/AR', 'y/AR']})
+    for i in range(8):
+        store.result(i, metrics={'n/AP': i / 10, 'n/AR': i / 100, 'y/AR': 1})
+    assert lines_of(render(store)) == [
+        '|              |       | Schedule |           |        |           |',
+        '| ------------ | ----- | -------- | --------- | ------ | --------- |',
+        '|              |       | **1×**   |           | **3×** |           |',
+        '| **Function** | **α** | **AP**   | **AR**    | **AP** | **AR**    |',
+        '| Add          | 0     | 0.0      | 0.0/100.0 | 10.0   | 1.0/100.0 |',
+        '|              | 0.8   | 20.0     | 2.0/100.0 | 30.0   | 3.0/100.0 |',
+        '| Multiply     | 0     | 40.0     | 4.0/100.0 | 50.0   | 5.0/100.0 |',
+        '|              | 0.8   | 60.0     | 6.0/100.0 | 70.0   | 7.0/100.0 |',
+    ]
+    text = render(store, 'latex')
+    assert r''' &  & \multicolumn{4}{c}{Schedule} \\
+\cmidrule(lr){3-6}
+ &  & \multicolumn{2}{c}{1$\times$} & \multicolumn{2}{c}{3$\times$} \\
+\cmidrule(lr){3-4} \cmidrule(lr){5-6}
+Function & $\alpha$ & AP & AR & AP & AR \\''' in text
+    assert ' & 0.8 & 20.0 & 2.0/100.0 & 30.0 & 3.0/100.0 \\\\\n\\addlinespace\nMultiply & 0 &' in text
+    assert len(list(csv.DictReader(io.StringIO(render(store, 'csv'))))) == 8 * 3
+    assert 'Measured (profile desk), AP in %, n; AR in %, n / y:' in render(store)
+    assert 'Paper' not in render(store)  # it has no numbers of the paper's
+
+
+def test_two_column_axes_span_their_inner_values(store):
+    store.plan(rows=[axis('r', 'R', 'x')], columns=[axis('a', 'A', 'p', 'q'), axis('b', 'B', 's', 't')])
+    assert lines_of(render(store))[:6] == [
+        '|       | A     |       |       |       |',
+        '| ----- | ----- | ----- | ----- | ----- |',
+        '|       | **p** |       | **q** |       |',
+        '|       | **B** |       | **B** |       |',
+        '| **R** | **s** | **t** | **s** | **t** |',
+        '| x     | –     | –     | –     | –     |',
+    ]
+    assert r'''
+ & \multicolumn{2}{c}{p} & \multicolumn{2}{c}{q} \\
+ & \multicolumn{2}{c}{B} & \multicolumn{2}{c}{B} \\
+\cmidrule(lr){2-3} \cmidrule(lr){4-5}
+R & s & t & s & t \\''' in render(store, 'latex')
+
+
+def test_without_row_axes_metrics_are_the_rows_and_without_column_axes_the_columns(store):
+    metrics = {'AP': ['without_nms/AP'], 'AP50': ['with_nms/AP']}
+    for i in range(2):
+        store.result(i, 0.1, 0.2)
+    store.plan(rows=[], columns=[axis('k', 'K', '9', '7')], metrics=metrics)
+    down, across = lines_of(render(store)), ['| K   | AP   | AP50 |', '| --- | ---- | ---- |', '| 9   | 10.0 | 20.0 |']
+    assert down[:2] == ['|      | K     |       |', '| ---- | ----- | ----- |']
+    assert down[2:] == ['|      | **9** | **7** |', '| AP   | 10.0  | 10.0  |', '| AP50 | 20.0  | 20.0  |']
+    store.plan(columns=[], rows=[axis('k', 'K', '9', '7')], metrics=metrics)
+    assert lines_of(render(store)) == [*across, '| 7   | 10.0 | 20.0 |']
+
+
+def test_notes_name_overrides_devices_commits_and_the_setting(store):
+    store.plan(overrides={'optim_wrapper.optimizer.lr': 0.005}, setting='COCO val2017, ResNet-50')
+    for i, (commit, dirty) in enumerate([('abc1234', False), (None, None), ('abc1234', True), ('abc1234', False)]):
+        store.result(i, 0.1, 0.2, provenance={'commit': commit, 'dirty': dirty, 'device': f'gpu {i % 2}'})
+    text = render(store)
+    assert 'Measured (profile desk, optim_wrapper.optimizer.lr=0.005), AP in %, without NMS' in text
+    assert 'Device gpu 0; Device gpu 1; commit abc1234; commit abc1234 with local changes; commit unknown.' in text
+    assert 'Paper (COCO val2017, ResNet-50):' in text
+
+
+@pytest.mark.parametrize('profile, warned', [('desk', True), ('smoke', True), ('mine', True), ('paper', False)])
+def test_only_the_papers_profile_is_not_said_to_be_no_coco(store, profile, warned):
+    store.plan(profile=profile)
+    store.all_results(profile=profile)
+    for format in ('markdown', 'latex', 'json'):
+        assert ('not COCO numbers' in render(store, format, profile=profile)) == warned
+    assert f'profile {profile}' in render(store, profile=profile)
+
+
+def test_markdown_keeps_its_columns_whatever_the_labels(store):
+    store.plan(rows=[axis('r', 'a|b', 'x\ny', '*', '<i>')], columns=[axis('c', '', 'C')], cells=[])
+    assert lines_of(render(store)) == ['| a\\|b | C   |', '| ---- | --- |', '| x y  | –   |', '| \\*   | –   |',
+                                       '| \\<i> | –   |']
+
+
+@pytest.mark.parametrize('text, expected', [
+    ('T^max, T^min; T^j and p^test', r'$T^{\max}$, $T^{\min}$; $T^{j}$ and $p^{\mathrm{test}}$'),
+    ('p^(1-α)', r'p\textasciicircum{}(1-$\alpha$)'),
+    ('50% & $5 #1 a_b {c} ~ \\x', r'50\% \& \$5 \#1 a\_b \{c\} \textasciitilde{} \textbackslash{}x'),
+    ('[48] *', '{[}48] {*}'),
+    ('AP↑ 3× é – ± < >', r'AP$\uparrow$ 3$\times$ é -- $\pm$ \textless{} \textgreater{}'),
+    ('"机\x07"', "''??''"),
+])
+def test_latex_sets_every_character_as_it_was_written(store, text, expected):
+    store.plan(rows=[axis('r', text, 'v')], columns=[axis('c', '', 'C')])
+    assert f'\n{expected} & C \\\\\n' in render(store, 'latex')

@@ -1,0 +1,130 @@
+"""Stored files that are not as they should be: a broken plan is an error, a broken result a warning and a dash."""
+import json
+
+import pytest
+from stored_files import run_id
+
+from analysis import results, tables
+
+GOOD = {'commit': None, 'dirty': False, 'device': 'cpu'}
+BROKEN_RESULTS = {
+    'another schema': (dict(schema=2), 'schema is 2, but 1 belongs here'),
+    'another run': (dict(run='0' * 12), "run is '000000000000', but '000001000000' belongs here"),
+    'another seed': (dict(seed=3), 'seed is 3, but 0 belongs here'),
+    'another profile': (dict(profile='smoke'), "profile is 'smoke', but 'desk' belongs here"),
+    'no metrics': (dict(metrics=None), 'key metrics in the file must be a mapping, not None'),
+    'no device': (dict(provenance={'commit': None, 'dirty': False}), 'key device is missing in provenance'),
+    'a commit that is a number': (dict(provenance=dict(GOOD, commit=5)), 'must be text or null, not 5'),
+}
+BROKEN_METRICS = {
+    'text': ({'without_nms/AP': '0.2'}, "metric without_nms/AP must be a number or null, not '0.2'"),
+    'a truth value': ({'without_nms/AP': True}, 'not True'),
+    'percent': ({'without_nms/AP': 27.1}, 'metric without_nms/AP must be a fraction from 0 to 1, not 27.1'),
+    'minus one': ({'with_nms/AP': -1}, 'metric with_nms/AP must be a fraction from 0 to 1, not -1'),
+    'NaN': ({'with_nms/AP': float('nan')}, 'metric with_nms/AP must be a number or null, not nan'),
+    'infinite, of a metric that no cell shows': ({'loss': 1e999}, 'metric loss must be a number or null, not inf'),
+}
+BROKEN_TEXTS = {
+    'empty': ('', 'is not JSON'), 'half': ('{"schema": 1, "ru', 'is not JSON'), 'deep': ('[' * 100000, 'is not JSON'),
+    'a list': ('[]', 'must be a mapping'), 'null': ('null', 'not None'), 'no keys': ('{}', 'schema is missing'),
+}
+
+
+def check_second_cell_is_left_out(store, reason):
+    plan = results.load_plan(store.runs, 'desk', 'table3')
+    found = results.load_results(store.runs, 'desk', plan)
+    path = store.runs / 'desk' / run_id(1) / 'result.json'
+    assert len(found.warnings) == 1 and '\n' not in found.warnings[0]
+    assert found.warnings[0].startswith(f'{path}: ') and reason in found.warnings[0]
+    assert sorted(found.runs) == [run_id(0), run_id(2), run_id(3)]
+    assert '| 0.4       | 27.1/28.1 | –         |' in tables.render(plan, found)
+    assert tables.missing_cells(plan, found) == 1
+
+
+@pytest.mark.parametrize('case', BROKEN_RESULTS)
+def test_a_result_with_wrong_content_is_named_and_left_out(full, case):
+    changes, reason = BROKEN_RESULTS[case]
+    content = full.result(1, 0.2, 0.3)
+    full.write(f'desk/{run_id(1)}/result.json', json.dumps({**content, **changes}))
+    check_second_cell_is_left_out(full, reason)
+
+
+@pytest.mark.parametrize('case', BROKEN_METRICS)
+def test_a_result_with_a_wrong_metric_is_named_and_left_out(full, case):
+    metrics, reason = BROKEN_METRICS[case]
+    full.result(1, 0.2, 0.3, metrics=metrics)
+    check_second_cell_is_left_out(full, reason)
+
+
+def test_a_result_without_a_metric_of_the_table_is_named_and_left_out(full):
+    content = full.result(1, 0.2, 0.3)
+    del content['metrics']['with_nms/AP']
+    full.write(f'desk/{run_id(1)}/result.json', json.dumps(content))
+    check_second_cell_is_left_out(full, 'metric with_nms/AP is missing')
+
+
+@pytest.mark.parametrize('case', BROKEN_TEXTS)
+def test_a_result_that_is_no_result_is_named_and_left_out(full, case):
+    text, reason = BROKEN_TEXTS[case]
+    full.write(f'desk/{run_id(1)}/result.json', text)
+    check_second_cell_is_left_out(full, reason)
+
+
+@pytest.mark.parametrize('key', ['schema', 'run', 'profile', 'seed', 'metrics', 'provenance'])
+def test_a_result_without_a_key_is_named_and_left_out(full, key):
+    content = full.result(1, 0.2, 0.3)
+    del content[key]
+    full.write(f'desk/{run_id(1)}/result.json', json.dumps(content))
+    check_second_cell_is_left_out(full, f'key {key} is missing in the file')
+
+
+def test_a_result_that_is_not_text_or_not_a_file_is_named_and_left_out(full):
+    path = full.runs / 'desk' / run_id(1) / 'result.json'
+    path.write_bytes(b'\xff\xfe\x00')
+    check_second_cell_is_left_out(full, 'is not JSON')
+    path.unlink()
+    path.mkdir()
+    check_second_cell_is_left_out(full, 'cannot be read (Is a directory)')
+
+
+def test_cells_that_share_a_run_share_its_number(store):
+    plan = store.plan()
+    for cell in plan['cells']:
+        cell['runs'] = {'0': run_id(0)}
+    store.plan(cells=plan['cells'])
+    store.result(0, 0.1, 0.2)
+    loaded = results.load_plan(store.runs, 'desk', 'table3')
+    found = results.load_results(store.runs, 'desk', loaded)
+    text = tables.render(loaded, found)
+    assert text.count('10.0/20.0') == 4 and '1 of 1 runs' in text
+    store.write(f'desk/{run_id(0)}/result.json', '')
+    assert len(results.load_results(store.runs, 'desk', loaded).warnings) == 1
+
+
+AT = {'t_min': '0.4', 't_max': '0.7'}
+
+
+@pytest.mark.parametrize('changes, reason', [
+    (dict(schema=9), 'schema is 9'),
+    (dict(table='table4'), "table is 'table4'"),
+    (dict(title=None), 'title in the file must be text'),
+    (dict(rows={}), 'key rows in the file must be a list'),
+    (dict(rows=[{'axis': 't_min'}]), 'key label is missing in rows'),
+    (dict(metrics={}), 'metrics is empty'),
+    (dict(metrics={'AP': []}), 'metrics.AP must be a list of texts'),
+    (dict(cells=[{'at': {'t_min': '9'}, 'paper': {}, 'runs': {}}]), 'cells[0].at is no place in the table'),
+    (dict(cells=[{'at': AT, 'paper': {}, 'runs': {'0': 5}}]), 'must be texts'),
+    (dict(cells=[{'at': AT, 'paper': {}, 'runs': {'x': 'a'}}]), "'x'"),
+])
+def test_a_broken_plan_is_an_error_that_names_file_and_command(store, changes, reason):
+    store.write('desk/tables/table3.json', json.dumps({**store.plan(), **changes}))
+    with pytest.raises(results.UserError) as error:
+        results.load_plan(store.runs, 'desk', 'table3')
+    path = store.runs / 'desk' / 'tables' / 'table3.json'
+    assert str(error.value).startswith(f'{path}: ') and reason in str(error.value)
+    assert str(error.value).endswith(f'delete it and run python experiments/run.py table3 --runs {store.runs} again')
+
+
+def test_the_command_to_run_names_only_what_is_not_the_default(store):
+    assert results.command(results.RUNS, 'desk', 'table1') == 'python experiments/run.py table1'
+    assert results.command(results.RUNS, 'smoke', 'table1') == 'python experiments/run.py table1 --profile smoke'

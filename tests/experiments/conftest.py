@@ -1,0 +1,53 @@
+"""What the tests of the suite share: a runs folder and the smoke profile's data, made once."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Suite:
+    """experiments/run.py as a user calls it, on folders of its own."""
+
+    def __init__(self, runs, data):
+        self.runs = runs
+        self.data = data
+
+    def command(self, *args):
+        return [sys.executable, str(ROOT / 'experiments' / 'run.py'), *map(str, args), '--runs', str(self.runs),
+                '--data', str(self.data)]
+
+    def run(self, *args, check=None, **kwargs):
+        """Run to the end; with ``check`` the exit status must be that."""
+        done = subprocess.run(self.command(*args), capture_output=True, text=True, cwd=os.sep, **kwargs)
+        assert check is None or done.returncode == check, done.stderr + done.stdout
+        return done
+
+    def start(self, *args, **kwargs):
+        return subprocess.Popen(self.command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+
+    def folders(self, profile='smoke'):
+        return sorted(path.parent for path in (self.runs / profile).glob('*/config.py'))
+
+
+@pytest.fixture(scope='session')
+def data(tmp_path_factory):
+    """The data folder of the smoke profile, filled by the first run that needs it."""
+    return tmp_path_factory.mktemp('data')
+
+
+@pytest.fixture
+def suite(tmp_path, data):
+    """A suite without runs; the data are shared."""
+    return Suite(tmp_path / 'runs', data)
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory, data):
+    """A suite in which the smoke profile has filled Table 3, and what that command printed."""
+    suite = Suite(tmp_path_factory.mktemp('finished') / 'runs', data)
+    suite.printed = suite.run('table3', '--profile', 'smoke', check=0)
+    return suite

@@ -1,0 +1,38 @@
+"""A file appears whole or not at all, also on a full disk."""
+import os
+
+import pytest
+
+from experiments.errors import UserError
+from experiments.files import read_json, write_json, write_whole
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / 'a.json'
+    write_json(path, {'x': 1})
+    write_json(path, {'x': 2})
+    assert read_json(path) == {'x': 2} and os.listdir(tmp_path) == ['a.json']
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs the device /dev/full')
+def test_a_full_disk_leaves_the_old_file_and_is_named(tmp_path):
+    path = tmp_path / 'a.json'
+    write_json(path, {'x': 1})
+    os.symlink('/dev/full', tmp_path / f'.a.json.{os.getpid()}')  # where the new content is written aside
+    with pytest.raises(UserError, match='a.json: No space left on device. Free some space'):
+        write_whole(path, 'new')
+    assert read_json(path) == {'x': 1} and os.listdir(tmp_path) == ['a.json']
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match='No such file or directory'):
+        write_whole(tmp_path / 'none' / 'a', 'x')
+
+
+def test_damaged_json_is_named(tmp_path):
+    path = tmp_path / 'a.json'
+    assert read_json(path) is None
+    for damaged in (b'{"x": ', b'\xff\xfe'):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match='a.json cannot be read .*: delete it and run again'):
+            read_json(path)

@@ -1,0 +1,149 @@
+"""experiments/run.py as a user calls it, in processes of its own."""
+import json
+import os
+import random
+import re
+import signal
+import time
+
+import pytest
+
+GRID = ('table3', '--profile', 'smoke')
+SHORT = (*GRID, '--only', 't_min=0.2', '--set', 'train_cfg.max_epochs=2')
+
+
+def results(suite):
+    return {path.name: json.loads((path / 'result.json').read_text())['metrics'] for path in suite.folders()}
+
+
+def test_a_grid_is_trained_to_the_printed_table(finished):
+    printed = finished.printed.stdout
+    assert len(finished.folders()) == 16 and len(results(finished)) == 16
+    rows = re.findall(r'^\| 0\.[1-4] .*$', printed, re.M)
+    assert len(rows) == 8 and all(len(re.findall(r'\d+\.\d/\d+\.\d', row)) == 4 for row in rows)
+    assert '39.0/39.3' in printed and '16 of 16 runs' in printed and 'profile smoke' in printed
+    assert re.search(r'16/16 done  table3 t_min=\d\.\d t_max=\d\.\d  done  AP \d+\.\d/\d+\.\d', finished.printed.stderr)
+
+
+def test_a_second_start_trains_nothing_and_prints_the_same(finished):
+    before = {path: path.stat().st_mtime_ns for folder in finished.folders() for path in folder.iterdir()}
+    again = finished.run(*GRID, check=0)
+    assert again.stdout == finished.printed.stdout and again.stderr == ''
+    assert before == {path: path.stat().st_mtime_ns for folder in finished.folders() for path in folder.iterdir()}
+
+
+def test_overviews(finished, suite):
+    dry = finished.run(*GRID, '--dry-run', check=0).stdout
+    assert '16 cells, 16 distinct trainings, 16 done, 0 to do' in dry
+    assert 'done' in finished.run('--status', '--profile', 'smoke', check=0).stdout
+    none = suite.run(*GRID, '--seeds', 0, 1, '--dry-run', check=0).stdout
+    assert '16 cells, 32 distinct trainings, 0 done, 32 to do' in none and not suite.runs.exists()
+    listed = suite.run('--list', check=0).stdout
+    assert 'table3   16 cells' in listed and 'profiles: desk, paper, smoke' in listed
+
+
+def test_another_seed_and_setting_are_other_runs(suite):
+    cell = (*GRID, '--only', 't_max=0.6', '--only', 't_min=0.2')
+    two = suite.run(*cell, '--seeds', 0, 1, check=0).stdout
+    assert len(suite.folders()) == 2 and '±' in two
+    other = suite.run(*cell, '--set', 'optim_wrapper.optimizer.lr=0.001', check=0).stdout
+    assert len(suite.folders()) == 3 and '±' not in other
+    assert suite.run(*cell, check=0).stdout.count('/') >= 16  # the plan of the plain table is as it was
+    assert len(list((suite.runs / 'smoke' / 'tables').iterdir())) == 2
+
+
+@pytest.mark.parametrize('seed', [0, 1])
+def test_killed_at_any_moment_it_ends_in_the_same_table(suite, tmp_path, seed):
+    """SIGKILL to launcher or worker at random moments; the next start finishes with the metrics of an undisturbed run."""
+    draw = random.Random(seed)
+    for _ in range(2):
+        process = suite.start(*SHORT, start_new_session=True)
+        time.sleep(draw.uniform(1, 8))
+        kept = {folder: (folder / 'result.json').read_bytes() for folder in suite.folders()
+                if (folder / 'result.json').exists()}
+        process.kill()
+        process.communicate()
+    end = suite.run(*SHORT, check=0)
+    assert all((folder / 'result.json').read_bytes() == content for folder, content in kept.items())
+    undisturbed = type(suite)(tmp_path / 'other', suite.data)
+    assert undisturbed.run(*SHORT, check=0).stdout == end.stdout
+    assert results(undisturbed) == results(suite) and len(results(suite)) == 4
+
+
+def test_a_killed_worker_is_reported_and_the_others_go_on(suite):
+    process = suite.start(*SHORT, '--jobs', 1)
+    victim = await_worker(suite)
+    os.kill(victim, signal.SIGKILL)
+    out, err = process.communicate()
+    assert process.returncode == 1 and 'signal SIGKILL' in err and err.count('Traceback') == 0
+    assert len([folder for folder in suite.folders() if (folder / 'result.json').exists()]) == 3
+    assert '–' in out
+    assert suite.run(*SHORT, check=0).returncode == 0 and len(results(suite)) == 4
+
+
+def await_worker(suite):
+    """The process id of a worker that holds a run's lock, as the kernel lists it."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        inodes = {folder.joinpath('lock').stat().st_ino for folder in suite.folders() if (folder / 'lock').exists()}
+        for line in open('/proc/locks'):
+            fields = line.split()
+            if 'FLOCK' in fields and 'WRITE' in fields and int(fields[-3].rsplit(':', 1)[1]) in inodes:
+                return int(fields[-4])
+        time.sleep(0.02)
+    raise AssertionError('no worker began')
+
+
+def test_two_launchers_share_the_work(suite):
+    both = [suite.start(*SHORT, '--jobs', 1) for _ in range(2)]
+    printed = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    assert printed[0][0] == printed[1][0]
+    for folder in suite.folders():  # one training each: one log folder of mmengine, two epochs
+        assert len([path for path in folder.iterdir() if path.is_dir()]) == 1
+        assert [entry['epoch'] for entry in json.loads((folder / 'metrics.json').read_text())['epochs']] == [1, 2]
+
+
+def test_an_interrupt_stops_within_seconds(suite):
+    process = suite.start(*SHORT)
+    await_worker(suite)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130 and time.monotonic() - begin < 10
+    assert 'the same command goes on from there' in err and 'Traceback' not in err
+
+
+@pytest.mark.parametrize('args, says', [
+    (('tabel3', ), "no table 'tabel3'"),
+    (('table3', '--profile', 'desktop'), "no profile 'desktop'"),
+    (('table3', '--set', 'model.bbox_head.degrees.tmax=1'), "--set: unknown key 'model.bbox_head.degrees.tmax'"),
+    (('table3', '--set', 'train_cfg.max_epochs=many'), "'many' is text"),
+    (('table3', '--set', 'train_cfg.max_epochs'), 'write it as KEY=VALUE'),
+    (('table3', '--only', 'k=7'), "no axis 'k'"),
+    (('table3', '--profile', 'paper'), 'instances_train2017.json is missing'),
+    (('table3', '--jobs', '0'), '--jobs must be 1 or more'),
+    ((), 'name a table'),
+])
+def test_bad_input_gets_one_line_and_exit_2(suite, args, says):
+    done = suite.run(*args, check=2)
+    assert says in done.stderr and 'Traceback' not in done.stderr and done.stdout == ''
+
+
+def test_runs_that_fail_alike_are_reported_once(suite):
+    done = suite.run(*SHORT, '--set', 'model.bbox_head.selection.alpha=2', check=1)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith('run.py: 4 run(s) failed') and 'selection: alpha must be between 0 and 1, not 2' in last
+
+
+def test_a_full_disk_stops_its_run_with_one_line(suite):
+    """A limit on file size stands for the full disk: the checkpoint cannot be written, the table is printed all the same."""
+    import resource
+    suite.run(*GRID, '--only', 't_max=0.6', '--only', 't_min=0.1', check=0)  # the data are there, one run is finished
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+    done = suite.run(*GRID, '--only', 't_max=0.6', check=1, preexec_fn=limit)
+    assert '3 run(s) failed' in done.stderr and 'File too large. Free some space' in done.stderr
+    assert '1 of 4 runs' in done.stdout and len(list(suite.runs.glob('smoke/*/result.json'))) == 1

@@ -1,0 +1,128 @@
+"""One run: the same whether or not it was stopped in between, and clear about what stops it for good."""
+import json
+import shutil
+
+import pytest
+import torch
+
+from experiments import files
+from experiments.desk.cache import ensure
+from experiments.errors import UserError
+from experiments.places import generated, places
+from experiments.prepare import prepare
+from experiments.resolve import resolve
+from experiments.runs import RunFolder
+
+SMALL = {'train_cfg.max_epochs': 3, 'generate.scenes.train': 16, 'generate.scenes.val': 8}
+
+
+def run_of(overrides):
+    return resolve('smoke', {**SMALL, **overrides}, 0, 'test')
+
+
+def start(path, run, places_):
+    from experiments.training import train
+    folder = RunFolder(path)
+    folder.create(run)
+    with folder.lock():
+        train(folder, run.id, run.profile, places_, threads=1)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def here(data):
+    """The run's folders of this machine, with the data in them."""
+    config = run_of({}).config
+    prepare(config, data, lambda *_: None, lambda function, *args: function(*args))
+    return places(config, data)
+
+
+@pytest.fixture(scope='module')
+def undisturbed(here, tmp_path_factory):
+    return start(tmp_path_factory.mktemp('runs') / 'whole', run_of({}), here)
+
+
+def test_an_undisturbed_run(undisturbed):
+    result = undisturbed.result()
+    assert result['epochs'] == 3 and [entry['epoch'] for entry in undisturbed.epochs()] == [1, 2, 3]
+    assert set(result['metrics']) == {f'{reading}/{name}' for reading in ('without_nms', 'with_nms')
+                                      for name in ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR')}
+    assert result['provenance']['versions']['torch'] == torch.__version__.split('+')[0]
+    weights = torch.load(undisturbed.checkpoint())
+    assert undisturbed.checkpoint().name == 'epoch_3.pth' and 'optimizer' not in weights
+
+
+@pytest.mark.parametrize('moment', ['in an epoch', 'before the checkpoint', 'before the result'])
+def test_a_stopped_run_ends_as_if_it_had_not_been(undisturbed, here, tmp_path, monkeypatch, moment):
+    """Stopped at three moments and started again: the same metrics of every epoch and the same weights, bit for bit."""
+    from experiments import training
+
+    class Stop(BaseException):
+        pass
+
+    def stop(*_, **__):
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        if moment == 'in an epoch':
+            original = training.RunFolderHook.before_train_epoch
+            patch.setattr(training.RunFolderHook, 'before_train_epoch',
+                          lambda hook, runner: stop() if runner.epoch == 2 else original(hook, runner))
+        elif moment == 'before the checkpoint':
+            add = RunFolder.add_checkpoint
+            patch.setattr(RunFolder, 'add_checkpoint',
+                          lambda folder, aside, epoch: stop() if epoch == 2 else add(folder, aside, epoch))
+        else:
+            patch.setattr(RunFolder, 'finish', stop)
+        with pytest.raises(Stop):
+            start(tmp_path / 'run', run_of({}), here)
+    folder = start(tmp_path / 'run', run_of({}), here)
+
+    def without_seconds(folder):
+        return [{key: entry[key] for key in ('epoch', 'metrics')} for entry in folder.epochs()]
+
+    assert without_seconds(folder) == without_seconds(undisturbed)
+    ours, theirs = (torch.load(each.checkpoint())['state_dict'] for each in (folder, undisturbed))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_finished_run_is_not_touched(undisturbed, here):
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.path.iterdir() if path.name != 'lock'}
+    start(undisturbed.path, run_of({}), here)
+    assert before == {path: path.stat().st_mtime_ns for path in undisturbed.path.iterdir() if path.name != 'lock'}
+
+
+def test_a_truncated_checkpoint_is_named(undisturbed, here, tmp_path):
+    shutil.copytree(undisturbed.path, tmp_path / 'run')
+    folder = RunFolder(tmp_path / 'run')
+    (folder.path / 'result.json').unlink()
+    epochs = json.loads((folder.path / 'metrics.json').read_text())
+    files.write_json(folder.path / 'metrics.json', dict(epochs, epochs=epochs['epochs'][:2]))
+    whole = folder.checkpoint().read_bytes()
+    (folder.path / 'epoch_3.pth').unlink()
+    (folder.path / 'epoch_2.pth').write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(UserError, match='epoch_2.pth is damaged .*: delete it, and the run starts again'):
+        start(folder.path, run_of({}), here)
+
+
+def test_a_diverging_run_is_stopped_and_says_where(here, tmp_path):
+    run = run_of({'optim_wrapper.optimizer.lr': 1e30, 'param_scheduler.0.end': 1, 'param_scheduler.0.start_factor': 1.0})
+    with pytest.raises(UserError, match=r'diverged: the loss was (nan|inf) in epoch \d, iteration 1. A smaller learning'):
+        start(tmp_path / 'run', run, here)
+
+
+def test_a_value_out_of_range_is_named(here, tmp_path):
+    with pytest.raises(UserError, match='config.py: .*selection: alpha must be between 0 and 1, not 2'):
+        start(tmp_path / 'run', run_of({'model.bbox_head.selection.alpha': 2}), here)
+
+
+def test_the_data_are_rebuilt_when_damaged(here, data):
+    made = generated(run_of({}).config)
+    from experiments.desk.coco import write_coco
+    scenes = data / 'desk' / made['SCENES'][0]
+    image = next((scenes / 'train2017').iterdir())
+    before = image.read_bytes()
+    image.write_bytes(before[:100])
+    said = []
+    assert ensure(data / 'desk', 'scenes', made['SCENES'][1], write_coco, say=said.append) == scenes
+    assert image.read_bytes() == before and image.name in said[0]

@@ -1,0 +1,52 @@
+"""What is shown while runs go: plain lines into a pipe, a table on a terminal."""
+import io
+import os
+import pty
+
+from experiments.runs import DONE, FAILED, RUNNING, WAITING, Status
+from experiments.view import LiveView, format_ap, format_left, open_view
+
+METRICS = {'without_nms/AP': 0.2512, 'with_nms/AP': None}
+
+
+def read_all(terminal, until):
+    shown = b''
+    while until.encode() not in shown:
+        shown += os.read(terminal, 4096)
+    return shown.decode()
+
+
+def test_formats():
+    assert format_ap(Status(RUNNING, metrics=METRICS)) == '25.1/–' and format_ap(Status(WAITING)) == ''
+    assert [format_left(seconds) for seconds in (None, 0, 61.4, 3600)] == ['', '0:00', '1:01', '1:00:00']
+
+
+def test_plain_lines_tell_only_what_is_new():
+    stream = io.StringIO()
+    with open_view({'a': 'cell a', 'b': 'cell b'}, stream) as view:
+        running = Status(RUNNING, 2, 12, 65, METRICS)
+        for done in range(101):
+            view.progress('scenes', done, 100)
+        for _ in range(3):
+            view.show({'a': running, 'b': Status(WAITING)})
+        view.show({'a': Status(DONE, 12, 12, 0, METRICS), 'b': Status(FAILED, message='no luck')})
+    lines = [line.split('] ')[1] for line in stream.getvalue().splitlines()]
+    assert lines == [
+        *(f'preparing scenes: {n}/100' for n in (0, 20, 40, 60, 80, 100)),
+        '0/2 done  cell a  epoch 2/12  AP 25.1/–  1:05 left',
+        '1/2 done  cell a  done  AP 25.1/–',
+        '1/2 done  cell b  failed: no luck',
+    ]
+
+
+def test_a_terminal_gets_a_table():
+    ours, theirs = pty.openpty()
+    with open(theirs, 'w') as stream:
+        with open_view({'a': 'cell a'}, stream) as view:
+            assert isinstance(view, LiveView)
+            view.progress('scenes', 1, 2)
+            view.show({'a': Status(RUNNING, 2, 12, 65, METRICS)})
+        shown = read_all(ours, until='1:05')
+    os.close(ours)
+    for text in ('0 of 1 runs done', 'cell a', 'running', '2/12', '25.1/–', '1:05'):
+        assert text in shown

@@ -1,0 +1,92 @@
+"""Section 3.3: Eq. 3's degrees and their schedule."""
+
+import pytest
+import torch
+
+from o2f.degrees import ConstantDegrees, LinearDegrees
+from o2f.selection import Selected
+
+#: Two instances with three ambiguous anchors in all, one that kept only its certain anchor, one that kept none.
+SELECTED = Selected(
+    anchor=torch.arange(16).view(4, 4),
+    p=torch.tensor(
+        [[0.9, 0.5, 0.25, 0.8], [0.2, 0.9, 0.4, 0.9], [0.9, 0.9, 0.9, 0.9], [0.9, 0.9, 0.9, 0.9]], dtype=torch.float64
+    ),
+    kept=torch.tensor([[1, 1, 1, 0], [1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]).bool(),
+    certain=torch.tensor([[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]).bool(),
+)
+
+
+def test_eq_3_over_the_ambiguous_anchors_alone():
+    """The maximum leaves out the certain anchor and those that were lost; others get no degree."""
+    degrees = LinearDegrees(t_max=0.6, t_min=0.2)(SELECTED)
+    assert degrees.dtype == torch.float64
+    assert degrees.tolist() == [[1, 0.6, 0.3, 0], [1, 0, 0.6, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize('epochs', [2, 12, 36, 50])
+@pytest.mark.parametrize(('t_max', 't_min'), [(0.6, 0.2), (0.7, 0.1), (0.4, 0.4)])
+def test_t_falls_linearly(epochs, t_max, t_min):
+    """T^j of Eq. 3 for j = 0 ... N - 1: T^max first, T^min last, and the formula between."""
+    degrees = LinearDegrees(t_max, t_min)
+    schedule = []
+    for epoch in range(epochs):
+        degrees.set_epoch(epoch, epochs)
+        schedule.append(degrees.t)
+    assert schedule == pytest.approx([(t_min - t_max) / (epochs - 1) * j + t_max for j in range(epochs)], abs=1e-15)
+    assert schedule[0] == t_max and schedule[-1] == pytest.approx(t_min, abs=1e-15)
+    assert degrees(SELECTED)[0].tolist() == pytest.approx([1, t_min, t_min / 2, 0])
+
+
+def test_training_of_one_epoch_has_t_max():
+    """N = 1 divides by N - 1 = 0 in Eq. 3; the first epoch's value stands."""
+    degrees = LinearDegrees(0.6, 0.2)
+    degrees.set_epoch(0, 1)
+    assert degrees.t == 0.6
+
+
+def test_before_any_epoch_t_is_t_max():
+    assert LinearDegrees(0.5, 0.1).t == 0.5
+
+
+def test_vanishing_scores_give_degrees_of_0():
+    """p / max p is 0 / 0 when all joint scores underflow; the degree is then 0, not NaN."""
+    nothing = Selected(SELECTED.anchor, torch.zeros_like(SELECTED.p), SELECTED.kept, SELECTED.certain)
+    assert torch.equal(LinearDegrees()(nothing), SELECTED.certain.double())
+
+
+def test_constant_degrees():
+    """Table 1: t for every ambiguous anchor, whatever its score and the epoch."""
+    degrees = ConstantDegrees(0.25)
+    degrees.set_epoch(11, 12)
+    assert degrees(SELECTED).dtype == torch.float64
+    assert degrees(SELECTED).tolist() == [[1, 0.25, 0.25, 0], [1, 0, 0.25, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    assert ConstantDegrees(1)(SELECTED).tolist() == SELECTED.kept.double().tolist()
+
+
+def test_constant_degrees_are_exact():
+    """Degrees are promised in double precision, so 0.2 must not come back as single precision's 0.2."""
+    assert ConstantDegrees(0.2)(SELECTED)[0].tolist() == [1, 0.2, 0.2, 0]
+
+
+@pytest.mark.parametrize('degrees', [LinearDegrees(), ConstantDegrees(0.2)], ids=['linear', 'constant'])
+def test_without_instances(degrees):
+    empty = Selected(*(tensor[:0] for tensor in (SELECTED.anchor, SELECTED.p, SELECTED.kept, SELECTED.certain)))
+    assert degrees(empty).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'argument', 'value'),
+    [
+        (LinearDegrees, 't_max', 1.1),
+        (LinearDegrees, 't_max', -0.1),
+        (LinearDegrees, 't_min', 2),
+        (LinearDegrees, 't_min', -1),
+        (LinearDegrees, 't_min', float('nan')),
+        (ConstantDegrees, 't', 1.5),
+        (ConstantDegrees, 't', -0.5),
+    ],
+)
+def test_bad_arguments_are_named(kind, argument, value):
+    with pytest.raises(ValueError, match=f'degrees: {argument} must be'):
+        kind(**{argument: value})

@@ -1,4 +1,5 @@
 """Show the tables that experiments/run.py trained: python analysis/make_tables.py [table3 ...] [--format latex]."""
+
 import argparse
 import os
 import sys
@@ -28,7 +29,7 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='make_tables.py', description='Show measured tables beside the paper\'s.')
+    parser = argparse.ArgumentParser(prog='make_tables.py', description="Show measured tables beside the paper's.")
     parser.add_argument('names', nargs='*', metavar='table', help='tables to show (default: all that have a plan)')
     parser.add_argument('--format', choices=tables.SUFFIXES, default='markdown')
     parser.add_argument('--profile', default='desk', help='profile they were trained with (default: desk)')
@@ -41,8 +42,10 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
 def _make(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(args.names)) or results.plan_names(args.runs, args.profile)
     if not names:
-        raise results.UserError(f'no plans in {args.runs / args.profile / "tables"}: '
-                                f'run {results.command(args.runs, args.profile, "table3")} first')
+        raise results.UserError(
+            f'no plans in {args.runs / args.profile / "tables"}: '
+            f'run {results.command(args.runs, args.profile, "table3")} first'
+        )
     plans = [results.load_plan(args.runs, args.profile, name) for name in names]
     found = [results.load_results(args.runs, args.profile, plan) for plan in plans]
     for warning in dict.fromkeys(warning for each in found for warning in each.warnings):

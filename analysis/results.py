@@ -7,6 +7,7 @@ Two kinds of file, both JSON with ``"schema": 1``::
 
 A plan that cannot be read is an error. A result that cannot be trusted is left out with a warning: no number is shown.
 """
+
 import json
 import math
 import shlex
@@ -17,10 +18,27 @@ from typing import Any, Dict, List, Optional, Tuple, get_args
 RUNS = Path(__file__).resolve().parents[1] / 'runs'
 SCHEMA = 1
 
-_WORDS = {str: 'text', int: 'a whole number', dict: 'a mapping', list: 'a list', Optional[str]: 'text or null',
-          Optional[bool]: 'true, false or null'}
-_PLAN = dict(schema=int, table=str, title=str, caption=str, source=str, profile=str, overrides=dict, rows=list,
-             columns=list, metrics=dict, cells=list)
+_WORDS = {
+    str: 'text',
+    int: 'a whole number',
+    dict: 'a mapping',
+    list: 'a list',
+    Optional[str]: 'text or null',
+    Optional[bool]: 'true, false or null',
+}
+_PLAN = dict(
+    schema=int,
+    table=str,
+    title=str,
+    caption=str,
+    source=str,
+    profile=str,
+    overrides=dict,
+    rows=list,
+    columns=list,
+    metrics=dict,
+    cells=list,
+)
 _AXIS = dict(axis=str, label=str, values=list)
 _CELL = dict(at=dict, paper=dict, runs=dict)
 _RESULT = dict(schema=int, run=str, profile=str, seed=int, metrics=dict, provenance=dict)
@@ -34,6 +52,7 @@ class UserError(Exception):
 @dataclass(frozen=True)
 class Axis:
     """One axis of a table: its name, the label shown for it ('' for none) and the names of its values."""
+
     name: str
     label: str
     values: Tuple[str, ...]
@@ -42,6 +61,7 @@ class Axis:
 @dataclass(frozen=True)
 class Cell:
     """One cell: its place (axis name -> value), the paper's numbers (metric -> text) and its runs (seed -> run id)."""
+
     at: Dict[str, str]
     paper: Dict[str, str]
     runs: Dict[int, str]
@@ -54,6 +74,7 @@ class Plan:
     ``name`` is its file's: the table's name, then ``+key=value`` for each override. ``setting`` is where the paper
     measured, '' where the file has no such key.
     """
+
     name: str
     table: str
     title: str
@@ -76,6 +97,7 @@ class Plan:
 @dataclass(frozen=True)
 class Results:
     """The results of a plan that are there (run id -> content of result.json), and a line for each broken one."""
+
     runs: Dict[str, dict]
     warnings: List[str]
 

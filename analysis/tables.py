@@ -3,6 +3,7 @@
 Measured numbers and the paper's stand in two tables of the same layout and are never subtracted: the profiles that
 train on generated scenes do not measure what the paper measured.
 """
+
 import csv
 import io
 import json
@@ -26,9 +27,22 @@ _SPREAD = re.compile(r' (\$\\pm\$\S+(?: \(n=\d+\))?)')
 _SYMBOLS = 'pm times cdot to uparrow downarrow le ge surd surd times alpha beta gamma rho sigma Omega'.split()
 _LATEX = {
     **{letter: f'$\\{name}$' for letter, name in zip('±×·→↑↓≤≥√✓✗αβγρσΩ', _SYMBOLS)},
-    '\\': r'\textbackslash{}', '{': r'\{', '}': r'\}', '$': r'\$', '&': r'\&', '#': r'\#', '%': r'\%', '_': r'\_',
-    '^': r'\textasciicircum{}', '~': r'\textasciitilde{}', '<': r'\textless{}', '>': r'\textgreater{}',
-    '|': r'\textbar{}', '"': "''", '[': '{[}', '*': '{*}',  # \\ would take a [ or * that begins the next row
+    '\\': r'\textbackslash{}',
+    '{': r'\{',
+    '}': r'\}',
+    '$': r'\$',
+    '&': r'\&',
+    '#': r'\#',
+    '%': r'\%',
+    '_': r'\_',
+    '^': r'\textasciicircum{}',
+    '~': r'\textasciitilde{}',
+    '<': r'\textless{}',
+    '>': r'\textgreater{}',
+    '|': r'\textbar{}',
+    '"': "''",
+    '[': '{[}',
+    '*': '{*}',  # \\ would take a [ or * that begins the next row
     DASH: '--',
 }
 
@@ -39,6 +53,7 @@ class Reading:
 
     The standard deviation is the sample's; ``seeds`` is how many values were averaged.
     """
+
     metric: str
     key: str
     mean_percent: Optional[float]
@@ -50,6 +65,7 @@ class Reading:
 @dataclass(frozen=True)
 class Grid:
     """A table laid out: labels of the row axes, header levels of (text, columns it spans), and rows, labels first."""
+
     labels: List[str]
     header: List[List[Tuple[str, int]]]
     body: List[List[str]]
@@ -79,8 +95,10 @@ def _all_readings(plan: Plan, results: Results, cell: Cell) -> List[Reading]:
 
 def missing_cells(plan: Plan, results: Results) -> int:
     """How many cells of the plan lack a number that they should show, of any seed and any reading."""
-    return sum(any(reading.seeds < max(1, len(cell.runs)) for reading in _all_readings(plan, results, cell))
-               for cell in plan.cells)
+    return sum(
+        any(reading.seeds < max(1, len(cell.runs)) for reading in _all_readings(plan, results, cell))
+        for cell in plan.cells
+    )
 
 
 def _measured(plan: Plan, results: Results) -> Grid:
@@ -119,7 +137,7 @@ def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
 
     body = []
     for i, down in enumerate(product(*(axis.values for axis in rows))):
-        blocks = [math.prod(len(axis.values) for axis in rows[depth + 1:]) for depth in range(len(rows))]
+        blocks = [math.prod(len(axis.values) for axis in rows[depth + 1 :]) for depth in range(len(rows))]
         labels = [value if i % block == 0 else '' for value, block in zip(down, blocks)]
         body.append(labels + [content(down + across) for across in product(*(axis.values for axis in columns))])
     return Grid([axis.label for axis in rows], _header(columns), body)
@@ -127,7 +145,7 @@ def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
 
 def _sides(plan: Plan) -> Tuple[Tuple[Axis, ...], Tuple[Axis, ...]]:
     """Axes down and across. Several metrics are the innermost columns, or the rows of a table without row axes."""
-    metric = (Axis(_METRIC, '', tuple(plan.metrics)), )
+    metric = (Axis(_METRIC, '', tuple(plan.metrics)),)
     if not plan.rows:
         return metric, plan.columns
     several = len(plan.metrics) > 1 or not plan.columns
@@ -148,19 +166,25 @@ def _header(columns: Tuple[Axis, ...]) -> List[List[Tuple[str, int]]]:
 def _markdown(plan: Plan, results: Results) -> str:
     paper = _paper(plan)
     parts = [
-        f'## {plan.title}', plan.source, f'{_measured_title(plan)}:', _markdown_table(_measured(plan, results)),
-        *([f'{_paper_title(plan)}:', _markdown_table(paper)] if paper else []), _caption(plan),
-        '\n'.join(_notes(plan, results))
+        f'## {plan.title}',
+        plan.source,
+        f'{_measured_title(plan)}:',
+        _markdown_table(_measured(plan, results)),
+        *([f'{_paper_title(plan)}:', _markdown_table(paper)] if paper else []),
+        _caption(plan),
+        '\n'.join(_notes(plan, results)),
     ]
     return '\n\n'.join(part for part in parts if part) + '\n'
 
 
 def _markdown_table(grid: Grid) -> str:
-    lines = [[''] * len(grid.labels) + [word for text, span in level for word in [text] + [''] * (span - 1)]
-             for level in grid.header]
-    lines[-1][:len(grid.labels)] = grid.labels
+    lines = [
+        [''] * len(grid.labels) + [word for text, span in level for word in [text] + [''] * (span - 1)]
+        for level in grid.header
+    ]
+    lines[-1][: len(grid.labels)] = grid.labels
     lines = [[re.sub(r'([\\|<*])', r'\\\1', ' '.join(text.split())) for text in line] for line in lines + grid.body]
-    for line in lines[1:len(grid.header)]:  # Markdown has one header row; further levels are bold rows
+    for line in lines[1 : len(grid.header)]:  # Markdown has one header row; further levels are bold rows
         line[:] = [f'**{text}**' if text else '' for text in line]
     widths = [max(3, *map(len, column)) for column in zip(*lines)]
     lines.insert(1, ['-' * width for width in widths])
@@ -171,10 +195,15 @@ def _latex(plan: Plan, results: Results) -> str:
     paper = _paper(plan)
     caption = f'{plan.title} ({plan.source}). ' if plan.source else f'{plan.title}. '
     lines = [
-        '% needs \\usepackage{booktabs}', '\\begin{table}[htbp]', '\\centering', '\\small',
+        '% needs \\usepackage{booktabs}',
+        '\\begin{table}[htbp]',
+        '\\centering',
+        '\\small',
         f'\\caption{{{_escape(caption + _caption(plan))}}}',
-        f'\\label{{tab:{re.sub("[^A-Za-z0-9-]", "-", plan.name)}}}', '\\par\\medskip',
-        f'{_escape(_measured_title(plan))}\\\\[2pt]', *_latex_tabular(_measured(plan, results))
+        f'\\label{{tab:{re.sub("[^A-Za-z0-9-]", "-", plan.name)}}}',
+        '\\par\\medskip',
+        f'{_escape(_measured_title(plan))}\\\\[2pt]',
+        *_latex_tabular(_measured(plan, results)),
     ]
     if paper:
         lines += ['\\\\[8pt]', f'{_escape(_paper_title(plan))}\\\\[2pt]', *_latex_tabular(paper)]
@@ -185,15 +214,19 @@ def _latex(plan: Plan, results: Results) -> str:
 def _latex_tabular(grid: Grid) -> List[str]:
     left = len(grid.labels)
     spreads = any('±' in text for row in grid.body for text in row)
-    lines = [f'\\setlength{{\\tabcolsep}}{{{3 if spreads else 6}pt}}',  # four columns with spreads just fit a page
-             f'\\begin{{tabular}}{{{"l" * left}{"c" * (len(grid.body[0]) - left)}}}', '\\toprule']
+    lines = [
+        f'\\setlength{{\\tabcolsep}}{{{3 if spreads else 6}pt}}',  # four columns with spreads just fit a page
+        f'\\begin{{tabular}}{{{"l" * left}{"c" * (len(grid.body[0]) - left)}}}',
+        '\\toprule',
+    ]
     for depth, level in enumerate(grid.header):
         last = depth == len(grid.header) - 1
-        words = [f'\\multicolumn{{{span}}}{{c}}{{{_escape(text)}}}' if span > 1 else _escape(text)
-                 for text, span in level]
+        words = [
+            f'\\multicolumn{{{span}}}{{c}}{{{_escape(text)}}}' if span > 1 else _escape(text) for text, span in level
+        ]
         lines.append(' & '.join([_escape(label) if last else '' for label in grid.labels] + words) + ' \\\\')
         if not last and len(grid.header[depth + 1]) > len(level):
-            ends = [left + sum(span for _, span in level[:i + 1]) for i in range(len(level))]
+            ends = [left + sum(span for _, span in level[: i + 1]) for i in range(len(level))]
             lines.append(' '.join(f'\\cmidrule(lr){{{end - span + 1}-{end}}}' for end, (_, span) in zip(ends, level)))
     lines.append('\\midrule')
     for i, row in enumerate(grid.body):
@@ -232,11 +265,18 @@ def _csv(plan: Plan, results: Results) -> str:
 
 
 def _json(plan: Plan, results: Results) -> str:
-    cells = [{'at': cell.at, 'runs': cell.runs, 'readings': [*map(asdict, _all_readings(plan, results, cell))]}
-             for cell in plan.cells]
+    cells = [
+        {'at': cell.at, 'runs': cell.runs, 'readings': [*map(asdict, _all_readings(plan, results, cell))]}
+        for cell in plan.cells
+    ]
     content = {key: getattr(plan, key) for key in ('table', 'title', 'caption', 'source', 'profile', 'overrides')}
-    content.update(notes=_notes(plan, results), runs_planned=len(plan.runs), missing_cells=missing_cells(plan, results),
-                   cells=cells, provenance={run: result['provenance'] for run, result in results.runs.items()})
+    content.update(
+        notes=_notes(plan, results),
+        runs_planned=len(plan.runs),
+        missing_cells=missing_cells(plan, results),
+        cells=cells,
+        provenance={run: result['provenance'] for run, result in results.runs.items()},
+    )
     return json.dumps({'schema': 1, **content}, indent=1, ensure_ascii=False) + '\n'
 
 
@@ -279,8 +319,9 @@ def _sources(results: Results) -> List[str]:
     """On which devices and from which commits the results came: 'Device cpu: Xeon', 'commit abc1234'."""
     stored = [result['provenance'] for result in results.runs.values()]
     devices = sorted({f'Device {source["device"]}' for source in stored})
-    return devices + sorted({f'commit {source["commit"] or "unknown"}' + ' with local changes' * bool(source['dirty'])
-                             for source in stored})
+    return devices + sorted(
+        {f'commit {source["commit"] or "unknown"}' + ' with local changes' * bool(source['dirty']) for source in stored}
+    )
 
 
 def _percent(number: Optional[float]) -> str:

@@ -1,4 +1,5 @@
 """Checks annotations in COCO's format before a training depends on them."""
+
 import json
 import os
 from pathlib import Path
@@ -18,15 +19,15 @@ def check_datasets(config: dict, places: Dict[str, str]) -> None:
         UserError: see :func:`check_coco`.
     """
     drop = config.get('degenerate_boxes', 'error') == 'drop'
-    for dataset, annotations, images in _datasets(fill_in(config, places)):
+    for annotations, images in _datasets(fill_in(config, places)):
         check_coco(annotations, images, allow_degenerate=drop)
 
 
-def _datasets(config: dict) -> Iterator[Tuple[dict, Path, Path]]:
+def _datasets(config: dict) -> Iterator[Tuple[Path, Path]]:
     for loader in ('train_dataloader', 'val_dataloader'):
         dataset = config[loader]['dataset']
         root = Path(dataset['data_root'])
-        yield dataset, root / dataset['ann_file'], root / dataset['data_prefix']['img']
+        yield root / dataset['ann_file'], root / dataset['data_prefix']['img']
 
 
 def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) -> None:
@@ -45,8 +46,10 @@ def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) 
     content = _load(annotations)
     for key in ('images', 'annotations', 'categories'):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UserError(f'{annotations}: the list {key!r} is missing; a COCO annotation file has images, annotations '
-                            'and categories')
+            raise UserError(
+                f'{annotations}: the list {key!r} is missing; a COCO annotation file has images, annotations '
+                'and categories'
+            )
     sizes = _check_images(annotations, content['images'], images)
     categories = {_field(annotations, 'categories', entry, 'id') for entry in content['categories']}
     for entry in content['annotations']:
@@ -106,8 +109,10 @@ def _check_annotation(path: Path, entry: Any, sizes: dict, categories: set, allo
     if (width <= 0 or height <= 0) and not allow_degenerate:
         raise UserError(f'{where}: bbox {box} has no area: correct it or take the annotation out')
     if min(x, y) < -TOLERANCE or x + width > size[0] + TOLERANCE or y + height > size[1] + TOLERANCE:
-        raise UserError(f'{where}: bbox {box} reaches out of its image of {size[0]} x {size[1]} pixels: correct it or take '
-                        'the annotation out')
+        raise UserError(
+            f'{where}: bbox {box} reaches out of its image of {size[0]} x {size[1]} pixels: correct it or take '
+            'the annotation out'
+        )
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,5 @@
 """Files that appear whole or not at all."""
+
 import json
 import os
 from pathlib import Path
@@ -33,8 +34,10 @@ def rename_whole(aside: Path, path: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The error for a file that could not be written."""
-    return UserError(f'cannot write {path}: {error.strerror or error}. Free some space or choose another folder with '
-                     '--runs or --data; what is finished is kept and is not trained again')
+    return UserError(
+        f'cannot write {path}: {error.strerror or error}. Free some space or choose another folder with '
+        '--runs or --data; what is finished is kept and is not trained again'
+    )
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -21,6 +21,7 @@ A table file is YAML::
     metrics: {AP: [without_nms/AP, with_nms/AP]}   # what a cell shows, joined by '/'
     paper: {AP: [[38.3/39.5, 38.0/39.5]]}          # the paper's numbers, row by row; '-' where it has none
 """
+
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ Overrides = Dict[str, Any]
 @dataclass(frozen=True)
 class Axis:
     """One axis of a table: its label and, for each value's name, the overrides that the value stands for."""
+
     name: str
     label: str
     values: Dict[str, Overrides]
@@ -45,6 +47,7 @@ class Axis:
 @dataclass(frozen=True)
 class Cell:
     """One cell: where it stands (axis name -> value name), its overrides and the paper's numbers (metric -> text)."""
+
     at: Dict[str, str]
     overrides: Overrides
     paper: Dict[str, str]
@@ -57,6 +60,7 @@ class Cell:
 @dataclass(frozen=True)
 class Table:
     """A table file, read and checked."""
+
     name: str
     title: str
     caption: str
@@ -103,7 +107,9 @@ def select(table: Table, only: Dict[str, str]) -> List[Cell]:
             raise UserError(f'--only {axis}={value}: {table.name} has no axis {axis!r}; it has {", ".join(table.axes)}')
         if value not in table.axes[axis].values:
             known = ', '.join(table.axes[axis].values)
-            raise UserError(f'--only {axis}={value}: axis {axis} of {table.name} has no value {value!r}; it has {known}')
+            raise UserError(
+                f'--only {axis}={value}: axis {axis} of {table.name} has no value {value!r}; it has {known}'
+            )
     return [cell for cell in table.cells if all(cell.at[axis] == value for axis, value in only.items())]
 
 
@@ -121,8 +127,10 @@ class _Reader:
         rows, columns = (tuple(self._list(content[key], key)) for key in ('rows', 'columns'))
         if sorted(rows + columns) != sorted(axes):
             self._fail('rows', f'rows and columns must name each axis once ({", ".join(axes)})')
-        metrics = {name: tuple(self._list(keys, f'metrics.{name}'))
-                   for name, keys in self._mapping(content['metrics'], 'metrics').items()}
+        metrics = {
+            name: tuple(self._list(keys, f'metrics.{name}'))
+            for name, keys in self._mapping(content['metrics'], 'metrics').items()
+        }
         shared = self._mapping(content.get('set', {}), 'set')
         paper = self._paper(content.get('paper', {}), metrics, [axes[a] for a in rows], [axes[a] for a in columns])
         return Table(
@@ -135,7 +143,8 @@ class _Reader:
             rows=rows,
             columns=columns,
             metrics=metrics,
-            cells=tuple(self._cell(at, axes, shared, paper) for at in _positions(rows + columns, axes)))
+            cells=tuple(self._cell(at, axes, shared, paper) for at in _positions(rows + columns, axes)),
+        )
 
     def _axis(self, name: str, body: Any) -> Axis:
         where = f'axes.{name}'

@@ -1,4 +1,5 @@
 """Where the data of a profile lie: the placeholders of its config, ``${DATA}``, ``${SCENES}`` and ``${BACKBONE}``."""
+
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
@@ -19,6 +20,7 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
     from experiments.desk.backbone import BackboneSpec
     from experiments.desk.cache import folder_name
     from experiments.desk.scenes import SceneSpec
+
     try:
         scenes = SceneSpec(**_tuples(wanted['scenes']))
         scenes_name = folder_name('scenes', scenes)

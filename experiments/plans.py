@@ -1,4 +1,5 @@
 """The plan of a table: which runs fill its cells. It is all that ``analysis`` needs besides the results."""
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
@@ -20,6 +21,7 @@ class Plan:
         overrides (dict): overrides from the command line, on top of every cell.
         cells (list): the cells asked for, each with its runs by seed.
     """
+
     table: Table
     profile: str
     overrides: Overrides
@@ -28,7 +30,9 @@ class Plan:
     @property
     def name(self) -> str:
         """Name of the plan: the table's, and what was overridden, as that is another experiment."""
-        return '+'.join([self.table.name, *(f'{key}={value}' for key, value in self.overrides.items())]).replace('/', '_')
+        return '+'.join([self.table.name, *(f'{key}={value}' for key, value in self.overrides.items())]).replace(
+            '/', '_'
+        )
 
     def runs(self) -> Dict[str, Run]:
         """The distinct runs by id, in the order of the cells."""
@@ -38,6 +42,7 @@ class Plan:
 @dataclass(frozen=True)
 class PlannedCell:
     """A cell and the run that fills it for each seed."""
+
     cell: Cell
     runs: Dict[int, Run]
 
@@ -66,8 +71,9 @@ def save_plan(plan: Plan, runs: Path) -> Path:
     earlier = {_place(cell['at']): cell['runs'] for cell in (read_json(path) or {}).get('cells', [])}
     now = {_place(planned.cell.at): {str(seed): run.id for seed, run in planned.runs.items()} for planned in plan.cells}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, _document(plan, {place: {**earlier.get(place, {}), **now.get(place, {})}
-                                      for place in {**earlier, **now}}))
+    write_json(
+        path, _document(plan, {place: {**earlier.get(place, {}), **now.get(place, {})} for place in {**earlier, **now}})
+    )
     return path
 
 
@@ -93,4 +99,5 @@ def _document(plan: Plan, runs: Dict[tuple, Dict[str, str]]) -> Dict[str, Any]:
         rows=axes(table.rows),
         columns=axes(table.columns),
         metrics={name: list(keys) for name, keys in table.metrics.items()},
-        cells=[dict(at=cell.at, paper=cell.paper, runs=runs.get(_place(cell.at), {})) for cell in table.cells])
+        cells=[dict(at=cell.at, paper=cell.paper, runs=runs.get(_place(cell.at), {})) for cell in table.cells],
+    )

@@ -1,4 +1,5 @@
 """The data and the backbone that a profile needs: made on first use, or looked for and checked."""
+
 from pathlib import Path
 from typing import Any, Callable
 
@@ -28,12 +29,17 @@ def prepare(config: dict, data: Path, progress: Progress, in_process: Callable) 
         return
     from experiments.desk.cache import ensure
     from experiments.desk.coco import write_coco
+
     root = data / 'desk'
     try:
         scenes = ensure(root, 'scenes', made['SCENES'][1], write_coco, lambda *n: progress('scenes', *n))
-        ensure(root, 'backbone', made['BACKBONE'][1],
-               lambda spec, folder, report: in_process(_train_backbone, spec, scenes, folder, report),
-               lambda *n: progress('backbone', *n))
+        ensure(
+            root,
+            'backbone',
+            made['BACKBONE'][1],
+            lambda spec, folder, report: in_process(_train_backbone, spec, scenes, folder, report),
+            lambda *n: progress('backbone', *n),
+        )
     except OSError as error:
         raise cannot_write(root, error) from error
 
@@ -42,6 +48,8 @@ def _train_backbone(spec: Any, scenes: Path, folder: Path, report: Callable[[int
     import os
 
     import torch
+
     from experiments.desk.backbone import train_backbone
+
     torch.set_num_threads(os.cpu_count() or 1)
     train_backbone(spec, scenes, folder, report)

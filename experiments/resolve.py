@@ -3,6 +3,7 @@
 A run is named after what it computes: a hash over the resolved training config, the seed and the data. Where files lie,
 how many workers read them and who launches the run are left out of it, so equal cells of any table share one training.
 """
+
 import copy
 import difflib
 import hashlib
@@ -11,7 +12,7 @@ import pprint
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, List
 
 from mmengine.config import Config
 
@@ -23,9 +24,22 @@ FOLDER = Path(__file__).parent / 'profiles'
 
 # Neither where things lie nor how they are shown changes what is computed. The test loop is not run in training.
 _NOT_COMPUTED = {
-    'auto_scale_lr', 'custom_imports', 'default_hooks', 'default_scope', 'env_cfg', 'launcher', 'load_from',
-    'log_level', 'log_processor', 'resume', 'test_cfg', 'test_dataloader', 'test_evaluator', 'vis_backends',
-    'visualizer', 'work_dir'
+    'auto_scale_lr',
+    'custom_imports',
+    'default_hooks',
+    'default_scope',
+    'env_cfg',
+    'launcher',
+    'load_from',
+    'log_level',
+    'log_processor',
+    'resume',
+    'test_cfg',
+    'test_dataloader',
+    'test_evaluator',
+    'vis_backends',
+    'visualizer',
+    'work_dir',
 }
 _NOT_COMPUTED_BY_LOADERS = {'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'backend_args'}
 
@@ -40,6 +54,7 @@ class Run:
         seed (int): its random seed.
         config (dict): the whole mmengine config, with ``${...}`` where a folder of this machine belongs.
     """
+
     id: str
     profile: str
     seed: int
@@ -48,8 +63,9 @@ class Run:
     @property
     def config_text(self) -> str:
         """The config as an mmengine config file in Python."""
-        return ''.join(f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}\n'
-                       for key, value in self.config.items())
+        return ''.join(
+            f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}\n' for key, value in self.config.items()
+        )
 
 
 def profile_names() -> List[str]:
@@ -103,20 +119,32 @@ def _check_override(config: dict, key: str, value: Any, profile: str, source: st
         elif isinstance(node, dict) and part in node:
             node = node[part]
         else:
-            known = list(node) if isinstance(node, dict) else [str(i) for i in range(len(node))] if isinstance(
-                node, (list, tuple)) else []
+            known = (
+                list(node)
+                if isinstance(node, dict)
+                else [str(i) for i in range(len(node))]
+                if isinstance(node, (list, tuple))
+                else []
+            )
             near = difflib.get_close_matches(part, known, 3, 0.5) or known[:8]
             where = '.'.join(key.split('.')[:depth]) or 'the config'
             hint = f'; {where} has {", ".join(near)}' if near else ''
             raise UserError(f'{source}: unknown key {key!r} in profile {profile}{hint}')
     if _kind(value) != _kind(node) and node is not None:
-        raise UserError(f'{source}: {key}: {value!r} is {_kind(value)}, but profile {profile} has {_kind(node)} there '
-                        f'({_short(node)})')
+        raise UserError(
+            f'{source}: {key}: {value!r} is {_kind(value)}, but profile {profile} has {_kind(node)} there '
+            f'({_short(node)})'
+        )
 
 
 def _kind(value: Any) -> str:
-    kinds = ((bool, 'true or false'), ((int, float), 'a number'), (str, 'text'), (dict, 'a mapping'),
-             ((list, tuple), 'a list'))
+    kinds = (
+        (bool, 'true or false'),
+        ((int, float), 'a number'),
+        (str, 'text'),
+        (dict, 'a mapping'),
+        ((list, tuple), 'a list'),
+    )
     return next((name for types, name in kinds if isinstance(value, types)), 'nothing')
 
 

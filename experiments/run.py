@@ -1,11 +1,12 @@
 """Train what a table of the paper still lacks, then print the table.
 
-    python experiments/run.py table3
-    python experiments/run.py table3 --seeds 0 1 2 --jobs 2
-    python experiments/run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
-    python experiments/run.py table3 --dry-run
-    python experiments/run.py --list | --status
+python experiments/run.py table3
+python experiments/run.py table3 --seeds 0 1 2 --jobs 2
+python experiments/run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
+python experiments/run.py table3 --dry-run
+python experiments/run.py --list | --status
 """
+
 import argparse
 import signal
 import sys
@@ -69,6 +70,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
 
 def _command(args: argparse.Namespace) -> int:
     from experiments import grid
+
     if args.list:
         return _list()
     if args.status and not args.tables:
@@ -77,6 +79,7 @@ def _command(args: argparse.Namespace) -> int:
     tables = [grid.load_table(name) for name in names]
 
     from experiments.plans import make_plan
+
     overrides = _overrides(args.set)
     only = dict(_pair(text, '--only') for text in args.only)
     plans = [make_plan(table, grid.select(table, only), args.profile, args.seeds, overrides) for table in tables]
@@ -87,6 +90,7 @@ def _command(args: argparse.Namespace) -> int:
 
 def _list() -> int:
     from experiments import grid
+
     for name in grid.table_names():
         table = grid.load_table(name)
         print(f'{name}  {len(table.cells):3} cells  {table.title} ({table.source})')
@@ -103,6 +107,7 @@ def _pair(text: str, option: str) -> List[str]:
 
 def _overrides(texts: List[str]) -> Dict[str, Any]:
     import yaml
+
     overrides = {}
     for text in texts:
         key, value = _pair(text, '--set')
@@ -115,6 +120,7 @@ def _overrides(texts: List[str]) -> Dict[str, Any]:
 
 def _folders(plans: list, args: argparse.Namespace) -> dict:
     from experiments.runs import RunFolder
+
     return {run_id: RunFolder(args.runs / args.profile / run_id) for plan in plans for run_id in plan.runs()}
 
 
@@ -132,6 +138,7 @@ def _labels(plans: list, seeds: List[int]) -> Dict[str, str]:
 def _overview(plans: list, args: argparse.Namespace) -> int:
     from experiments.runs import DONE
     from experiments.view import format_ap, format_left
+
     folders, labels = _folders(plans, args), _labels(plans, args.seeds)
     statuses = {run_id: folder.status() for run_id, folder in folders.items()}
     for run_id, status in statuses.items():
@@ -150,6 +157,7 @@ def _overview(plans: list, args: argparse.Namespace) -> int:
 def _run(plans: list, args: argparse.Namespace) -> int:
     from experiments.plans import save_plan
     from experiments.runs import DONE, FAILED
+
     folders = _folders(plans, args)
     todo = [run for plan in plans for run in plan.runs().values() if folders[run.id].status().state != DONE]
     todo = list({run.id: run for run in todo}.values())
@@ -166,6 +174,7 @@ def _train(todo: list, folders: dict, labels: Dict[str, str], args: argparse.Nam
     from experiments.launchers.local import LocalLauncher
     from experiments.prepare import places, prepare
     from experiments.view import open_view
+
     launcher = LocalLauncher(args.jobs)
     with open_view(labels) as view:
         launcher.start()
@@ -175,6 +184,7 @@ def _train(todo: list, folders: dict, labels: Dict[str, str], args: argparse.Nam
 
 def _print_tables(plans: list, args: argparse.Namespace) -> None:
     from analysis import results, tables
+
     for plan in plans:
         try:
             stored = results.load_plan(args.runs, args.profile, plan.name)

@@ -11,6 +11,7 @@ failure.json       why the last attempt failed
 worker.log         what the process that trains printed
 =================  =====================================================================
 """
+
 import fcntl
 import json
 import math
@@ -37,6 +38,7 @@ class Busy(Exception):
 @dataclass(frozen=True)
 class Status:
     """What a run's folder says: its state, the epoch it is in of how many, seconds left, and its newest metrics."""
+
     state: str
     epoch: int = 0
     epochs: int = 0
@@ -72,7 +74,9 @@ class RunFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise UserError(f'cannot make {self.path}: {error.strerror}; choose another folder with --runs') from error
+                raise UserError(
+                    f'cannot make {self.path}: {error.strerror}; choose another folder with --runs'
+                ) from error
             write_whole(self.config, run.config_text)
 
     @contextmanager
@@ -117,8 +121,13 @@ class RunFolder:
         metrics = epochs[-1]['metrics'] if epochs else None
         if self._is_locked():
             progress = self._read_progress()
-            return Status(RUNNING, progress.get('epoch', len(epochs) + 1), progress.get('epochs', 0),
-                          progress.get('left_s'), metrics)
+            return Status(
+                RUNNING,
+                progress.get('epoch', len(epochs) + 1),
+                progress.get('epochs', 0),
+                progress.get('left_s'),
+                metrics,
+            )
         failure = read_json(self._failure)
         if failure is not None:
             return Status(FAILED, len(epochs), 0, None, metrics, failure.get('message', ''))
@@ -145,14 +154,20 @@ class RunFolder:
     def add_epoch(self, epoch: int, metrics: Dict[str, float], seconds: float) -> None:
         """Record an epoch, counted from 1; what was recorded from it on, before a resume, is replaced."""
         kept = [entry for entry in self.epochs() if entry['epoch'] < epoch]
-        kept.append(dict(epoch=epoch, metrics={name: _plain(value) for name, value in metrics.items()},
-                         seconds=round(seconds, 2)))
+        kept.append(
+            dict(
+                epoch=epoch, metrics={name: _plain(value) for name, value in metrics.items()}, seconds=round(seconds, 2)
+            )
+        )
         write_json(self._metrics, dict(schema=SCHEMA, epochs=kept))
 
     def checkpoint(self) -> Optional[Path]:
         """The newest checkpoint, or None."""
-        found = {int(match[1]): path for path in self.path.glob('epoch_*.pth')
-                 if (match := re.fullmatch(r'epoch_(\d+)\.pth', path.name))}
+        found = {
+            int(match[1]): path
+            for path in self.path.glob('epoch_*.pth')
+            if (match := re.fullmatch(r'epoch_(\d+)\.pth', path.name))
+        }
         return found[max(found)] if found else None
 
     def add_checkpoint(self, aside: Path, epoch: int) -> None:
@@ -179,8 +194,18 @@ class RunFolder:
         """Write the final result from the last recorded epoch."""
         epochs = self.epochs()
         provenance = dict(provenance, wall_s=round(sum(entry['seconds'] for entry in epochs), 1))
-        write_json(self._result, dict(schema=SCHEMA, run=run_id, profile=profile, seed=seed, epochs=len(epochs),
-                                      metrics=epochs[-1]['metrics'], provenance=provenance))
+        write_json(
+            self._result,
+            dict(
+                schema=SCHEMA,
+                run=run_id,
+                profile=profile,
+                seed=seed,
+                epochs=len(epochs),
+                metrics=epochs[-1]['metrics'],
+                provenance=provenance,
+            ),
+        )
         self.clear_failure()
 
     def fail(self, message: str) -> None:

@@ -1,4 +1,5 @@
 """Run one cell: train it, resuming what is there, and leave its result in its folder."""
+
 import logging
 import math
 import time
@@ -16,8 +17,8 @@ from mmengine.runner import Runner, set_random_seed  # noqa: E402
 import o2f  # noqa: E402,F401  (registers the method)
 from experiments.errors import UserError  # noqa: E402
 from experiments.files import cannot_write  # noqa: E402
-from experiments.provenance import provenance  # noqa: E402
 from experiments.places import fill_in  # noqa: E402
+from experiments.provenance import provenance  # noqa: E402
 from experiments.runs import RunFolder  # noqa: E402
 
 
@@ -72,7 +73,9 @@ def _check_checkpoint(path: Path) -> None:
         torch.load(path, map_location='cpu')
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f'{path} is damaged ({reason}): delete it, and the run starts again from its first epoch') from error
+        raise UserError(
+            f'{path} is damaged ({reason}): delete it, and the run starts again from its first epoch'
+        ) from error
 
 
 def _quiet() -> None:
@@ -105,9 +108,11 @@ class RunFolderHook(Hook):
         if runner.model.data_preprocessor.device.type == 'cpu' or batch_idx % 50 == 0:
             loss = outputs['loss'].item()
             if not math.isfinite(loss):
-                raise UserError(f'{self.folder.path}: training diverged: the loss was {loss} in epoch {runner.epoch + 1}, '
-                                f'iteration {batch_idx + 1}. A smaller learning rate may help '
-                                '(--set optim_wrapper.optimizer.lr=...)')
+                raise UserError(
+                    f'{self.folder.path}: training diverged: the loss was {loss} in epoch {runner.epoch + 1}, '
+                    f'iteration {batch_idx + 1}. A smaller learning rate may help '
+                    '(--set optim_wrapper.optimizer.lr=...)'
+                )
         if time.monotonic() - self.shown > 1:
             self._show_progress(runner, (batch_idx + 1) / len(runner.train_dataloader))
 
@@ -115,8 +120,13 @@ class RunFolderHook(Hook):
         self.folder.add_epoch(runner.epoch, metrics, time.monotonic() - self.epoch_begin)
         last = runner.epoch == runner.max_epochs
         aside = '.checkpoint'
-        runner.save_checkpoint(str(self.folder.path), aside, save_optimizer=not last, save_param_scheduler=not last,
-                               meta=dict(epoch=runner.epoch, iter=runner.iter))
+        runner.save_checkpoint(
+            str(self.folder.path),
+            aside,
+            save_optimizer=not last,
+            save_param_scheduler=not last,
+            meta=dict(epoch=runner.epoch, iter=runner.iter),
+        )
         self.folder.add_checkpoint(self.folder.path / aside, runner.epoch)
 
     def _show_progress(self, runner: Runner, of_epoch: float) -> None:

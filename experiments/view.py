@@ -1,4 +1,5 @@
 """Shows how runs go: a live table on a terminal, plain lines elsewhere."""
+
 import sys
 import time
 from typing import Dict, Optional, TextIO
@@ -52,15 +53,15 @@ class PlainView:
     def progress(self, what: str, done: int, total: int) -> None:
         """Tell how far a preparation is: a line at every fifth of it."""
         fifth = 5 * done // total
-        if self.seen.get(what) != (fifth, ):
-            self.seen[what] = (fifth, )
+        if self.seen.get(what) != (fifth,):
+            self.seen[what] = (fifth,)
             self.say(f'preparing {what}: {done}/{total}')
 
     def show(self, statuses: Dict[str, Status]) -> None:
         """Tell what has changed since the last call."""
         done = sum(status.state == DONE for status in statuses.values())
         for run_id, status in statuses.items():
-            news = (status.state, status.epoch) if status.state == RUNNING else (status.state, )
+            news = (status.state, status.epoch) if status.state == RUNNING else (status.state,)
             if self.seen.get(run_id) != news and status.state in (RUNNING, DONE, FAILED):
                 self.seen[run_id] = news
                 self.say(f'{done}/{len(statuses)} done  {self.labels[run_id]}  {_words(status)}')
@@ -83,6 +84,7 @@ class LiveView(PlainView):
     def __enter__(self) -> 'LiveView':
         from rich.console import Console
         from rich.live import Live
+
         self.live = Live(console=Console(file=self.stream), refresh_per_second=4, transient=False)
         self.live.__enter__()
         return self
@@ -96,23 +98,32 @@ class LiveView(PlainView):
     def progress(self, what: str, done: int, total: int) -> None:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
+
         line = Table.grid(padding=(0, 1))
         line.add_row(f'preparing {what}', ProgressBar(total=total, completed=done, width=40), f'{done}/{total}')
         self.live.update(line)
 
     def show(self, statuses: Dict[str, Status]) -> None:
         from rich.table import Table
+
         done = sum(status.state == DONE for status in statuses.values())
-        table = Table(title=f'{done} of {len(statuses)} runs done, {format_left(time.monotonic() - self.begin)}',
-                      title_justify='left', expand=False)
+        table = Table(
+            title=f'{done} of {len(statuses)} runs done, {format_left(time.monotonic() - self.begin)}',
+            title_justify='left',
+            expand=False,
+        )
         table.add_column('run')
         for name in ('state', 'epoch', 'AP without/with NMS', 'left'):
             table.add_column(name, justify='right')
         for run_id, status in statuses.items():
             epoch = f'{status.epoch}/{status.epochs}' if status.epochs else ''
             style = {RUNNING: 'bold', FAILED: 'red', DONE: 'green', STOPPED: 'yellow'}.get(status.state, 'dim')
-            table.add_row(self.labels[run_id], status.state, epoch, format_ap(status),
-                          format_left(status.left_s) if status.state == RUNNING else '', style=style)
+            table.add_row(
+                self.labels[run_id],
+                status.state,
+                epoch,
+                format_ap(status),
+                format_left(status.left_s) if status.state == RUNNING else '',
+                style=style,
+            )
         self.live.update(table)
-
-

@@ -1,4 +1,5 @@
 """What a launcher runs in a process of its own: one run, its output kept in the run's folder."""
+
 import os
 import sys
 import threading
@@ -14,8 +15,9 @@ from experiments.runs import Busy, RunFolder
 DONE, FAILED, BUSY = 0, 1, 75
 
 
-def work(path: str, run_id: str, profile: str, places: Dict[str, str], threads: int,
-         device: Optional[str] = None) -> None:
+def work(
+    path: str, run_id: str, profile: str, places: Dict[str, str], threads: int, device: Optional[str] = None
+) -> None:
     """Train the run in folder ``path`` and exit with ``DONE``, ``FAILED`` or ``BUSY``.
 
     Args:
@@ -43,6 +45,7 @@ def work(path: str, run_id: str, profile: str, places: Dict[str, str], threads: 
 def _attempt(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
     try:
         from experiments.training import train
+
         train(folder, run_id, profile, places, threads)
     except UserError as error:
         print(error, flush=True)

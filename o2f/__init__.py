@@ -15,6 +15,7 @@ name                   registry        the paper
 ``DegreesHook``        ``HOOKS``       tells the degrees which epoch it is
 =====================  ==============  ====================================================
 """
+
 from o2f.mmcv_ops import provide_mmcv_ops
 from o2f.resume import allow_mmengine_checkpoints
 
@@ -31,7 +32,13 @@ from o2f.metric import TwoReadingsMetric  # noqa: E402
 from o2f.selection import OneToFewSelection  # noqa: E402
 
 __all__ = [
-    'ConstantDegrees', 'DegreesHook', 'LinearDegrees', 'OneToFewHead', 'OneToFewLoss', 'OneToFewSelection',
-    'TwoReadingsFCOS', 'TwoReadingsMetric'
+    'ConstantDegrees',
+    'DegreesHook',
+    'LinearDegrees',
+    'OneToFewHead',
+    'OneToFewLoss',
+    'OneToFewSelection',
+    'TwoReadingsFCOS',
+    'TwoReadingsMetric',
 ]
 __version__ = '0.1.0'

@@ -4,6 +4,7 @@ Omega_j is the box of instance j cut with the square of half-side ``radius`` x s
 FPN level. At radius 1.5 it holds at most 3 x 3 points of a level, so the few points that may lie in it are found by
 index arithmetic and checked one by one; no points x instances matrix is ever built.
 """
+
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ class Grid:
         shapes (tuple[tuple[int, int]]): (height, width) of each level's map, in cells.
         strides (tuple[int]): pixels from one point of a level to the next.
     """
+
     shapes: Tuple[Tuple[int, int], ...]
     strides: Tuple[int, ...]
 
@@ -70,10 +72,11 @@ def centre_region_candidates(boxes: Tensor, grid: Grid, radius: float) -> Tuple[
     return index.flatten(1), inside.flatten(1)
 
 
-def _inside_1d(low: Tensor, high: Tensor, stride: Tensor, cells: Tensor, radius: float,
-               per_axis: int) -> Tuple[Tensor, Tensor]:
-    """Cells of one axis whose point is strictly between ``low`` and ``high`` and nearer than ``radius`` strides to their
-    middle: cell indices clamped into the map, and whether each is real; both (G, levels, per_axis)."""
+def _inside_1d(
+    low: Tensor, high: Tensor, stride: Tensor, cells: Tensor, radius: float, per_axis: int
+) -> Tuple[Tensor, Tensor]:
+    """Cells of one axis whose point is strictly between ``low`` and ``high``, and nearer to their middle than
+    ``radius`` strides: cell indices clamped into the map, and whether each is real; both (G, levels, per_axis)."""
     middle = (low + high) / 2
     start = torch.floor(middle / stride - radius - 0.5).long() + 1
     cell = start + torch.arange(per_axis, device=low.device)

@@ -1,4 +1,5 @@
 """Section 3.3: how positive an ambiguous anchor is, and how that falls over training (Eq. 3)."""
+
 import torch
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
@@ -62,4 +63,4 @@ class ConstantDegrees:
     @torch.no_grad()
     def __call__(self, selected: Selected) -> Tensor:
         """(G, S) float64: 1 for the certain anchor, t for ambiguous ones, 0 for the rest."""
-        return selected.certain.double() + selected.ambiguous * self.t
+        return selected.certain.double() + selected.ambiguous.double() * self.t

@@ -1,4 +1,5 @@
 """A dense detector that gives both readings from one forward pass."""
+
 from mmdet.models.detectors import FCOS
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
@@ -32,7 +33,8 @@ class TwoReadingsFCOS(FCOS):
             *outputs,
             batch_img_metas=[sample.metainfo for sample in batch_data_samples],
             rescale=rescale,
-            with_nms=False)
+            with_nms=False,
+        )
         for sample, found in zip(batch_data_samples, candidates):
             sample.pred_instances = readings.read(found, None, self.test_cfg.max_per_img)
             sample.pred_instances_nms = readings.read(found, self.test_cfg.nms, self.test_cfg.max_per_img)

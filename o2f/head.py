@@ -3,6 +3,7 @@
 The head only joins the three parts of the method, each a value of its config: ``selection`` (3.2), ``degrees`` (3.3)
 and ``loss_cls`` (3.4). Parameter names are those of the authors' released checkpoints.
 """
+
 from typing import Dict, List, Optional, Tuple
 
 import torch
@@ -41,20 +42,22 @@ class OneToFewHead(AnchorFreeHead):
         ValueError: ``centerness_convs`` or ``box_weight`` is out of its range.
     """
 
-    def __init__(self,
-                 num_classes: int,
-                 in_channels: int,
-                 strides=(8, 16, 32, 64, 128),
-                 centerness_convs: int = 3,
-                 centerness_channels: int = 64,
-                 selection: dict = dict(type='OneToFewSelection'),
-                 degrees: dict = dict(type='LinearDegrees'),
-                 loss_cls: dict = dict(type='OneToFewLoss', use_sigmoid=True),
-                 loss_bbox: dict = dict(type='GIoULoss', loss_weight=2.0),
-                 box_weight: str = 'centerness',
-                 norm_cfg: dict = dict(type='GN', num_groups=32, requires_grad=True),
-                 conv_bias: bool = True,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        strides=(8, 16, 32, 64, 128),
+        centerness_convs: int = 3,
+        centerness_channels: int = 64,
+        selection: dict = dict(type='OneToFewSelection'),
+        degrees: dict = dict(type='LinearDegrees'),
+        loss_cls: dict = dict(type='OneToFewLoss', use_sigmoid=True),
+        loss_bbox: dict = dict(type='GIoULoss', loss_weight=2.0),
+        box_weight: str = 'centerness',
+        norm_cfg: dict = dict(type='GN', num_groups=32, requires_grad=True),
+        conv_bias: bool = True,
+        **kwargs,
+    ) -> None:
         if centerness_convs not in (0, 1, 2, 3):
             raise ValueError(f'bbox_head: centerness_convs must be 0, 1, 2 or 3, not {centerness_convs!r}')
         if box_weight not in ('centerness', 'uniform'):
@@ -70,7 +73,8 @@ class OneToFewHead(AnchorFreeHead):
             loss_bbox=loss_bbox,
             norm_cfg=norm_cfg,
             conv_bias=conv_bias,
-            **kwargs)
+            **kwargs,
+        )
         self.selection = TASK_UTILS.build(selection)
         self.degrees = TASK_UTILS.build(degrees)
 
@@ -80,7 +84,8 @@ class OneToFewHead(AnchorFreeHead):
         channels = [self.feat_channels] + [self.centerness_channels] * self.num_centerness_convs
         self.centerness_convs = nn.ModuleList(
             ConvModule(before, after, 3, padding=1, norm_cfg=self.norm_cfg, bias=self.conv_bias)
-            for before, after in zip(channels, channels[1:]))
+            for before, after in zip(channels, channels[1:])
+        )
         self.conv_centerness = nn.Conv2d(channels[-1], 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
 
@@ -105,13 +110,15 @@ class OneToFewHead(AnchorFreeHead):
         distances = scale(distances).float().clamp(min=0) * stride
         return cls_logits, distances, self.conv_centerness(centerness)
 
-    def loss_by_feat(self,
-                     cls_scores: List[Tensor],
-                     bbox_preds: List[Tensor],
-                     centernesses: List[Tensor],
-                     batch_gt_instances: List[InstanceData],
-                     batch_img_metas: List[dict],
-                     batch_gt_instances_ignore: Optional[List[InstanceData]] = None) -> Dict[str, Tensor]:
+    def loss_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        centernesses: List[Tensor],
+        batch_gt_instances: List[InstanceData],
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: Optional[List[InstanceData]] = None,
+    ) -> Dict[str, Tensor]:
         """The training losses of one batch, ``loss_cls`` (Eq. 4) and ``loss_bbox`` (Eq. 5).
 
         Args:
@@ -135,8 +142,9 @@ class OneToFewHead(AnchorFreeHead):
         loss_cls = self.loss_cls(cls_logits, centerness_logits, instances.labels, selected, degrees, num_positives)
         return dict(loss_cls=loss_cls, loss_bbox=self._box_loss(boxes, instances, selected, grid))
 
-    def get_targets(self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances,
-                    grid: Grid) -> Tuple[Selected, Tensor]:
+    def get_targets(
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+    ) -> Tuple[Selected, Tensor]:
         """Sections 3.2 and 3.3: the anchors of each instance, (G, S), and their positive degrees, (G, S).
 
         The arguments are those of :meth:`OneToFewSelection.__call__`.
@@ -157,25 +165,31 @@ class OneToFewHead(AnchorFreeHead):
         total = (loss * weight.flatten()).sum() if len(predicted) else predicted.sum()  # keeps the graph whole
         return total / reduce_mean(weight.sum()).clamp(min=1e-6)
 
-    def _predict_by_feat_single(self,
-                                cls_score_list: List[Tensor],
-                                bbox_pred_list: List[Tensor],
-                                score_factor_list: List[Tensor],
-                                mlvl_priors: List[Tensor],
-                                img_meta: dict,
-                                cfg: Optional[dict] = None,
-                                rescale: bool = False,
-                                with_nms: bool = True) -> InstanceData:
+    def _predict_by_feat_single(
+        self,
+        cls_score_list: List[Tensor],
+        bbox_pred_list: List[Tensor],
+        score_factor_list: List[Tensor],
+        mlvl_priors: List[Tensor],
+        img_meta: dict,
+        cfg: Optional[dict] = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceData:
         """Decode one image: per level the ``nms_pre`` best joint scores above ``score_thr``; MMDetection's
         post-processing does the rest. Unlike MMDetection's dense heads the threshold is on the joint score."""
         cfg = self.test_cfg if cfg is None else cfg
         levels = []
-        for cls_logits, distances, centerness_logits, points in zip(cls_score_list, bbox_pred_list, score_factor_list,
-                                                                    mlvl_priors):
+        for cls_logits, distances, centerness_logits, points in zip(
+            cls_score_list, bbox_pred_list, score_factor_list, mlvl_priors
+        ):
             joint = cls_logits.float().sigmoid() * centerness_logits.float().sigmoid()
             scores, labels, _, kept = filter_scores_and_topk(
-                joint.permute(1, 2, 0).reshape(-1, self.num_classes), cfg.get('score_thr', 0), cfg.get('nms_pre', -1),
-                dict(distances=distances.permute(1, 2, 0).reshape(-1, 4), points=points))
+                joint.permute(1, 2, 0).reshape(-1, self.num_classes),
+                cfg.get('score_thr', 0),
+                cfg.get('nms_pre', joint.numel()),
+                dict(distances=distances.permute(1, 2, 0).reshape(-1, 4), points=points),
+            )
             bboxes = distance2bbox(kept['points'].float(), kept['distances'], max_shape=img_meta['img_shape'])
             levels.append(InstanceData(bboxes=bboxes, scores=scores, labels=labels))
         return self._bbox_post_process(InstanceData.cat(levels), cfg, rescale, with_nms, img_meta)
@@ -193,7 +207,8 @@ def _gather_instances(batch: List[InstanceData], device: torch.device) -> Instan
     return Instances(
         boxes=torch.cat([instances.bboxes for instances in batch]).reshape(-1, 4),
         labels=torch.cat([instances.labels for instances in batch]),
-        image=image.to(device, non_blocking=True))
+        image=image.to(device, non_blocking=True),
+    )
 
 
 def _centerness_target(points: Tensor, boxes: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 """The epoch schedule of Eq. 3 as an mmengine hook."""
+
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper

@@ -1,8 +1,9 @@
 """The joint score p = sigmoid(classification) x sigmoid(centerness) of section 3.4, in log space.
 
 BCE on the product of two sigmoids is not safe: in half precision 1 - p is 0 long before the logits are large. Both
-logarithms are exact from the logits, because 1 - s(a) s(b) = s(-a) + s(a) s(-b) is a sum of positive terms.
+logarithms come from the logits without that loss, as 1 - s(a) s(b) = s(-a) + s(a) s(-b) is a sum of positive terms.
 """
+
 from typing import Tuple
 
 import torch

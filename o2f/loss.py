@@ -1,4 +1,5 @@
 """Section 3.4, Eq. 4: the classification loss on the joint score, in log space."""
+
 from typing import Any, Optional, Tuple
 
 import torch
@@ -26,12 +27,14 @@ class OneToFewLoss(nn.Module):
         ValueError: ``use_sigmoid`` is False or a weight is negative.
     """
 
-    def __init__(self,
-                 ambiguous_weight: float = 0.4,
-                 negative_weight: float = 0.75,
-                 gamma: float = 2.0,
-                 loss_weight: float = 1.0,
-                 use_sigmoid: bool = True) -> None:
+    def __init__(
+        self,
+        ambiguous_weight: float = 0.4,
+        negative_weight: float = 0.75,
+        gamma: float = 2.0,
+        loss_weight: float = 1.0,
+        use_sigmoid: bool = True,
+    ) -> None:
         super().__init__()
         if not use_sigmoid:
             raise ValueError('loss_cls: OneToFewLoss knows only use_sigmoid=True')
@@ -42,8 +45,15 @@ class OneToFewLoss(nn.Module):
         self.gamma = gamma
         self.loss_weight = loss_weight
 
-    def forward(self, cls_logits: Tensor, centerness_logits: Tensor, labels: Tensor, selected: Selected,
-                degrees: Tensor, avg_factor: Tensor) -> Tensor:
+    def forward(
+        self,
+        cls_logits: Tensor,
+        centerness_logits: Tensor,
+        labels: Tensor,
+        selected: Selected,
+        degrees: Tensor,
+        avg_factor: Tensor,
+    ) -> Tensor:
         """The loss of one batch.
 
         Args:
@@ -68,7 +78,7 @@ class OneToFewLoss(nn.Module):
         """The first two sums of Eq. 4; BCE(p_c, 1) is BCE(p, t) at t = 1."""
         log_p, log_not_p = log_joint(a[selected.anchor, labels.unsqueeze(-1)], b[selected.anchor])
         bce = -t * log_p - (1 - t) * log_not_p
-        weight = selected.certain + self.ambiguous_weight * selected.ambiguous
+        weight = selected.certain + self.ambiguous_weight * selected.ambiguous.to(bce.dtype)
         return (weight * bce).sum()
 
 
@@ -105,8 +115,9 @@ class _NegativeLoss(torch.autograd.Function):
         return grad_a * grad, grad_b * grad, None, None, None
 
 
-def _gradients(a: Tensor, b: Tensor, log_p: Tensor, log_not_p: Tensor, focus: Tensor,
-               gamma: float) -> Tuple[Tensor, Tensor]:
+def _gradients(
+    a: Tensor, b: Tensor, log_p: Tensor, log_not_p: Tensor, focus: Tensor, gamma: float
+) -> Tuple[Tensor, Tensor]:
     """Derivatives of the focal term. With p = s(a) s(b), dp/da = p s(-a) and
 
         d(p^g * -log(1-p)) / da = p^g [ g * -log(1-p) * s(-a) + p * s(-a) / (1-p) ];

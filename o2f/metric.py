@@ -1,4 +1,5 @@
 """COCO metrics of both readings, through pycocotools."""
+
 import contextlib
 import io
 from typing import Dict, List, Optional, Sequence
@@ -38,10 +39,9 @@ class TwoReadingsMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep both readings of each image as (n, 6) rows x, y, width, height, score, label."""
         for sample in data_samples:
-            self.results.append((sample['img_id'], {
-                reading: _rows(sample[field])
-                for reading, field in FIELDS.items()
-            }))
+            self.results.append(
+                (sample['img_id'], {reading: _rows(sample[field]) for reading, field in FIELDS.items()})
+            )
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Evaluate each reading by itself; ``results`` are those of all processes."""
@@ -49,7 +49,9 @@ class TwoReadingsMetric(BaseMetric):
         metrics = {}
         for reading in FIELDS:
             detections = [(image_id, rows[reading]) for image_id, rows in results]
-            metrics.update({f'{reading}/{name}': value for name, value in self._evaluate(detections, image_ids).items()})
+            metrics.update(
+                {f'{reading}/{name}': value for name, value in self._evaluate(detections, image_ids).items()}
+            )
         logger = MMLogger.get_current_instance()
         logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
         return metrics
@@ -59,7 +61,9 @@ class TwoReadingsMetric(BaseMetric):
         table = self._coco_rows(detections)
         with contextlib.redirect_stdout(io.StringIO()):
             # pycocotools reads an empty result as broken, so such a reading gets one detection that matches nothing.
-            found = self.truth.loadRes(table if len(table) else np.array([[image_ids[0], -1., -1., 0., 0., 0., -1.]]))
+            found = self.truth.loadRes(
+                table if len(table) else np.array([[image_ids[0], -1.0, -1.0, 0.0, 0.0, 0.0, -1.0]])
+            )
             evaluation = COCOeval(self.truth, found, 'bbox')
             evaluation.params.imgIds = image_ids
             evaluation.params.catIds = self._category_ids()
@@ -80,8 +84,9 @@ class TwoReadingsMetric(BaseMetric):
     def _category_ids(self) -> List[int]:
         """Category ids in the order of the dataset's classes, which is the order of the model's labels."""
         classes = (self.dataset_meta or {}).get('classes')
-        return self.truth.getCatIds() if classes is None else [self.truth.getCatIds(catNms=[name])[0]
-                                                               for name in classes]
+        return (
+            self.truth.getCatIds() if classes is None else [self.truth.getCatIds(catNms=[name])[0] for name in classes]
+        )
 
 
 def _rows(instances: dict) -> np.ndarray:

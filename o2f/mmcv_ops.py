@@ -5,6 +5,7 @@ that part has no wheels on the package index. Of its operations a dense detector
 ``nms``, and (on a GPU) ``sigmoid_focal_loss``. Any other operation can be imported but says, when it is called, what is
 missing. Where compiled mmcv is installed nothing here is used.
 """
+
 import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
@@ -52,8 +53,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
     return tv_ops.nms(boxes + boxes.new_tensor([0, 0, offset, offset]), scores, iou_threshold)
 
 
-def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
-                               alpha: float) -> None:
+def sigmoid_focal_loss_forward(
+    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
+) -> None:
     """Write the focal loss (RetinaNet, Eq. 5) of every element into ``output``.
 
     Args:
@@ -67,8 +69,9 @@ def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, ou
     output.copy_(_focal(input, target, weight, gamma, alpha))
 
 
-def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float,
-                                alpha: float) -> None:
+def sigmoid_focal_loss_backward(
+    input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
+) -> None:
     """Write d(sum of :func:`sigmoid_focal_loss_forward`) / d ``input`` into ``grad_input`` (N, C)."""
     with torch.enable_grad():
         logits = input.detach().requires_grad_()
@@ -100,6 +103,7 @@ class _TorchvisionOps(ModuleType):
             raise NotImplementedError(
                 f'mmcv operation {op!r} needs mmcv with compiled operations, and only mmcv-lite is installed; '
                 'torchvision stands in for nms and sigmoid_focal_loss alone. Build mmcv below 2.2 from source '
-                '(https://mmcv.readthedocs.io/en/latest/get_started/build.html) and it is used instead.')
+                '(https://mmcv.readthedocs.io/en/latest/get_started/build.html) and it is used instead.'
+            )
 
         return missing

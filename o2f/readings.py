@@ -1,4 +1,5 @@
 """The two readings of a dense detector: its candidates as they are, and after non-maximum suppression."""
+
 from typing import Optional
 
 from mmcv.ops import batched_nms

@@ -1,4 +1,6 @@
 """Section 3.2: which anchors. Eq. 1 inside the centre region, top K, one instance per anchor."""
+
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,7 @@ class Instances:
         labels (Tensor): (G,) int64, class of each.
         image (Tensor): (G,) int64, which image of the batch it is in.
     """
+
     boxes: Tensor
     labels: Tensor
     image: Tensor
@@ -32,6 +35,7 @@ class Selected:
         kept (Tensor): bool, False where the instance had fewer candidates or lost the anchor to another instance.
         certain (Tensor): bool, the one certain anchor of each instance that kept any.
     """
+
     anchor: Tensor
     p: Tensor
     kept: Tensor
@@ -63,28 +67,31 @@ class OneToFewSelection:
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self,
-                 k: int = 7,
-                 alpha: float = 0.8,
-                 metric: str = 'multiply',
-                 radius: float = 1.5,
-                 k_includes_certain: bool = True) -> None:
-        if k < 0 or k != int(k):
+    def __init__(
+        self,
+        k: int = 7,
+        alpha: float = 0.8,
+        metric: str = 'multiply',
+        radius: float = 1.5,
+        k_includes_certain: bool = True,
+    ) -> None:
+        if not (k >= 0 and k % 1 == 0):
             raise ValueError(f'selection: k must be a whole number, 0 or more, not {k!r}')
         if not 0 <= alpha <= 1:
             raise ValueError(f'selection: alpha must be between 0 and 1, not {alpha!r}')
         if metric not in ('multiply', 'add'):
             raise ValueError(f"selection: metric must be 'multiply' or 'add', not {metric!r}")
-        if radius <= 0:
+        if not 0 < radius < math.inf:
             raise ValueError(f'selection: radius must be above 0, not {radius!r}')
         self.alpha = alpha
         self.metric = metric
         self.radius = radius
-        self.num_selected = max(k, 1) if k_includes_certain else k + 1
+        self.num_selected = int(max(k, 1) if k_includes_certain else k + 1)
 
     @torch.no_grad()
-    def __call__(self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances,
-                 grid: Grid) -> Selected:
+    def __call__(
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+    ) -> Selected:
         """Select for a whole batch, without a loop over images or instances and without waiting for the device.
 
         Args:
@@ -122,24 +129,24 @@ class OneToFewSelection:
         """Eq. 1 without its indicator, or Table 4's sum."""
         if self.metric == 'add':
             return (1 - self.alpha) * p + self.alpha * iou
-        return p**(1 - self.alpha) * iou**self.alpha
+        return p ** (1 - self.alpha) * iou**self.alpha
 
 
 def _one_instance_per_anchor(anchor: Tensor, score: Tensor, claimed: Tensor, num_anchors: int) -> Tensor:
     """(G, S) bool: the claims that win. Each anchor goes to the claim with the highest score, ties to the first
     instance. The two tables have one entry per anchor, the class dimension of the score map less."""
     instance = torch.arange(len(anchor), device=anchor.device).unsqueeze(1).expand_as(anchor)
-    best = score.new_full((num_anchors, ), -1)
+    best = score.new_full((num_anchors,), -1)
     best.scatter_reduce_(0, anchor.flatten(), torch.where(claimed, score, -1).flatten(), 'amax')
     winning = claimed & (score == best[anchor])
-    owner = instance.new_full((num_anchors, ), len(anchor))
+    owner = instance.new_full((num_anchors,), len(anchor))
     owner.scatter_reduce_(0, anchor.flatten(), instance.where(winning, len(anchor)).flatten(), 'amin')
     return winning & (owner[anchor] == instance)
 
 
 def _iou(boxes: Tensor, targets: Tensor) -> Tensor:
     """IoU of (..., 4) boxes with (..., 4) targets, broadcast; 0 where both are empty."""
-    size = (torch.minimum(boxes[..., 2:], targets[..., 2:]) - torch.maximum(boxes[..., :2], targets[..., :2]))
+    size = torch.minimum(boxes[..., 2:], targets[..., 2:]) - torch.maximum(boxes[..., :2], targets[..., :2])
     overlap = size.clamp(min=0).prod(dim=-1)
     area = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1) + (targets[..., 2:] - targets[..., :2]).prod(dim=-1)
     return overlap / (area - overlap).clamp(min=torch.finfo(overlap.dtype).tiny)

@@ -1,4 +1,5 @@
 """A small ResNet trained to name object crops: at desk scale it stands where the paper has ImageNet weights."""
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,9 @@ class BackboneSpec:
     lr: float = 0.004
 
 
-def train_backbone(spec: BackboneSpec, scenes: Path, folder: Path,
-                   progress: Optional[Callable[[int, int], None]] = None) -> None:
+def train_backbone(
+    spec: BackboneSpec, scenes: Path, folder: Path, progress: Optional[Callable[[int, int], None]] = None
+) -> None:
     """Write ``backbone.pth``, a state dict with the names of MMDetection's ResNet, and ``accuracy.json`` to ``folder``.
 
     Args:
@@ -37,14 +39,15 @@ def train_backbone(spec: BackboneSpec, scenes: Path, folder: Path,
         OSError: a file cannot be read or written.
     """
     import torch
-    import o2f  # noqa: F401  (answers for mmcv's compiled operations)
     from mmdet.models.backbones import ResNet
     from mmengine.logging import MMLogger
+
+    import o2f  # noqa: F401  (answers for mmcv's compiled operations)
 
     MMLogger.get_instance('backbone', log_level='WARNING')  # or every layer's initialisation is printed
     torch.manual_seed(spec.seed)
     crops, labels = _crops(scenes, 'train', spec)
-    backbone = ResNet(depth=spec.depth, base_channels=spec.base_channels, out_indices=(3, ))
+    backbone = ResNet(depth=spec.depth, base_channels=spec.base_channels, out_indices=(3,))
     backbone.init_weights()
     classifier = torch.nn.Linear(8 * spec.base_channels, int(labels.max()) + 1)
     model = _Classifier(backbone, classifier).to(memory_format=torch.channels_last)
@@ -59,7 +62,6 @@ def _Classifier(backbone, classifier):
     from torch import nn
 
     class Last(nn.Module):
-
         def forward(self, maps):
             return maps[-1]
 
@@ -69,6 +71,7 @@ def _Classifier(backbone, classifier):
 def _fit(model, crops, labels, spec: BackboneSpec, progress) -> None:
     """AdamW with a one-cycle rate; crops are mirrored at random, as the paper's training images are."""
     import torch
+
     batches = len(crops) // spec.batch
     total = spec.epochs * batches
     optimizer = torch.optim.AdamW(model.parameters(), lr=spec.lr, weight_decay=0.05)
@@ -77,7 +80,7 @@ def _fit(model, crops, labels, spec: BackboneSpec, progress) -> None:
     for step in range(total):
         if step % batches == 0:
             order = torch.randperm(len(crops))
-        chosen = order[step % batches * spec.batch:][:spec.batch]
+        chosen = order[step % batches * spec.batch :][: spec.batch]
         x = _normalise(crops[chosen])
         x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(-1), x)
         loss = torch.nn.functional.cross_entropy(model(x), labels[chosen], label_smoothing=0.1)
@@ -92,16 +95,20 @@ def _fit(model, crops, labels, spec: BackboneSpec, progress) -> None:
 def _accuracy(model, crops, labels) -> float:
     """Share of crops that are named right, 0 to 1."""
     import torch
+
     model.eval()
     with torch.no_grad():
-        right = sum((model(_normalise(part)).argmax(1) == truth).sum().item()
-                    for part, truth in zip(crops.split(256), labels.split(256)))
+        right = sum(
+            (model(_normalise(part)).argmax(1) == truth).sum().item()
+            for part, truth in zip(crops.split(256), labels.split(256))
+        )
     return right / len(crops)
 
 
 def _normalise(crops):
     """(n, crop, crop, 3) uint8 BGR as the detectors see it: float RGB with ImageNet's mean and deviation."""
     import torch
+
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     return ((crops.flip(-1).float() - mean) / std).permute(0, 3, 1, 2)
 
@@ -111,6 +118,7 @@ def _crops(scenes: Path, split: str, spec: BackboneSpec) -> Tuple:
     import cv2
     import numpy as np
     import torch
+
     truth = json.loads((scenes / 'annotations' / f'instances_{split}2017.json').read_text(encoding='utf-8'))
     files = {image['id']: image['file_name'] for image in truth['images']}
     images = {key: cv2.imread(str(scenes / f'{split}2017' / name)) for key, name in files.items()}
@@ -121,7 +129,14 @@ def _crops(scenes: Path, split: str, spec: BackboneSpec) -> Tuple:
         scale = spec.crop / side
         corner = (x + width / 2 - side / 2, y + height / 2 - side / 2)
         shift = np.float32([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
-        crops.append(cv2.warpAffine(images[annotation['image_id']], shift, (spec.crop, spec.crop),
-                                    flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+        crops.append(
+            cv2.warpAffine(
+                images[annotation['image_id']],
+                shift,
+                (spec.crop, spec.crop),
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT,
+            )
+        )
     labels = [annotation['category_id'] - 1 for annotation in truth['annotations']]
     return torch.from_numpy(np.stack(crops)), torch.tensor(labels)

@@ -109,7 +109,7 @@ def _digest(path: Path) -> str:
 
 
 def _total(files: dict[str, dict]) -> str:
-    lines = (f"{entry['sha256']} {entry['size']} {path}\n" for path, entry in sorted(files.items()))
+    lines = (f'{entry["sha256"]} {entry["size"]} {path}\n' for path, entry in sorted(files.items()))
     return hashlib.sha256(''.join(lines).encode()).hexdigest()
 
 

@@ -187,7 +187,7 @@ def draw_crowd(spec: CrowdSpec, split: str, index: int) -> Crowd:
 
 def image_id(spec: CrowdSpec, split: str, index: int) -> str:
     """An ID like CrowdHuman's, 273271,1a2b3c000d5146c1; also the image's file name without .jpg."""
-    return f"{PREFIX[split]},{hashlib.sha256(f'{spec.version}/{spec.seed}/{split}/{index}'.encode()).hexdigest()[:16]}"
+    return f'{PREFIX[split]},{hashlib.sha256(f"{spec.version}/{spec.seed}/{split}/{index}".encode()).hexdigest()[:16]}'
 
 
 def write_crowd(spec: CrowdSpec, folder: Path, progress: Progress | None = None) -> None:

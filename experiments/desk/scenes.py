@@ -18,7 +18,7 @@ Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 class SceneSpec:
     """What decides every pixel. Change `version` whenever the drawing below changes, so that caches notice."""
 
-    version: str = "1"
+    version: str = '1'
     seed: int = 0
     train: int = 1500  # images
     val: int = 300
@@ -93,7 +93,8 @@ def background(rng: np.random.Generator, size: int, clutter: tuple[int, int], co
             axes = int(reach) + 2, int(reach * rng.uniform(0.3, 1)) + 2
             start = rng.uniform(0, 360)
             cv2.ellipse(
-                image, (x, y), axes, start, 0, rng.uniform(40, 160), colour, int(rng.integers(1, 4)), cv2.LINE_AA)
+                image, (x, y), axes, start, 0, rng.uniform(40, 160), colour, int(rng.integers(1, 4)), cv2.LINE_AA
+            )
         else:  # a splinter: a triangle too thin to be taken for one
             along = points[1] - points[0]
             points[2] = points[0] + rng.uniform(0.2, 0.8) * along + rng.uniform(0.08, 0.2) * along[::-1] * (1, -1)

@@ -1,11 +1,11 @@
 """Several runs at once on this machine, each in its own process, on its cores or its GPUs."""
+
 import multiprocessing
 import os
 import signal
 import subprocess
 import time
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from experiments import worker
@@ -39,6 +39,7 @@ class LocalLauncher:
         """Let the server begin its imports, so that they pass while data are made."""
         if not self.gpus:
             from multiprocessing import forkserver
+
             forkserver.ensure_running()
 
     def in_process(self, function: Callable, *args: Any) -> None:
@@ -66,8 +67,13 @@ class LocalLauncher:
         finally:
             process.join()
 
-    def run(self, runs: List[Run], folders: Dict[str, RunFolder], places: Dict[str, str],
-            show: Callable[[Dict[str, Status]], None]) -> Dict[str, Status]:
+    def run(
+        self,
+        runs: List[Run],
+        folders: Dict[str, RunFolder],
+        places: Dict[str, str],
+        show: Callable[[Dict[str, Status]], None],
+    ) -> Dict[str, Status]:
         """Train all runs and return their final states.
 
         A run that another launcher is training is left to it and waited for. A failed run does not stop the others.
@@ -108,7 +114,8 @@ class LocalLauncher:
         process = self.context.Process(
             target=worker.work,
             args=(str(folders[run.id].path), run.id, run.profile, places, self.threads, device),
-            name=run.id)
+            name=run.id,
+        )
         process.start()
         active[run.id] = (process, run, slot)
 
@@ -116,8 +123,11 @@ class LocalLauncher:
         if process.exitcode == worker.BUSY:
             elsewhere.append(run)
         elif process.exitcode != worker.DONE and folder.status().state not in (DONE, FAILED):
-            cause = (f'signal {signal.Signals(-process.exitcode).name}; out of memory?' if process.exitcode < 0 else
-                     f'exit status {process.exitcode}')
+            cause = (
+                f'signal {signal.Signals(-process.exitcode).name}; out of memory?'
+                if process.exitcode < 0
+                else f'exit status {process.exitcode}'
+            )
             folder.fail(f'the process that trained ended without a word ({cause}); its output is in {folder.log}')
 
 
@@ -126,8 +136,9 @@ def _gpus() -> List[str]:
     if 'CUDA_VISIBLE_DEVICES' in os.environ:
         return [name for name in os.environ['CUDA_VISIBLE_DEVICES'].split(',') if name.strip() not in ('', '-1')]
     try:
-        listing = subprocess.run(('nvidia-smi', '--query-gpu=index', '--format=csv,noheader'),
-                                 capture_output=True, text=True, timeout=30)
+        listing = subprocess.run(
+            ('nvidia-smi', '--query-gpu=index', '--format=csv,noheader'), capture_output=True, text=True, timeout=30
+        )
     except (OSError, subprocess.TimeoutExpired):
         return []
     return listing.stdout.split() if listing.returncode == 0 else []

@@ -1,4 +1,5 @@
 """The desk profile: the paper's method and epochs on generated scenes, small enough for one CPU core."""
+
 _base_ = '../../o2f/configs/o2f_r50_fpn_1x_coco.py'
 
 # What is generated on first use; what is not named here is at the default of SceneSpec and BackboneSpec.
@@ -7,8 +8,7 @@ generate = dict(scenes=dict(train=1500, val=300), backbone=dict())
 # Channels: a ResNet-18 of width 16, pre-trained on object crops where the paper has ImageNet weights.
 # P6 and P7 of a 96-pixel image would be 2 x 2 and 1 x 1 cells, so the levels end at stride 32.
 model = dict(
-    backbone=dict(
-        depth=18, base_channels=16, init_cfg=dict(type='Pretrained', checkpoint='${BACKBONE}/backbone.pth')),
+    backbone=dict(depth=18, base_channels=16, init_cfg=dict(type='Pretrained', checkpoint='${BACKBONE}/backbone.pth')),
     neck=dict(in_channels=[16, 32, 64, 128], out_channels=32, num_outs=3),
     bbox_head=dict(
         num_classes=8,
@@ -16,7 +16,9 @@ model = dict(
         feat_channels=32,
         strides=[8, 16, 32],
         centerness_channels=16,
-        norm_cfg=dict(type='GN', num_groups=8, requires_grad=True)))
+        norm_cfg=dict(type='GN', num_groups=8, requires_grad=True),
+    ),
+)
 
 data_root = '${SCENES}/'
 classes = ('disc', 'square', 'triangle', 'star', 'ring', 'cross', 'crescent', 'heart')
@@ -24,26 +26,27 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(96, 96), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 train_dataloader = dict(
     batch_size=16,
     num_workers=0,
     persistent_workers=False,
     batch_sampler=None,
-    dataset=dict(
-        data_root=data_root, metainfo=dict(classes=classes), pipeline=train_pipeline))
+    dataset=dict(data_root=data_root, metainfo=dict(classes=classes), pipeline=train_pipeline),
+)
 val_dataloader = dict(
     batch_size=50,
     num_workers=0,
     persistent_workers=False,
-    dataset=dict(data_root=data_root, metainfo=dict(classes=classes), pipeline=test_pipeline))
+    dataset=dict(data_root=data_root, metainfo=dict(classes=classes), pipeline=test_pipeline),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
@@ -52,8 +55,9 @@ optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=0.004, weight_decay=0.05, fused=True),
-    paramwise_cfg=dict(norm_decay_mult=0.0))
+    paramwise_cfg=dict(norm_decay_mult=0.0),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=100),
-    dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1)
+    dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
 ]

@@ -1,4 +1,5 @@
 """The paper profile: COCO 2017 under ``data/coco`` and ImageNet weights, with the published settings."""
+
 _base_ = '../../o2f/configs/o2f_r50_fpn_1x_coco.py'
 
 # COCO's train2017 holds two boxes without area; MMDetection leaves them out when it loads the file.

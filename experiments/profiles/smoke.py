@@ -1,4 +1,5 @@
 """The smoke profile: the desk profile on a few images for one epoch, to try the machinery in seconds."""
+
 _base_ = './desk.py'
 
 generate = dict(scenes=dict(train=16, val=8), backbone=dict(epochs=1, batch=32))

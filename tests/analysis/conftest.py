@@ -1,4 +1,5 @@
 """Stored files to test on; what writes them is the plain module stored_files beside this file."""
+
 import sys
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """What --format latex prints goes through a real LaTeX, with booktabs and nothing else."""
+
 import os
 import shutil
 import subprocess
@@ -8,11 +9,11 @@ from stored_files import axis
 
 from analysis import results, tables
 
-DOCUMENT = '''\\documentclass{article}
+DOCUMENT = """\\documentclass{article}
 \\usepackage{booktabs}
 \\begin{document}
 %s\\end{document}
-'''
+"""
 NASTY = 'a_b & 50% #1 $x$ {y} ~ ^ \\z <|> "q" T^max α ≤ é 机'
 
 
@@ -36,16 +37,28 @@ def compile_latex(text, folder):
 
 def render(store, name, provenance):
     plan = results.load_plan(store.runs, 'desk', name)
-    found = {run: {'metrics': {'without_nms/AP': 0.1 + seed / 9, 'with_nms/AP': 0.2}, 'provenance': provenance}
-             for run, seed in plan.runs.items()}
+    found = {
+        run: {'metrics': {'without_nms/AP': 0.1 + seed / 9, 'with_nms/AP': 0.2}, 'provenance': provenance}
+        for run, seed in plan.runs.items()
+    }
     return tables.render(plan, results.Results(found, []), 'latex')
 
 
 def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path):
     need('pdflatex')
-    store.plan(seeds=(0, 1, 2), columns=[axis('t_max', 'T^max', '0.7', '0.6', '0.5', '0.4')], cells=[{
-        'at': {'t_min': t_min, 't_max': t_max}, 'paper': {'AP': '38.3/39.5'}, 'runs': {'0': 'a', '1': 'b', '2': 'c'}
-    } for t_min in ('0.4', '0.2') for t_max in ('0.7', '0.6', '0.5', '0.4')])
+    store.plan(
+        seeds=(0, 1, 2),
+        columns=[axis('t_max', 'T^max', '0.7', '0.6', '0.5', '0.4')],
+        cells=[
+            {
+                'at': {'t_min': t_min, 't_max': t_max},
+                'paper': {'AP': '38.3/39.5'},
+                'runs': {'0': 'a', '1': 'b', '2': 'c'},
+            }
+            for t_min in ('0.4', '0.2')
+            for t_max in ('0.7', '0.6', '0.5', '0.4')
+        ],
+    )
     text = render(store, 'table3', {'commit': 'abc1234', 'dirty': False, 'device': 'Intel(R) Xeon(R), 1 thread(s)'})
     assert r'{\scriptsize$\pm$11.1/0.0}' in text
     assert 'Overfull' not in compile_latex(text, tmp_path)
@@ -53,9 +66,15 @@ def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path):
 
 def test_any_text_compiles(store, tmp_path):
     need('pdflatex')
-    store.plan('nasty', title=NASTY, caption=NASTY, source=NASTY, rows=[
-        axis('r', NASTY, '[48]', '*'), axis('s', 'S', 'x', 'y')], columns=[axis('c', NASTY, '1×', '3×')],
-        metrics={'AP': ['without_nms/AP'], 'AR_50': ['with_nms/AP']})
+    store.plan(
+        'nasty',
+        title=NASTY,
+        caption=NASTY,
+        source=NASTY,
+        rows=[axis('r', NASTY, '[48]', '*'), axis('s', 'S', 'x', 'y')],
+        columns=[axis('c', NASTY, '1×', '3×')],
+        metrics={'AP': ['without_nms/AP'], 'AR_50': ['with_nms/AP']},
+    )
     compile_latex(render(store, 'nasty', {'commit': None, 'dirty': True, 'device': NASTY}), tmp_path)
 
 

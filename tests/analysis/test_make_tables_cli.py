@@ -1,4 +1,5 @@
 """The command line as a user runs it: in a process of its own, from any folder, with nothing installed."""
+
 import os
 import subprocess
 import sys
@@ -104,8 +105,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(full, tmp_path,
 
     monkeypatch.setattr(os, 'fsync', full_disk)
     assert make_tables.main(['--runs', str(full.runs), '--out', str(out)]) == 2
-    assert capsys.readouterr().err == (f'make_tables.py: cannot write {out}/table3.md (No space left on device): '
-                                       'choose another folder with --out\n')
+    assert capsys.readouterr().err == (
+        f'make_tables.py: cannot write {out}/table3.md (No space left on device): choose another folder with --out\n'
+    )
     assert [path.name for path in out.iterdir()] == ['table3.md'] and (out / 'table3.md').read_text() == 'old'
 
 

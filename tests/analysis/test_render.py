@@ -1,4 +1,5 @@
 """Layouts to the letter, means and spreads, and what is said about the numbers."""
+
 import csv
 import io
 import json
@@ -8,7 +9,7 @@ from stored_files import axis, run_id
 
 from analysis import results, tables
 
-MARKDOWN = '''\
+MARKDOWN = """\
 ## T^max and T^min
 
 Table 3, section 4.2
@@ -34,9 +35,9 @@ From the paper: A small T^min narrows the gap.
 3 of 4 runs, seed 0, profile desk: generated scenes, not COCO. 1 of 4 cells incomplete. Device cpu: Intel Xeon, 1 \
 thread; commit abc1234.
 Desk numbers are not COCO numbers: compare them with each other, not with the paper's.
-'''
+"""
 
-LATEX = r'''% needs \usepackage{booktabs}
+LATEX = r"""% needs \usepackage{booktabs}
 \begin{table}[htbp]
 \centering
 \small
@@ -71,10 +72,10 @@ $T^{\min}$ & 0.7 & 0.6 \\
 \par\smallskip
 {\footnotesize FACTS HONEST\par}
 \end{table}
-'''
+"""
 LATEX = LATEX.replace('FACTS', MARKDOWN.splitlines()[-2]).replace('HONEST', MARKDOWN.splitlines()[-1])
 
-CSV = '''\
+CSV = """\
 table,profile,t_min,t_max,metric,key,mean_percent,std_percent,seeds,paper_percent
 table3,desk,0.4,0.7,AP,without_nms/AP,27.1,,1,38.3
 table3,desk,0.4,0.7,AP,with_nms/AP,28.1,,1,39.5
@@ -84,7 +85,7 @@ table3,desk,0.2,0.7,AP,without_nms/AP,28.0,,1,38.9
 table3,desk,0.2,0.7,AP,with_nms/AP,28.36,,1,39.3
 table3,desk,0.2,0.6,AP,without_nms/AP,,,0,39.0
 table3,desk,0.2,0.6,AP,with_nms/AP,,,0,39.3
-'''
+"""
 
 
 def render(store, format='markdown', name='table3', profile='desk'):
@@ -112,11 +113,23 @@ def test_json_has_the_numbers_their_places_and_all_provenance(full):
         'at': {'t_min': '0.4', 't_max': '0.6'},
         'runs': {'0': run_id(1)},
         'readings': [
-            {'metric': 'AP', 'key': 'without_nms/AP', 'mean_percent': 27.12, 'std_percent': None, 'seeds': 1,
-             'paper_percent': 38.0},
-            {'metric': 'AP', 'key': 'with_nms/AP', 'mean_percent': 28.49, 'std_percent': None, 'seeds': 1,
-             'paper_percent': 39.5},
-        ]
+            {
+                'metric': 'AP',
+                'key': 'without_nms/AP',
+                'mean_percent': 27.12,
+                'std_percent': None,
+                'seeds': 1,
+                'paper_percent': 38.0,
+            },
+            {
+                'metric': 'AP',
+                'key': 'with_nms/AP',
+                'mean_percent': 28.49,
+                'std_percent': None,
+                'seeds': 1,
+                'paper_percent': 39.5,
+            },
+        ],
     }
     assert set(content['provenance']) == {run_id(i) for i in range(4)}
     assert content['provenance'][run_id(0)]['wall_s'] == 121.3
@@ -171,8 +184,11 @@ def test_a_place_without_a_cell_is_a_dash_in_both_tables(full):
 
 
 def test_several_axes_and_metrics_nest_outermost_first(store):
-    store.plan(rows=[axis('metric', 'Function', 'Add', 'Multiply'), axis('alpha', 'α', '0', '0.8')],
-               columns=[axis('epochs', 'Schedule', '1×', '3×')], metrics={'AP': ['n/AP'], 'AR': ['n/AR', 'y/AR']})
+    store.plan(
+        rows=[axis('metric', 'Function', 'Add', 'Multiply'), axis('alpha', 'α', '0', '0.8')],
+        columns=[axis('epochs', 'Schedule', '1×', '3×')],
+        metrics={'AP': ['n/AP'], 'AR': ['n/AR', 'y/AR']},
+    )
     for i in range(8):
         store.result(i, metrics={'n/AP': i / 10, 'n/AR': i / 100, 'y/AR': 1})
     assert lines_of(render(store)) == [
@@ -186,11 +202,14 @@ def test_several_axes_and_metrics_nest_outermost_first(store):
         '|              | 0.8   | 60.0     | 6.0/100.0 | 70.0   | 7.0/100.0 |',
     ]
     text = render(store, 'latex')
-    assert r''' &  & \multicolumn{4}{c}{Schedule} \\
+    assert (
+        r""" &  & \multicolumn{4}{c}{Schedule} \\
 \cmidrule(lr){3-6}
  &  & \multicolumn{2}{c}{1$\times$} & \multicolumn{2}{c}{3$\times$} \\
 \cmidrule(lr){3-4} \cmidrule(lr){5-6}
-Function & $\alpha$ & AP & AR & AP & AR \\''' in text
+Function & $\alpha$ & AP & AR & AP & AR \\"""
+        in text
+    )
     assert ' & 0.8 & 20.0 & 2.0/100.0 & 30.0 & 3.0/100.0 \\\\\n\\addlinespace\nMultiply & 0 &' in text
     assert len(list(csv.DictReader(io.StringIO(render(store, 'csv'))))) == 8 * 3
     assert 'Measured (profile desk), AP in %, n; AR in %, n / y:' in render(store)
@@ -207,11 +226,11 @@ def test_two_column_axes_span_their_inner_values(store):
         '| **R** | **s** | **t** | **s** | **t** |',
         '| x     | –     | –     | –     | –     |',
     ]
-    assert r'''
+    assert r"""
  & \multicolumn{2}{c}{p} & \multicolumn{2}{c}{q} \\
  & \multicolumn{2}{c}{B} & \multicolumn{2}{c}{B} \\
 \cmidrule(lr){2-3} \cmidrule(lr){4-5}
-R & s & t & s & t \\''' in render(store, 'latex')
+R & s & t & s & t \\""" in render(store, 'latex')
 
 
 def test_without_row_axes_metrics_are_the_rows_and_without_column_axes_the_columns(store):
@@ -247,18 +266,26 @@ def test_only_the_papers_profile_is_not_said_to_be_no_coco(store, profile, warne
 
 def test_markdown_keeps_its_columns_whatever_the_labels(store):
     store.plan(rows=[axis('r', 'a|b', 'x\ny', '*', '<i>')], columns=[axis('c', '', 'C')], cells=[])
-    assert lines_of(render(store)) == ['| a\\|b | C   |', '| ---- | --- |', '| x y  | –   |', '| \\*   | –   |',
-                                       '| \\<i> | –   |']
+    assert lines_of(render(store)) == [
+        '| a\\|b | C   |',
+        '| ---- | --- |',
+        '| x y  | –   |',
+        '| \\*   | –   |',
+        '| \\<i> | –   |',
+    ]
 
 
-@pytest.mark.parametrize('text, expected', [
-    ('T^max, T^min; T^j and p^test', r'$T^{\max}$, $T^{\min}$; $T^{j}$ and $p^{\mathrm{test}}$'),
-    ('p^(1-α)', r'p\textasciicircum{}(1-$\alpha$)'),
-    ('50% & $5 #1 a_b {c} ~ \\x', r'50\% \& \$5 \#1 a\_b \{c\} \textasciitilde{} \textbackslash{}x'),
-    ('[48] *', '{[}48] {*}'),
-    ('AP↑ 3× é – ± < >', r'AP$\uparrow$ 3$\times$ é -- $\pm$ \textless{} \textgreater{}'),
-    ('"机\x07"', "''??''"),
-])
+@pytest.mark.parametrize(
+    'text, expected',
+    [
+        ('T^max, T^min; T^j and p^test', r'$T^{\max}$, $T^{\min}$; $T^{j}$ and $p^{\mathrm{test}}$'),
+        ('p^(1-α)', r'p\textasciicircum{}(1-$\alpha$)'),
+        ('50% & $5 #1 a_b {c} ~ \\x', r'50\% \& \$5 \#1 a\_b \{c\} \textasciitilde{} \textbackslash{}x'),
+        ('[48] *', '{[}48] {*}'),
+        ('AP↑ 3× é – ± < >', r'AP$\uparrow$ 3$\times$ é -- $\pm$ \textless{} \textgreater{}'),
+        ('"机\x07"', "''??''"),
+    ],
+)
 def test_latex_sets_every_character_as_it_was_written(store, text, expected):
     store.plan(rows=[axis('r', text, 'v')], columns=[axis('c', '', 'C')])
     assert f'\n{expected} & C \\\\\n' in render(store, 'latex')

@@ -1,4 +1,5 @@
 """Stored files that are not as they should be: a broken plan is an error, a broken result a warning and a dash."""
+
 import json
 
 import pytest
@@ -25,8 +26,12 @@ BROKEN_METRICS = {
     'infinite, of a metric that no cell shows': ({'loss': 1e999}, 'metric loss must be a number or null, not inf'),
 }
 BROKEN_TEXTS = {
-    'empty': ('', 'is not JSON'), 'half': ('{"schema": 1, "ru', 'is not JSON'), 'deep': ('[' * 100000, 'is not JSON'),
-    'a list': ('[]', 'must be a mapping'), 'null': ('null', 'not None'), 'no keys': ('{}', 'schema is missing'),
+    'empty': ('', 'is not JSON'),
+    'half': ('{"schema": 1, "ru', 'is not JSON'),
+    'deep': ('[' * 100000, 'is not JSON'),
+    'a list': ('[]', 'must be a mapping'),
+    'null': ('null', 'not None'),
+    'no keys': ('{}', 'schema is missing'),
 }
 
 
@@ -104,18 +109,21 @@ def test_cells_that_share_a_run_share_its_number(store):
 AT = {'t_min': '0.4', 't_max': '0.7'}
 
 
-@pytest.mark.parametrize('changes, reason', [
-    (dict(schema=9), 'schema is 9'),
-    (dict(table='table4'), "table is 'table4'"),
-    (dict(title=None), 'title in the file must be text'),
-    (dict(rows={}), 'key rows in the file must be a list'),
-    (dict(rows=[{'axis': 't_min'}]), 'key label is missing in rows'),
-    (dict(metrics={}), 'metrics is empty'),
-    (dict(metrics={'AP': []}), 'metrics.AP must be a list of texts'),
-    (dict(cells=[{'at': {'t_min': '9'}, 'paper': {}, 'runs': {}}]), 'cells[0].at is no place in the table'),
-    (dict(cells=[{'at': AT, 'paper': {}, 'runs': {'0': 5}}]), 'must be texts'),
-    (dict(cells=[{'at': AT, 'paper': {}, 'runs': {'x': 'a'}}]), "'x'"),
-])
+@pytest.mark.parametrize(
+    'changes, reason',
+    [
+        (dict(schema=9), 'schema is 9'),
+        (dict(table='table4'), "table is 'table4'"),
+        (dict(title=None), 'title in the file must be text'),
+        (dict(rows={}), 'key rows in the file must be a list'),
+        (dict(rows=[{'axis': 't_min'}]), 'key label is missing in rows'),
+        (dict(metrics={}), 'metrics is empty'),
+        (dict(metrics={'AP': []}), 'metrics.AP must be a list of texts'),
+        (dict(cells=[{'at': {'t_min': '9'}, 'paper': {}, 'runs': {}}]), 'cells[0].at is no place in the table'),
+        (dict(cells=[{'at': AT, 'paper': {}, 'runs': {'0': 5}}]), 'must be texts'),
+        (dict(cells=[{'at': AT, 'paper': {}, 'runs': {'x': 'a'}}]), "'x'"),
+    ],
+)
 def test_a_broken_plan_is_an_error_that_names_file_and_command(store, changes, reason):
     store.write('desk/tables/table3.json', json.dumps({**store.plan(), **changes}))
     with pytest.raises(results.UserError) as error:

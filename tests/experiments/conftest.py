@@ -1,4 +1,5 @@
 """What the tests of the suite share: a runs folder and the smoke profile's data, made once."""
+
 import os
 import subprocess
 import sys
@@ -17,8 +18,15 @@ class Suite:
         self.data = data
 
     def command(self, *args):
-        return [sys.executable, str(ROOT / 'experiments' / 'run.py'), *map(str, args), '--runs', str(self.runs),
-                '--data', str(self.data)]
+        return [
+            sys.executable,
+            str(ROOT / 'experiments' / 'run.py'),
+            *map(str, args),
+            '--runs',
+            str(self.runs),
+            '--data',
+            str(self.data),
+        ]
 
     def run(self, *args, check=None, **kwargs):
         """Run to the end; with ``check`` the exit status must be that."""
@@ -27,7 +35,9 @@ class Suite:
         return done
 
     def start(self, *args, **kwargs):
-        return subprocess.Popen(self.command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+        return subprocess.Popen(
+            self.command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
+        )
 
     def folders(self, profile='smoke'):
         return sorted(path.parent for path in (self.runs / profile).glob('*/config.py'))

@@ -1,4 +1,5 @@
 """Annotations are checked before a training depends on them: one clear line names the file and the entry."""
+
 import copy
 import json
 
@@ -45,27 +46,30 @@ def test_sound_files_pass(files):
     check(files, with_box(1, 1, 0, 5), allow_degenerate=True)
 
 
-@pytest.mark.parametrize('content, says', [
-    ('{"images": [', 'is not JSON'),
-    ('[]', "the list 'images' is missing"),
-    (changed(lambda c: c.pop('categories')), "the list 'categories' is missing"),
-    (changed(lambda c: c['images'][0].pop('width')), "an entry of 'images' (id 1) lacks the key 'width'"),
-    (changed(lambda c: c['images'][0].update(height='tall')), 'which must be numbers above 0'),
-    (changed(lambda c: c['images'][0].update(file_name='b.jpg')), 'names the image b.jpg, which is not in'),
-    (changed(lambda c: c['annotations'][0].pop('bbox')), "an entry of 'annotations' (id 5) lacks the key 'bbox'"),
-    (changed(lambda c: c['annotations'][0].pop('id')), "an entry of 'annotations' lacks the key 'id'"),
-    (changed(lambda c: c['annotations'][0].pop('area')), "lacks the key 'area'"),
-    (changed(lambda c: c['annotations'][0].update(image_id=9)), 'annotation 5 is of image 9'),
-    (changed(lambda c: c['annotations'][0].update(category_id=9)), 'annotation 5 has category 9'),
-    (changed(lambda c: c['annotations'].append('x')), "an entry of 'annotations' lacks the key 'id'"),
-    (with_box(1, 2, 3), 'must be four numbers'),
-    (with_box(1, 2, 3, None), 'must be four numbers'),
-    (with_box(1, 2, 0, 5), 'annotation 5: bbox [1, 2, 0, 5] has no area'),
-    (with_box(1, 2, 5, -1), 'has no area'),
-    (with_box(35, 2, 10, 5), 'reaches out of its image of 40 x 30 pixels'),
-    (with_box(-3, 2, 10, 5), 'reaches out of its image'),
-    (with_box(1, 2, float('nan'), 5), 'must be four numbers'),
-])
+@pytest.mark.parametrize(
+    'content, says',
+    [
+        ('{"images": [', 'is not JSON'),
+        ('[]', "the list 'images' is missing"),
+        (changed(lambda c: c.pop('categories')), "the list 'categories' is missing"),
+        (changed(lambda c: c['images'][0].pop('width')), "an entry of 'images' (id 1) lacks the key 'width'"),
+        (changed(lambda c: c['images'][0].update(height='tall')), 'which must be numbers above 0'),
+        (changed(lambda c: c['images'][0].update(file_name='b.jpg')), 'names the image b.jpg, which is not in'),
+        (changed(lambda c: c['annotations'][0].pop('bbox')), "an entry of 'annotations' (id 5) lacks the key 'bbox'"),
+        (changed(lambda c: c['annotations'][0].pop('id')), "an entry of 'annotations' lacks the key 'id'"),
+        (changed(lambda c: c['annotations'][0].pop('area')), "lacks the key 'area'"),
+        (changed(lambda c: c['annotations'][0].update(image_id=9)), 'annotation 5 is of image 9'),
+        (changed(lambda c: c['annotations'][0].update(category_id=9)), 'annotation 5 has category 9'),
+        (changed(lambda c: c['annotations'].append('x')), "an entry of 'annotations' lacks the key 'id'"),
+        (with_box(1, 2, 3), 'must be four numbers'),
+        (with_box(1, 2, 3, None), 'must be four numbers'),
+        (with_box(1, 2, 0, 5), 'annotation 5: bbox [1, 2, 0, 5] has no area'),
+        (with_box(1, 2, 5, -1), 'has no area'),
+        (with_box(35, 2, 10, 5), 'reaches out of its image of 40 x 30 pixels'),
+        (with_box(-3, 2, 10, 5), 'reaches out of its image'),
+        (with_box(1, 2, float('nan'), 5), 'must be four numbers'),
+    ],
+)
 def test_a_broken_file_is_named(files, content, says):
     with pytest.raises(UserError) as error:
         check(files, content)

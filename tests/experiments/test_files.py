@@ -1,4 +1,5 @@
 """A file appears whole or not at all, also on a full disk."""
+
 import os
 
 import pytest

@@ -1,4 +1,5 @@
 """Table files: Table 3 is transcribed as printed, and a broken file is refused with its name and key."""
+
 import pytest
 import yaml
 
@@ -6,8 +7,12 @@ from experiments.errors import UserError
 from experiments.grid import load_table, select, table_names
 
 TABLE = {
-    'title': 'A', 'axes': {'x': {'key': 'a.b', 'values': [1, 2]}, 'y': {'values': [{'name': 'n', 'set': {'c': 3}}]}},
-    'rows': ['y'], 'columns': ['x'], 'metrics': {'AP': ['u', 'v']}, 'paper': {'AP': [['1/2', '-']]}
+    'title': 'A',
+    'axes': {'x': {'key': 'a.b', 'values': [1, 2]}, 'y': {'values': [{'name': 'n', 'set': {'c': 3}}]}},
+    'rows': ['y'],
+    'columns': ['x'],
+    'metrics': {'AP': ['u', 'v']},
+    'paper': {'AP': [['1/2', '-']]},
 }
 
 
@@ -44,26 +49,32 @@ def without(key):
     return {name: value for name, value in TABLE.items() if name != key}
 
 
-@pytest.mark.parametrize('content, says', [
-    ('title: [', 'line 1'),
-    ('- 1', 'must be a mapping'),
-    (without('axes'), "key 'axes' is missing"),
-    ({**TABLE, 'colums': []}, "unknown key 'colums'"),
-    ({**TABLE, 'rows': ['y', 'x']}, 'each axis once'),
-    ({**TABLE, 'rows': []}, 'rows: must be a list'),
-    ({**TABLE, 'axes': {**TABLE['axes'], 'x': {'key': 'a', 'values': [1, 1]}}}, "axes.x.values: '1' is there twice"),
-    ({**TABLE, 'axes': {**TABLE['axes'], 'x': {'key': 'a', 'values': [[1]]}}}, 'one plain value'),
-    ({**TABLE, 'axes': {**TABLE['axes'], 'x': {'values': [1]}}}, 'axes.x.values: must be a mapping'),
-    ({**TABLE, 'axes': {**TABLE['axes'], 'x': {'values': [{'set': {}}]}}}, "key 'name' is missing"),
-    ({**TABLE, 'axes': {1: {'values': [1]}}}, 'key 1 must be text'),
-    ({**TABLE, 'metrics': {'AP': 'u'}}, 'metrics.AP: must be a list'),
-    ({**TABLE, 'paper': {'AR': []}}, "unknown key 'AR'"),
-    ({**TABLE, 'paper': {'AP': [['1/2', '-'], ['1/2', '-']]}}, '2 rows, but the table has 1'),
-    ({**TABLE, 'paper': {'AP': [['1/2']]}}, 'has 1 numbers, but the table has 2 columns'),
-    ({**TABLE, 'paper': {'AP': [['1', '-']]}}, "2 number(s) joined by '/'"),
-    ({**TABLE, 'paper': {'AP': [['a/b', '-']]}}, "2 number(s) joined by '/'"),
-    ('title: !!python/object/apply:os.getcwd []', 'not valid YAML'),
-])
+@pytest.mark.parametrize(
+    'content, says',
+    [
+        ('title: [', 'line 1'),
+        ('- 1', 'must be a mapping'),
+        (without('axes'), "key 'axes' is missing"),
+        ({**TABLE, 'colums': []}, "unknown key 'colums'"),
+        ({**TABLE, 'rows': ['y', 'x']}, 'each axis once'),
+        ({**TABLE, 'rows': []}, 'rows: must be a list'),
+        (
+            {**TABLE, 'axes': {**TABLE['axes'], 'x': {'key': 'a', 'values': [1, 1]}}},
+            "axes.x.values: '1' is there twice",
+        ),
+        ({**TABLE, 'axes': {**TABLE['axes'], 'x': {'key': 'a', 'values': [[1]]}}}, 'one plain value'),
+        ({**TABLE, 'axes': {**TABLE['axes'], 'x': {'values': [1]}}}, 'axes.x.values: must be a mapping'),
+        ({**TABLE, 'axes': {**TABLE['axes'], 'x': {'values': [{'set': {}}]}}}, "key 'name' is missing"),
+        ({**TABLE, 'axes': {1: {'values': [1]}}}, 'key 1 must be text'),
+        ({**TABLE, 'metrics': {'AP': 'u'}}, 'metrics.AP: must be a list'),
+        ({**TABLE, 'paper': {'AR': []}}, "unknown key 'AR'"),
+        ({**TABLE, 'paper': {'AP': [['1/2', '-'], ['1/2', '-']]}}, '2 rows, but the table has 1'),
+        ({**TABLE, 'paper': {'AP': [['1/2']]}}, 'has 1 numbers, but the table has 2 columns'),
+        ({**TABLE, 'paper': {'AP': [['1', '-']]}}, "2 number(s) joined by '/'"),
+        ({**TABLE, 'paper': {'AP': [['a/b', '-']]}}, "2 number(s) joined by '/'"),
+        ('title: !!python/object/apply:os.getcwd []', 'not valid YAML'),
+    ],
+)
 def test_a_broken_file_is_named(tmp_path, content, says):
     path = write(tmp_path, content)
     with pytest.raises(UserError) as error:

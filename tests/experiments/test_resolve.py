@@ -1,4 +1,5 @@
 """A run is named after what it computes, and a wrong key or value is refused by name."""
+
 import pytest
 
 from experiments import resolve as resolving
@@ -24,23 +25,29 @@ def test_equal_settings_share_a_run():
     assert identity({'model.bbox_head.degrees.t_min': 1}) == identity({'model.bbox_head.degrees.t_min': 1.0})
 
 
-@pytest.mark.parametrize('overrides', [
-    {'train_dataloader.num_workers': 4},
-    {'val_dataloader.persistent_workers': True},
-    {'log_level': 'ERROR'},
-    {'default_hooks.logger.interval': 7},
-])
+@pytest.mark.parametrize(
+    'overrides',
+    [
+        {'train_dataloader.num_workers': 4},
+        {'val_dataloader.persistent_workers': True},
+        {'log_level': 'ERROR'},
+        {'default_hooks.logger.interval': 7},
+    ],
+)
 def test_what_does_not_change_the_training_does_not_change_the_run(overrides):
     assert identity(overrides) == identity({})
 
 
-@pytest.mark.parametrize('overrides', [
-    {T_MAX: 0.5},
-    {'optim_wrapper.optimizer.lr': 0.1},
-    {'train_dataloader.batch_size': 8},
-    {'generate.scenes.train': 100},
-    {'train_cfg.max_epochs': 1},
-])
+@pytest.mark.parametrize(
+    'overrides',
+    [
+        {T_MAX: 0.5},
+        {'optim_wrapper.optimizer.lr': 0.1},
+        {'train_dataloader.batch_size': 8},
+        {'generate.scenes.train': 100},
+        {'train_cfg.max_epochs': 1},
+    ],
+)
 def test_what_changes_the_training_changes_the_run(overrides):
     assert identity(overrides) != identity({})
 
@@ -52,7 +59,10 @@ def test_seed_and_profile_change_the_run():
 def test_a_new_version_of_the_data_is_a_new_run(monkeypatch):
     before = identity({})
     from experiments.desk import scenes
-    monkeypatch.setattr(scenes.SceneSpec.__init__, '__defaults__', ('next', *scenes.SceneSpec.__init__.__defaults__[1:]))
+
+    monkeypatch.setattr(
+        scenes.SceneSpec.__init__, '__defaults__', ('next', *scenes.SceneSpec.__init__.__defaults__[1:])
+    )
     assert identity({}) != before
 
 
@@ -69,20 +79,24 @@ def test_the_config_is_complete_and_free_of_this_machine():
 
 def test_the_config_text_is_the_config(tmp_path):
     from mmengine.config import Config
+
     run = resolve('paper', {}, 0, 'test')
     path = tmp_path / 'config.py'
     path.write_text(run.config_text)
     assert Config.fromfile(path, import_custom_modules=False).to_dict() == run.config
 
 
-@pytest.mark.parametrize('overrides, says', [
-    ({'model.bbox_head.degrees.tmax': 0.5}, r"unknown key 'model.bbox_head.degrees.tmax' in profile desk; .*t_max"),
-    ({'modle.bbox_head': {}}, r"unknown key 'modle.bbox_head' .*model"),
-    ({'model.bbox_head.strides.7': 1}, 'unknown key'),
-    ({T_MAX: 'high'}, "'high' is text, but profile desk has a number there"),
-    ({T_MAX: True}, 'True is true or false'),
-    ({'model.bbox_head': 3}, '3 is a number, but profile desk has a mapping there'),
-])
+@pytest.mark.parametrize(
+    'overrides, says',
+    [
+        ({'model.bbox_head.degrees.tmax': 0.5}, r"unknown key 'model.bbox_head.degrees.tmax' in profile desk; .*t_max"),
+        ({'modle.bbox_head': {}}, r"unknown key 'modle.bbox_head' .*model"),
+        ({'model.bbox_head.strides.7': 1}, 'unknown key'),
+        ({T_MAX: 'high'}, "'high' is text, but profile desk has a number there"),
+        ({T_MAX: True}, 'True is true or false'),
+        ({'model.bbox_head': 3}, '3 is a number, but profile desk has a mapping there'),
+    ],
+)
 def test_a_wrong_override_is_named(overrides, says):
     with pytest.raises(UserError, match=f'here: .*{says}'):
         resolve('desk', overrides, 0, 'here')

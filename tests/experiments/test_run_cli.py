@@ -1,4 +1,5 @@
 """experiments/run.py as a user calls it, in processes of its own."""
+
 import json
 import os
 import random
@@ -54,13 +55,16 @@ def test_another_seed_and_setting_are_other_runs(suite):
 
 @pytest.mark.parametrize('seed', [0, 1])
 def test_killed_at_any_moment_it_ends_in_the_same_table(suite, tmp_path, seed):
-    """SIGKILL to launcher or worker at random moments; the next start finishes with the metrics of an undisturbed run."""
+    """SIGKILL to launcher or worker at random moments; the next start ends with the metrics of an undisturbed run."""
     draw = random.Random(seed)
     for _ in range(2):
         process = suite.start(*SHORT, start_new_session=True)
         time.sleep(draw.uniform(1, 8))
-        kept = {folder: (folder / 'result.json').read_bytes() for folder in suite.folders()
-                if (folder / 'result.json').exists()}
+        kept = {
+            folder: (folder / 'result.json').read_bytes()
+            for folder in suite.folders()
+            if (folder / 'result.json').exists()
+        }
         process.kill()
         process.communicate()
     end = suite.run(*SHORT, check=0)
@@ -114,17 +118,20 @@ def test_an_interrupt_stops_within_seconds(suite):
     assert 'the same command goes on from there' in err and 'Traceback' not in err
 
 
-@pytest.mark.parametrize('args, says', [
-    (('tabel3', ), "no table 'tabel3'"),
-    (('table3', '--profile', 'desktop'), "no profile 'desktop'"),
-    (('table3', '--set', 'model.bbox_head.degrees.tmax=1'), "--set: unknown key 'model.bbox_head.degrees.tmax'"),
-    (('table3', '--set', 'train_cfg.max_epochs=many'), "'many' is text"),
-    (('table3', '--set', 'train_cfg.max_epochs'), 'write it as KEY=VALUE'),
-    (('table3', '--only', 'k=7'), "no axis 'k'"),
-    (('table3', '--profile', 'paper'), 'instances_train2017.json is missing'),
-    (('table3', '--jobs', '0'), '--jobs must be 1 or more'),
-    ((), 'name a table'),
-])
+@pytest.mark.parametrize(
+    'args, says',
+    [
+        (('tabel3',), "no table 'tabel3'"),
+        (('table3', '--profile', 'desktop'), "no profile 'desktop'"),
+        (('table3', '--set', 'model.bbox_head.degrees.tmax=1'), "--set: unknown key 'model.bbox_head.degrees.tmax'"),
+        (('table3', '--set', 'train_cfg.max_epochs=many'), "'many' is text"),
+        (('table3', '--set', 'train_cfg.max_epochs'), 'write it as KEY=VALUE'),
+        (('table3', '--only', 'k=7'), "no axis 'k'"),
+        (('table3', '--profile', 'paper'), 'instances_train2017.json is missing'),
+        (('table3', '--jobs', '0'), '--jobs must be 1 or more'),
+        ((), 'name a table'),
+    ],
+)
 def test_bad_input_gets_one_line_and_exit_2(suite, args, says):
     done = suite.run(*args, check=2)
     assert says in done.stderr and 'Traceback' not in done.stderr and done.stdout == ''
@@ -137,8 +144,9 @@ def test_runs_that_fail_alike_are_reported_once(suite):
 
 
 def test_a_full_disk_stops_its_run_with_one_line(suite):
-    """A limit on file size stands for the full disk: the checkpoint cannot be written, the table is printed all the same."""
+    """A limit on file size stands for the full disk: no checkpoint can be written, and the table is printed all the same."""
     import resource
+
     suite.run(*GRID, '--only', 't_max=0.6', '--only', 't_min=0.1', check=0)  # the data are there, one run is finished
 
     def limit():

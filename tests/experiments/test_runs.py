@@ -1,4 +1,5 @@
 """A run's folder tells its state, and nothing in it is half-written or counted twice."""
+
 import json
 import math
 import subprocess
@@ -31,15 +32,24 @@ def test_the_states_in_turn(folder):
     folder.finish('abc', 'smoke', 0, dict(device='cpu'))
     assert folder.status().state == DONE
     assert folder.result() == dict(
-        schema=1, run='abc', profile='smoke', seed=0, epochs=1, metrics={'without_nms/AP': 0.25, 'without_nms/APl': None},
-        provenance=dict(device='cpu', wall_s=9.5))
+        schema=1,
+        run='abc',
+        profile='smoke',
+        seed=0,
+        epochs=1,
+        metrics={'without_nms/AP': 0.25, 'without_nms/APl': None},
+        provenance=dict(device='cpu', wall_s=9.5),
+    )
 
 
 def test_a_run_is_held_by_one_process_and_freed_by_its_death(folder):
-    hold = 'import sys; from pathlib import Path; from experiments.runs import RunFolder\n' \
-           'with RunFolder(Path(sys.argv[1])).lock(): print("held", flush=True); sys.stdin.read()'
-    other = subprocess.Popen([sys.executable, '-c', hold, str(folder.path)], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, text=True)
+    hold = (
+        'import sys; from pathlib import Path; from experiments.runs import RunFolder\n'
+        'with RunFolder(Path(sys.argv[1])).lock(): print("held", flush=True); sys.stdin.read()'
+    )
+    other = subprocess.Popen(
+        [sys.executable, '-c', hold, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert other.stdout.readline() == 'held\n'
     assert folder.status().state == RUNNING
     with pytest.raises(Busy), folder.lock(patience_s=0.1):

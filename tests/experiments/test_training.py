@@ -1,4 +1,5 @@
 """One run: the same whether or not it was stopped in between, and clear about what stops it for good."""
+
 import json
 import shutil
 
@@ -22,6 +23,7 @@ def run_of(overrides):
 
 def start(path, run, places_):
     from experiments.training import train
+
     folder = RunFolder(path)
     folder.create(run)
     with folder.lock():
@@ -45,8 +47,11 @@ def undisturbed(here, tmp_path_factory):
 def test_an_undisturbed_run(undisturbed):
     result = undisturbed.result()
     assert result['epochs'] == 3 and [entry['epoch'] for entry in undisturbed.epochs()] == [1, 2, 3]
-    assert set(result['metrics']) == {f'{reading}/{name}' for reading in ('without_nms', 'with_nms')
-                                      for name in ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR')}
+    assert set(result['metrics']) == {
+        f'{reading}/{name}'
+        for reading in ('without_nms', 'with_nms')
+        for name in ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR')
+    }
     assert result['provenance']['versions']['torch'] == torch.__version__.split('+')[0]
     weights = torch.load(undisturbed.checkpoint())
     assert undisturbed.checkpoint().name == 'epoch_3.pth' and 'optimizer' not in weights
@@ -66,12 +71,18 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(undisturbed, here, tmp_path, m
     with monkeypatch.context() as patch:
         if moment == 'in an epoch':
             original = training.RunFolderHook.before_train_epoch
-            patch.setattr(training.RunFolderHook, 'before_train_epoch',
-                          lambda hook, runner: stop() if runner.epoch == 2 else original(hook, runner))
+            patch.setattr(
+                training.RunFolderHook,
+                'before_train_epoch',
+                lambda hook, runner: stop() if runner.epoch == 2 else original(hook, runner),
+            )
         elif moment == 'before the checkpoint':
             add = RunFolder.add_checkpoint
-            patch.setattr(RunFolder, 'add_checkpoint',
-                          lambda folder, aside, epoch: stop() if epoch == 2 else add(folder, aside, epoch))
+            patch.setattr(
+                RunFolder,
+                'add_checkpoint',
+                lambda folder, aside, epoch: stop() if epoch == 2 else add(folder, aside, epoch),
+            )
         else:
             patch.setattr(RunFolder, 'finish', stop)
         with pytest.raises(Stop):
@@ -100,14 +111,18 @@ def test_a_truncated_checkpoint_is_named(undisturbed, here, tmp_path):
     files.write_json(folder.path / 'metrics.json', dict(epochs, epochs=epochs['epochs'][:2]))
     whole = folder.checkpoint().read_bytes()
     (folder.path / 'epoch_3.pth').unlink()
-    (folder.path / 'epoch_2.pth').write_bytes(whole[:len(whole) // 2])
+    (folder.path / 'epoch_2.pth').write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match='epoch_2.pth is damaged .*: delete it, and the run starts again'):
         start(folder.path, run_of({}), here)
 
 
 def test_a_diverging_run_is_stopped_and_says_where(here, tmp_path):
-    run = run_of({'optim_wrapper.optimizer.lr': 1e30, 'param_scheduler.0.end': 1, 'param_scheduler.0.start_factor': 1.0})
-    with pytest.raises(UserError, match=r'diverged: the loss was (nan|inf) in epoch \d, iteration 1. A smaller learning'):
+    run = run_of(
+        {'optim_wrapper.optimizer.lr': 1e30, 'param_scheduler.0.end': 1, 'param_scheduler.0.start_factor': 1.0}
+    )
+    with pytest.raises(
+        UserError, match=r'diverged: the loss was (nan|inf) in epoch \d, iteration 1. A smaller learning'
+    ):
         start(tmp_path / 'run', run, here)
 
 
@@ -119,6 +134,7 @@ def test_a_value_out_of_range_is_named(here, tmp_path):
 def test_the_data_are_rebuilt_when_damaged(here, data):
     made = generated(run_of({}).config)
     from experiments.desk.coco import write_coco
+
     scenes = data / 'desk' / made['SCENES'][0]
     image = next((scenes / 'train2017').iterdir())
     before = image.read_bytes()

@@ -1,4 +1,5 @@
 """What is shown while runs go: plain lines into a pipe, a table on a terminal."""
+
 import io
 import os
 import pty

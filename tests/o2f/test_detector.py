@@ -27,8 +27,9 @@ def pair_of(head: str, nms, **test_cfg):
 
 
 def assert_equal(found, expected) -> None:
-    assert set(found.keys()) == set(expected.keys()) == {'bboxes', 'scores', 'labels'}
-    for name in expected:
+    fields = ('bboxes', 'scores', 'labels')
+    assert set(found.keys()) == set(expected.keys()) == set(fields)
+    for name in fields:
         assert torch.equal(found[name], expected[name]), name
 
 

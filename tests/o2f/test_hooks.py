@@ -25,7 +25,7 @@ def test_a_resumed_run_goes_on_with_the_right_t(runs):
 
 
 def test_a_resumed_run_ends_with_the_same_weights(runs):
-    """Nothing of the method is lost with the process: the interrupted training ends where the other does, bit for bit."""
+    """Nothing is lost with the process: the interrupted training ends where the other does, bit for bit."""
     whole, stopped, resumed = (runs[name][1] for name in ('whole', 'stopped', 'resumed'))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert not all(torch.equal(stopped[name], resumed[name]) for name in whole)

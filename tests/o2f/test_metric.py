@@ -66,7 +66,7 @@ def near_truth(document, seed, images, extra=5) -> dict:
     return found
 
 
-def instances(boxes=np.zeros((0, 4)), scores=(), labels=()) -> InstanceData:
+def instances(boxes=(), scores=(), labels=()) -> InstanceData:
     return InstanceData(
         bboxes=torch.tensor(np.asarray(boxes), dtype=torch.float32).reshape(-1, 4),
         scores=torch.tensor(scores, dtype=torch.float32),

@@ -155,8 +155,8 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 init_default_scope('mmdet')
 torch.set_num_threads(1)
-head = MODELS.build(dict(type='FCOSHead', num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1, strides=[8, 16],
-                         regress_ranges=((-1, 64), (64, 1e8)), norm_cfg=dict(type='GN', num_groups=2)))
+head = MODELS.build(dict(type='FCOSHead', num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1,
+                         strides=[8, 16], regress_ranges=((-1, 64), (64, 1e8)), norm_cfg=dict(type='GN', num_groups=2)))
 truth = [InstanceData(bboxes=torch.tensor([[4., 4., 50., 60.]]), labels=torch.tensor([1]))]
 optimizer = torch.optim.SGD(head.parameters(), lr=0.01)
 def step():

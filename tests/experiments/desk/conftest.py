@@ -1,4 +1,5 @@
 """A few images of each kind, drawn once for all tests here."""
+
 import pytest
 
 from experiments.desk.coco import write_coco

@@ -16,7 +16,7 @@ from experiments.desk.cache import MANIFEST, ensure, folder_name
 ROOT = Path(__file__).parents[3]
 
 # Run as a program of its own: builds slowly, and leaves a line in builds.txt for each build begun.
-CHILD = '''
+CHILD = """
 import sys, time
 from pathlib import Path
 from experiments.desk.cache import ensure
@@ -35,7 +35,7 @@ def build(spec, folder, progress):
         time.sleep(float(sys.argv[2]))
 
 print(ensure(sys.argv[1], 'things', Spec(), build))
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,11 @@ def said():
 
 def start_child(root, pause):
     return subprocess.Popen(
-        [sys.executable, '-c', CHILD, str(root), str(pause)], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)})
+        [sys.executable, '-c', CHILD, str(root), str(pause)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
 
 
 def test_built_once_then_found(tmp_path, builder, said):
@@ -116,7 +119,8 @@ DAMAGES = {
     'odd manifest': (overwrite(MANIFEST, '[1, 2]'), f'{MANIFEST} is not readable'),
     'edited manifest': (
         lambda f: (f / MANIFEST).write_text((f / MANIFEST).read_text().replace('"size": 7', '"size": 8', 1)),
-        f'{MANIFEST} is altered'),
+        f'{MANIFEST} is altered',
+    ),
 }
 
 

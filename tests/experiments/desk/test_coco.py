@@ -80,12 +80,17 @@ def test_an_image_that_cannot_be_written_is_an_error(tmp_path):
 
 
 def test_mmdetection_reads_it(coco_folder, coco, split):
-    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
     from mmdet.datasets import CocoDataset
 
+    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
+
     dataset = CocoDataset(
-        data_root=str(coco_folder), ann_file=f'annotations/instances_{split}2017.json',
-        data_prefix={'img': f'{split}2017'}, metainfo={'classes': NAMES}, pipeline=[])
+        data_root=str(coco_folder),
+        ann_file=f'annotations/instances_{split}2017.json',
+        data_prefix={'img': f'{split}2017'},
+        metainfo={'classes': NAMES},
+        pipeline=[],
+    )
     assert len(dataset) == len(coco.getImgIds())
     for info in dataset:
         annotations = coco.imgToAnns[info['img_id']]

@@ -97,19 +97,24 @@ def test_layout_is_crowdhumans(crowd_spec, crowd_folder, contents):
 def test_an_image_alone_is_the_one_written(crowd_spec, crowd_folder):
     crowd, line = draw_crowd(crowd_spec, 'val', 2), read(crowd_folder, 'val')[2]
     assert line == {'ID': image_id(crowd_spec, 'val', 2), 'gtboxes': crowd.gtboxes}
-    written = (crowd_folder / 'Images' / f"{line['ID']}.jpg").read_bytes()
+    written = (crowd_folder / 'Images' / f'{line["ID"]}.jpg').read_bytes()
     assert written == cv2.imencode('.jpg', crowd.image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
 @pytest.mark.parametrize('split', SPLITS)
 def test_mmdetection_reads_it(crowd_spec, crowd_folder, split):
-    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
     from mmdet.datasets import CrowdHumanDataset
+
+    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
 
     root = str(crowd_folder)
     dataset = CrowdHumanDataset(
-        data_root=root, ann_file=f'annotation_{split}.odgt', extra_ann_file=f'{root}/id_hw_{split}.json',
-        data_prefix={'img': 'Images/'}, pipeline=[])
+        data_root=root,
+        ann_file=f'annotation_{split}.odgt',
+        extra_ann_file=f'{root}/id_hw_{split}.json',
+        data_prefix={'img': 'Images/'},
+        pipeline=[],
+    )
     lines = read(crowd_folder, split)
     assert len(dataset) == len(lines)
     for info, line in zip(dataset, lines):
@@ -120,9 +125,10 @@ def test_mmdetection_reads_it(crowd_spec, crowd_folder, split):
 
 def test_perfect_detections_score_perfectly(crowd_folder):
     """MMDetection's CrowdHumanMetric reads the .odgt file and finds nothing missed when fed the full boxes."""
-    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
     import torch
     from mmdet.evaluation import CrowdHumanMetric
+
+    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
 
     metric = CrowdHumanMetric(ann_file=str(crowd_folder / 'annotation_val.odgt'), metric=['AP', 'MR'])
     lines, count = read(crowd_folder, 'val'), 0

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Set, Tuple
 
 from experiments.errors import UserError
 from experiments.places import fill_in
@@ -12,15 +12,17 @@ from experiments.places import fill_in
 TOLERANCE = 1.0
 
 
-def check_datasets(config: dict, places: Dict[str, str]) -> None:
-    """Check the annotation files that a config trains and evaluates on.
+def check_datasets(config: dict, places: Dict[str, str], checked: Set[tuple]) -> None:
+    """Check the annotation files that a config trains and evaluates on, but for those in ``checked``; add them to it.
 
     Raises:
         UserError: see :func:`check_coco`.
     """
     drop = config.get('degenerate_boxes', 'error') == 'drop'
     for annotations, images in _datasets(fill_in(config, places)):
-        check_coco(annotations, images, allow_degenerate=drop)
+        if (annotations, images, drop) not in checked:
+            check_coco(annotations, images, allow_degenerate=drop)
+            checked.add((annotations, images, drop))
 
 
 def _datasets(config: dict) -> Iterator[Tuple[Path, Path]]:

@@ -7,6 +7,9 @@ from typing import Any, Union
 
 from experiments.errors import UserError
 
+#: Names of files that are being written begin with this.
+ASIDE = '.aside.'
+
 
 def write_whole(path: Path, content: Union[bytes, str]) -> None:
     """Write ``content`` aside, flush it to the disk, and rename it to ``path``.
@@ -14,7 +17,7 @@ def write_whole(path: Path, content: Union[bytes, str]) -> None:
     Raises:
         UserError: the disk is full or the folder cannot be written; a file that was there is untouched.
     """
-    aside = path.with_name(f'.{path.name}.{os.getpid()}')
+    aside = path.with_name(f'{ASIDE}{path.name}.{os.getpid()}')
     data = content.encode() if isinstance(content, str) else content
     try:
         with open(aside, 'wb') as file:
@@ -23,6 +26,18 @@ def write_whole(path: Path, content: Union[bytes, str]) -> None:
     except OSError as error:
         aside.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, unless it is there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'cannot make {path}: {error.strerror}; choose another folder with --runs or --data') from error
 
 
 def rename_whole(aside: Path, path: Path) -> None:

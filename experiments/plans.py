@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from experiments.files import read_json, write_json
+from experiments.files import make_folder, read_json, write_json
 from experiments.grid import Cell, Overrides, Table
 from experiments.resolve import Run, resolve
 
@@ -70,7 +70,7 @@ def save_plan(plan: Plan, runs: Path) -> Path:
     path = runs / plan.profile / 'tables' / f'{plan.name}.json'
     earlier = {_place(cell['at']): cell['runs'] for cell in (read_json(path) or {}).get('cells', [])}
     now = {_place(planned.cell.at): {str(seed): run.id for seed, run in planned.runs.items()} for planned in plan.cells}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_json(
         path, _document(plan, {place: {**earlier.get(place, {}), **now.get(place, {})} for place in {**earlier, **now}})
     )

@@ -1,7 +1,7 @@
 """The data and the backbone that a profile needs: made on first use, or looked for and checked."""
 
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Dict, List, Tuple
 
 from experiments.annotations import check_datasets
 from experiments.files import cannot_write
@@ -11,11 +11,11 @@ from experiments.places import generated, places
 Progress = Callable[[str, int, int], None]
 
 
-def prepare(config: dict, data: Path, progress: Progress, in_process: Callable) -> None:
-    """Make what the profile generates, or check the annotations that it only reads.
+def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Callable) -> None:
+    """Make what the runs' profile generates, or check the annotations that it only reads; each of them once.
 
     Args:
-        config (dict): a resolved config.
+        configs (list[dict]): resolved configs.
         data (Path): the data folder.
         progress (callable): told how far each step is.
         in_process (callable): ``in_process(function, *args)`` runs a function where torch may be imported.
@@ -23,23 +23,26 @@ def prepare(config: dict, data: Path, progress: Progress, in_process: Callable) 
     Raises:
         UserError: data are missing or broken, or cannot be written.
     """
-    made = generated(config)
-    if not made:
-        check_datasets(config, places(config, data))
-        return
+    checked, made = set(), set()
+    for config in configs:
+        wanted = generated(config)
+        if not wanted:
+            check_datasets(config, places(config, data), checked)
+        elif (names := tuple(name for name, _ in wanted.values())) not in made:
+            _make(wanted, data / 'desk', progress, in_process)
+            made.add(names)
+
+
+def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in_process: Callable) -> None:
     from experiments.desk.cache import ensure
     from experiments.desk.coco import write_coco
 
-    root = data / 'desk'
+    def train(spec: Any, folder: Path, report: Callable[[int, int], None]) -> None:
+        in_process(_train_backbone, spec, scenes, folder, report)
+
     try:
-        scenes = ensure(root, 'scenes', made['SCENES'][1], write_coco, lambda *n: progress('scenes', *n))
-        ensure(
-            root,
-            'backbone',
-            made['BACKBONE'][1],
-            lambda spec, folder, report: in_process(_train_backbone, spec, scenes, folder, report),
-            lambda *n: progress('backbone', *n),
-        )
+        scenes = ensure(root, 'scenes', wanted['SCENES'][1], write_coco, lambda *n: progress('scenes', *n))
+        ensure(root, 'backbone', wanted['BACKBONE'][1], train, lambda *n: progress('backbone', *n))
     except OSError as error:
         raise cannot_write(root, error) from error
 

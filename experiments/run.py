@@ -8,6 +8,7 @@ python experiments/run.py --list | --status
 """
 
 import argparse
+import os
 import signal
 import sys
 import warnings
@@ -35,6 +36,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     except UserError as error:
         print(f'run.py: {error}', file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print('run.py: stopped; finished epochs are kept, and the same command goes on from there', file=sys.stderr)
         return 130
@@ -172,14 +176,14 @@ def _run(plans: list, args: argparse.Namespace) -> int:
 
 def _train(todo: list, folders: dict, labels: Dict[str, str], args: argparse.Namespace) -> dict:
     from experiments.launchers.local import LocalLauncher
-    from experiments.prepare import places, prepare
+    from experiments.prepare import prepare
     from experiments.view import open_view
 
     launcher = LocalLauncher(args.jobs)
     with open_view(labels) as view:
         launcher.start()
-        prepare(todo[0].config, args.data, view.progress, launcher.in_process)
-        return launcher.run(todo, folders, places(todo[0].config, args.data), view.show)
+        prepare([run.config for run in todo], args.data, view.progress, launcher.in_process)
+        return launcher.run(todo, folders, args.data, view.show)
 
 
 def _print_tables(plans: list, args: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 from experiments.errors import UserError
-from experiments.files import read_json, rename_whole, write_json, write_whole
+from experiments.files import ASIDE, make_folder, read_json, rename_whole, write_json, write_whole
 from experiments.resolve import Run
 
 SCHEMA = 1
@@ -71,13 +71,13 @@ class RunFolder:
             UserError: the folder cannot be written.
         """
         if not self.config.exists():
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(
-                    f'cannot make {self.path}: {error.strerror}; choose another folder with --runs'
-                ) from error
+            make_folder(self.path)
             write_whole(self.config, run.config_text)
+
+    def sweep(self) -> None:
+        """Delete what a killed process was writing; for the holder of the lock."""
+        for path in self.path.glob(f'{ASIDE}*'):
+            path.unlink()
 
     @contextmanager
     def lock(self, patience_s: float = 1.0) -> Iterator[None]:
@@ -180,7 +180,7 @@ class RunFolder:
 
     def set_progress(self, epoch: int, epochs: int, left_s: Optional[float]) -> None:
         """Say which epoch, from 1, of how many the run is in; lost without harm."""
-        aside = self.path / '.progress'
+        aside = self.path / f'{ASIDE}progress'
         aside.write_text(json.dumps(dict(epoch=epoch, epochs=epochs, left_s=left_s)))
         aside.replace(self._progress)
 

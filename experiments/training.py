@@ -16,7 +16,7 @@ from mmengine.runner import Runner, set_random_seed  # noqa: E402
 
 import o2f  # noqa: E402,F401  (registers the method)
 from experiments.errors import UserError  # noqa: E402
-from experiments.files import cannot_write  # noqa: E402
+from experiments.files import ASIDE, cannot_write  # noqa: E402
 from experiments.places import fill_in  # noqa: E402
 from experiments.provenance import provenance  # noqa: E402
 from experiments.runs import RunFolder  # noqa: E402
@@ -38,11 +38,16 @@ def train(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], 
     if folder.result() is not None:
         return
     folder.clear_failure()
+    folder.sweep()
     torch.set_num_threads(threads)
     config = Config(fill_in(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), places))
     origin = provenance()
     if len(folder.epochs()) < config.train_cfg.max_epochs or folder.checkpoint() is None:
         _train_epochs(folder, config)
+    if not folder.epochs():
+        raise UserError(
+            f'{folder.config}: train_cfg.max_epochs is {config.train_cfg.max_epochs}, so nothing was trained'
+        )
     folder.finish(run_id, profile, config.randomness.seed, origin)
 
 
@@ -119,7 +124,7 @@ class RunFolderHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
         self.folder.add_epoch(runner.epoch, metrics, time.monotonic() - self.epoch_begin)
         last = runner.epoch == runner.max_epochs
-        aside = '.checkpoint'
+        aside = f'{ASIDE}checkpoint'
         runner.save_checkpoint(
             str(self.folder.path),
             aside,

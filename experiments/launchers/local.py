@@ -6,9 +6,11 @@ import signal
 import subprocess
 import time
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from experiments import worker
+from experiments.places import places
 from experiments.resolve import Run
 from experiments.runs import DONE, FAILED, RUNNING, RunFolder, Status
 
@@ -71,7 +73,7 @@ class LocalLauncher:
         self,
         runs: List[Run],
         folders: Dict[str, RunFolder],
-        places: Dict[str, str],
+        data: Path,
         show: Callable[[Dict[str, Status]], None],
     ) -> Dict[str, Status]:
         """Train all runs and return their final states.
@@ -81,7 +83,7 @@ class LocalLauncher:
         Args:
             runs (list[Run]): distinct runs, in the order to start them.
             folders (dict): folder of each run by its id.
-            places (dict): folders of this machine for the configs' placeholders.
+            data (Path): the data folder.
             show (callable): told the state of every run a few times a second.
         """
         waiting, elsewhere = list(runs), []
@@ -89,7 +91,7 @@ class LocalLauncher:
         try:
             while waiting or active or elsewhere:
                 while waiting and len(active) < self.jobs:
-                    self._start(waiting.pop(0), folders, places, active)
+                    self._start(waiting.pop(0), folders, data, active)
                 for run_id, (process, run, _) in list(active.items()):
                     if process.exitcode is not None:
                         del active[run_id]
@@ -105,7 +107,7 @@ class LocalLauncher:
         show(states)
         return states
 
-    def _start(self, run: Run, folders: Dict[str, RunFolder], places: Dict[str, str], active: dict) -> None:
+    def _start(self, run: Run, folders: Dict[str, RunFolder], data: Path, active: dict) -> None:
         if folders[run.id].status().state == DONE:
             return
         taken = [slot for _, _, slot in active.values()]
@@ -113,7 +115,7 @@ class LocalLauncher:
         device = self.gpus[slot % len(self.gpus)] if self.gpus else None
         process = self.context.Process(
             target=worker.work,
-            args=(str(folders[run.id].path), run.id, run.profile, places, self.threads, device),
+            args=(str(folders[run.id].path), run.id, run.profile, places(run.config, data), self.threads, device),
             name=run.id,
         )
         process.start()

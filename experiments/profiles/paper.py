@@ -2,7 +2,8 @@
 
 _base_ = '../../o2f/configs/o2f_r50_fpn_1x_coco.py'
 
-# COCO's train2017 holds two boxes without area; MMDetection leaves them out when it loads the file.
+# COCO's train2017 holds two boxes without area (images 200365 and 550395, github.com/cocodataset/cocoapi issue 355);
+# MMDetection leaves them out when it loads the file.
 degenerate_boxes = 'drop'
 
 data_root = '${DATA}/coco/'

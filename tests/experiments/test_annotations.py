@@ -94,6 +94,6 @@ def test_the_paper_profile_reads_cocos_layout(tmp_path):
     (tmp_path / 'coco' / 'annotations').mkdir()
     (tmp_path / 'coco' / 'annotations' / 'instances_train2017.json').write_text(json.dumps(with_box(1, 1, 0, 5)))
     with pytest.raises(UserError, match='instances_val2017.json is missing'):
-        check_datasets(config, places(config, tmp_path))
+        check_datasets(config, places(config, tmp_path), set())
     (tmp_path / 'coco' / 'annotations' / 'instances_val2017.json').write_text(json.dumps(SOUND))
-    check_datasets(config, places(config, tmp_path))
+    check_datasets(config, places(config, tmp_path), set())

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from experiments.errors import UserError
-from experiments.files import read_json, write_json, write_whole
+from experiments.files import ASIDE, read_json, write_json, write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -19,7 +19,7 @@ def test_a_file_is_replaced_whole(tmp_path):
 def test_a_full_disk_leaves_the_old_file_and_is_named(tmp_path):
     path = tmp_path / 'a.json'
     write_json(path, {'x': 1})
-    os.symlink('/dev/full', tmp_path / f'.a.json.{os.getpid()}')  # where the new content is written aside
+    os.symlink('/dev/full', tmp_path / f'{ASIDE}a.json.{os.getpid()}')  # where the new content is written aside
     with pytest.raises(UserError, match='a.json: No space left on device. Free some space'):
         write_whole(path, 'new')
     assert read_json(path) == {'x': 1} and os.listdir(tmp_path) == ['a.json']

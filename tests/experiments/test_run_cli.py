@@ -144,7 +144,7 @@ def test_runs_that_fail_alike_are_reported_once(suite):
 
 
 def test_a_full_disk_stops_its_run_with_one_line(suite):
-    """A limit on file size stands for the full disk: no checkpoint can be written, and the table is printed all the same."""
+    """A limit on file size stands for the full disk: no checkpoint is written, the table is printed all the same."""
     import resource
 
     suite.run(*GRID, '--only', 't_max=0.6', '--only', 't_min=0.1', check=0)  # the data are there, one run is finished

@@ -88,7 +88,7 @@ def test_a_damaged_result_is_named(folder, content):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='cannot make .*; choose another folder with --runs'):
+    with pytest.raises(UserError, match='cannot make .*; choose another folder with --runs or --data'):
         RunFolder(tmp_path / 'file' / 'abc').create(resolve('smoke', {}, 0, 'test'))
 
 

@@ -35,7 +35,7 @@ def start(path, run, places_):
 def here(data):
     """The run's folders of this machine, with the data in them."""
     config = run_of({}).config
-    prepare(config, data, lambda *_: None, lambda function, *args: function(*args))
+    prepare([config], data, lambda *_: None, lambda function, *args: function(*args))
     return places(config, data)
 
 
@@ -87,7 +87,10 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(undisturbed, here, tmp_path, m
             patch.setattr(RunFolder, 'finish', stop)
         with pytest.raises(Stop):
             start(tmp_path / 'run', run_of({}), here)
+    (tmp_path / 'run' / f'{files.ASIDE}result.json.1').write_text('{"half')
     folder = start(tmp_path / 'run', run_of({}), here)
+
+    assert not list(folder.path.glob(f'{files.ASIDE}*'))
 
     def without_seconds(folder):
         return [{key: entry[key] for key in ('epoch', 'metrics')} for entry in folder.epochs()]
@@ -124,6 +127,11 @@ def test_a_diverging_run_is_stopped_and_says_where(here, tmp_path):
         UserError, match=r'diverged: the loss was (nan|inf) in epoch \d, iteration 1. A smaller learning'
     ):
         start(tmp_path / 'run', run, here)
+
+
+def test_a_run_without_epochs_is_named(here, tmp_path):
+    with pytest.raises(UserError, match='config.py: train_cfg.max_epochs is 0, so nothing was trained'):
+        start(tmp_path / 'run', run_of({'train_cfg.max_epochs': 0}), here)
 
 
 def test_a_value_out_of_range_is_named(here, tmp_path):

@@ -9,6 +9,7 @@ from typing import Dict, Optional
 
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 
+import mmengine.device.utils  # noqa: E402
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
@@ -61,6 +62,8 @@ def _train_epochs(folder: RunFolder, config: Config) -> None:
     config.visualizer = None
     config.log_level = 'WARNING'
     _quiet()
+    if mmengine.device.utils.DEVICE == 'mps':  # Apple's GPU has no double precision, which the selection needs
+        mmengine.device.utils.DEVICE = 'cpu'
     try:
         runner = Runner.from_cfg(config)
         runner.model.to(memory_format=torch.channels_last)

@@ -108,6 +108,13 @@ def test_two_launchers_share_the_work(suite):
         assert [entry['epoch'] for entry in json.loads((folder / 'metrics.json').read_text())['epochs']] == [1, 2]
 
 
+def test_a_named_gpu_gets_a_process_of_its_own(suite):
+    """With a GPU named, workers are started afresh instead of forked; where none answers, the CPU trains."""
+    environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': '0'}
+    done = suite.run(*GRID, '--only', 't_max=0.6', '--only', 't_min=0.2', check=0, env=environment)
+    assert '1/1 done' in done.stderr and len(results(suite)) == 1
+
+
 def test_an_interrupt_stops_within_seconds(suite):
     process = suite.start(*SHORT)
     await_worker(suite)

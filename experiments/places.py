@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
+from experiments.desk.cache import folder_name
+from experiments.desk.specs import BackboneSpec, SceneSpec
 from experiments.errors import UserError
 
 
@@ -17,10 +19,6 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
     wanted = config.get('generate')
     if not wanted:
         return {}
-    from experiments.desk.backbone import BackboneSpec
-    from experiments.desk.cache import folder_name
-    from experiments.desk.scenes import SceneSpec
-
     try:
         scenes = SceneSpec(**_tuples(wanted['scenes']))
         scenes_name = folder_name('scenes', scenes)

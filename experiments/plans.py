@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
+from experiments.errors import UserError
 from experiments.files import make_folder, read_json, write_json
 from experiments.grid import Cell, Overrides, Table
 from experiments.resolve import Run, resolve
@@ -68,13 +69,21 @@ def save_plan(plan: Plan, runs: Path) -> Path:
         UserError: the folder cannot be written.
     """
     path = runs / plan.profile / 'tables' / f'{plan.name}.json'
-    earlier = {_place(cell['at']): cell['runs'] for cell in (read_json(path) or {}).get('cells', [])}
+    earlier = _earlier(path)
     now = {_place(planned.cell.at): {str(seed): run.id for seed, run in planned.runs.items()} for planned in plan.cells}
     make_folder(path.parent)
     write_json(
         path, _document(plan, {place: {**earlier.get(place, {}), **now.get(place, {})} for place in {**earlier, **now}})
     )
     return path
+
+
+def _earlier(path: Path) -> Dict[tuple, Dict[str, str]]:
+    content = read_json(path)
+    try:
+        return {} if content is None else {_place(cell['at']): dict(cell['runs']) for cell in content['cells']}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f'{path} is not the plan of a table: delete it and run again') from error
 
 
 def _place(at: Dict[str, str]) -> tuple:

@@ -61,7 +61,9 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     action = parser.add_mutually_exclusive_group()
     action.add_argument('--dry-run', action='store_true', help='show cells, runs, what is done and what is left')
     action.add_argument('--list', action='store_true', help='list the tables and profiles')
-    action.add_argument('--status', action='store_true', help='show the state of every run of the profile')
+    action.add_argument(
+        '--status', action='store_true', help='show the state of each run (of all tables, if none is named)'
+    )
     args = parser.parse_args(argv)
     if not (args.tables or args.list or args.status):
         parser.error('name a table, or give --list or --status')
@@ -152,7 +154,7 @@ def _overview(plans: list, args: argparse.Namespace) -> int:
     cells = sum(len(plan.cells) for plan in plans)
     print(f'{cells} cells, {len(statuses)} distinct trainings, {len(done)} done, {len(statuses) - len(done)} to do')
     if done and len(done) < len(statuses):
-        walls = [folders[run_id].result()['provenance']['wall_s'] for run_id in done]
+        walls = [sum(entry['seconds'] for entry in folders[run_id].epochs()) for run_id in done]
         left = sum(walls) / len(walls) * (len(statuses) - len(done))
         print(f'about {format_left(left)} of one worker, at the mean of the {len(done)} that are done')
     return 0
@@ -160,7 +162,7 @@ def _overview(plans: list, args: argparse.Namespace) -> int:
 
 def _run(plans: list, args: argparse.Namespace) -> int:
     from experiments.plans import save_plan
-    from experiments.runs import DONE, FAILED
+    from experiments.runs import DONE
 
     folders = _folders(plans, args)
     todo = [run for plan in plans for run in plan.runs().values() if folders[run.id].status().state != DONE]
@@ -171,7 +173,7 @@ def _run(plans: list, args: argparse.Namespace) -> int:
         save_plan(plan, args.runs)
     states = _train(todo, folders, _labels(plans, args.seeds), args) if todo else {}
     _print_tables(plans, args)
-    return _report({run_id: status for run_id, status in states.items() if status.state == FAILED})
+    return _report({run_id: status for run_id, status in states.items() if status.state != DONE})
 
 
 def _train(todo: list, folders: dict, labels: Dict[str, str], args: argparse.Namespace) -> dict:
@@ -200,14 +202,14 @@ def _print_tables(plans: list, args: argparse.Namespace) -> None:
         print(tables.render(stored, found, 'markdown'))
 
 
-def _report(failed: dict) -> int:
-    """Say why runs failed, each reason once."""
+def _report(lacking: dict) -> int:
+    """Say why runs are not done, each reason once."""
     reasons: Dict[str, List[str]] = {}
-    for run_id, status in failed.items():
-        reasons.setdefault(status.message.replace(run_id, '<run>'), []).append(run_id)
+    for run_id, status in lacking.items():
+        reasons.setdefault((status.message or status.state).replace(run_id, '<run>'), []).append(run_id)
     for reason, run_ids in reasons.items():
         print(f'run.py: {len(run_ids)} run(s) failed ({", ".join(run_ids)}): {reason}', file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if lacking else 0
 
 
 if __name__ == '__main__':

@@ -149,7 +149,15 @@ class RunFolder:
     def epochs(self) -> List[dict]:
         """``epoch``, ``metrics`` and ``seconds`` of each epoch that is finished and evaluated, in order."""
         content = read_json(self._metrics)
-        return [] if content is None else content['epochs']
+        if content is None:
+            return []
+        if (
+            not isinstance(content, dict)
+            or content.get('schema') != SCHEMA
+            or not isinstance(content.get('epochs'), list)
+        ):
+            raise UserError(f'{self._metrics} does not hold the metrics of epochs: delete the folder and run again')
+        return content['epochs']
 
     def add_epoch(self, epoch: int, metrics: Dict[str, float], seconds: float) -> None:
         """Record an epoch, counted from 1; what was recorded from it on, before a resume, is replaced."""

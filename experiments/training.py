@@ -1,5 +1,6 @@
 """Run one cell: train it, resuming what is there, and leave its result in its folder."""
 
+import errno
 import logging
 import math
 import time
@@ -52,6 +53,9 @@ def train(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], 
     folder.finish(run_id, profile, config.randomness.seed, origin)
 
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
 def _train_epochs(folder: RunFolder, config: Config) -> None:
     checkpoint = folder.checkpoint()
     if checkpoint is not None:
@@ -70,7 +74,9 @@ def _train_epochs(folder: RunFolder, config: Config) -> None:
         runner.register_hook(RunFolderHook(folder), priority='VERY_LOW')
         runner.train()
     except OSError as error:
-        raise cannot_write(folder.path, error) from error
+        if error.errno in _NO_ROOM:
+            raise cannot_write(folder.path, error) from error
+        raise UserError(f'{folder.path}: {error}') from error
     except (ValueError, TypeError, KeyError) as error:
         # The registries wrap what a constructor raises; its own message says which setting is wrong.
         raise UserError(f'{folder.config}: {error}') from error

@@ -6,7 +6,7 @@ import threading
 import traceback
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Dict, Optional
 
 from experiments.errors import UserError
 from experiments.runs import Busy, RunFolder
@@ -47,13 +47,10 @@ def _attempt(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str
         from experiments.training import train
 
         train(folder, run_id, profile, places, threads)
-    except UserError as error:
-        print(error, flush=True)
-        folder.fail(str(error))
-        return FAILED
     except Exception as error:
-        traceback.print_exc()
-        folder.fail(f'{type(error).__name__}: {error} (the traceback is in {folder.log})')
+        traceback.print_exc()  # into the run's log; the terminal gets the message
+        unforeseen = f'{type(error).__name__}: {error} (the traceback is in {folder.log})'
+        folder.fail(str(error) if isinstance(error, UserError) else unforeseen)
         return FAILED
     return DONE
 
@@ -61,10 +58,10 @@ def _attempt(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str
 def _end_with_parent() -> None:
     """End at once when the launcher dies, however it dies; every file of a run is whole at any moment."""
     parent = parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(FAILED)
+
     if parent is not None:
-        threading.Thread(target=_await, args=(parent.join, os._exit), daemon=True).start()
-
-
-def _await(event: Callable[[], None], then: Callable[[int], None]) -> None:
-    event()
-    then(FAILED)
+        threading.Thread(target=watch, daemon=True).start()

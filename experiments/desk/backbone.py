@@ -1,27 +1,21 @@
 """A small ResNet trained to name object crops: at desk scale it stands where the paper has ImageNet weights."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
+import cv2
+import numpy as np
+import torch
+from mmengine.logging import MMLogger
+from torch import Tensor, nn
+
+import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
+from mmdet.models.backbones import ResNet  # isort: skip
+
+from experiments.desk.specs import BackboneSpec
+
 FILE = 'backbone.pth'
-
-
-@dataclass(frozen=True)
-class BackboneSpec:
-    """What decides the weights, besides the scenes. Change ``version`` whenever the training below changes."""
-
-    scenes: str  # folder name of the scenes whose training crops are used; it holds a digest of their own spec
-    version: str = '1'
-    seed: int = 0
-    depth: int = 18
-    base_channels: int = 16
-    crop: int = 48  # side of a crop, pixels
-    context: float = 1.2  # side of the square cut out, in longer sides of the object's box
-    epochs: int = 12
-    batch: int = 128
-    lr: float = 0.004
 
 
 def train_backbone(
@@ -38,40 +32,38 @@ def train_backbone(
     Raises:
         OSError: a file cannot be read or written.
     """
-    import torch
-    from mmdet.models.backbones import ResNet
-    from mmengine.logging import MMLogger
-
-    import o2f  # noqa: F401  (answers for mmcv's compiled operations)
-
     MMLogger.get_instance('backbone', log_level='WARNING')  # or every layer's initialisation is printed
     torch.manual_seed(spec.seed)
     crops, labels = _crops(scenes, 'train', spec)
     backbone = ResNet(depth=spec.depth, base_channels=spec.base_channels, out_indices=(3,))
     backbone.init_weights()
-    classifier = torch.nn.Linear(8 * spec.base_channels, int(labels.max()) + 1)
-    model = _Classifier(backbone, classifier).to(memory_format=torch.channels_last)
+    model = _Classifier(backbone, 8 * spec.base_channels, int(labels.max()) + 1).to(memory_format=torch.channels_last)
     _fit(model, crops, labels, spec, progress)
     accuracy = _accuracy(model, *_crops(scenes, 'val', spec))
     torch.save(backbone.state_dict(), folder / FILE)
     (folder / 'accuracy.json').write_text(json.dumps({'val_crops': accuracy}))
 
 
-def _Classifier(backbone, classifier):
+class _Classifier(nn.Module):
     """Crops (n, 3, crop, crop) to class logits (n, classes)."""
-    from torch import nn
 
-    class Last(nn.Module):
-        def forward(self, maps):
-            return maps[-1]
+    def __init__(self, backbone: nn.Module, channels: int, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.linear = nn.Linear(channels, classes)
 
-    return nn.Sequential(backbone, Last(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.linear(self.backbone(crops)[-1].mean(dim=(2, 3)))
 
 
-def _fit(model, crops, labels, spec: BackboneSpec, progress) -> None:
+def _fit(
+    model: nn.Module,
+    crops: Tensor,
+    labels: Tensor,
+    spec: BackboneSpec,
+    progress: Optional[Callable[[int, int], None]],
+) -> None:
     """AdamW with a one-cycle rate; crops are mirrored at random, as the paper's training images are."""
-    import torch
-
     batches = len(crops) // spec.batch
     total = spec.epochs * batches
     optimizer = torch.optim.AdamW(model.parameters(), lr=spec.lr, weight_decay=0.05)
@@ -92,10 +84,8 @@ def _fit(model, crops, labels, spec: BackboneSpec, progress) -> None:
             progress(step + 1, total)
 
 
-def _accuracy(model, crops, labels) -> float:
+def _accuracy(model: nn.Module, crops: Tensor, labels: Tensor) -> float:
     """Share of crops that are named right, 0 to 1."""
-    import torch
-
     model.eval()
     with torch.no_grad():
         right = sum(
@@ -105,20 +95,14 @@ def _accuracy(model, crops, labels) -> float:
     return right / len(crops)
 
 
-def _normalise(crops):
+def _normalise(crops: Tensor) -> Tensor:
     """(n, crop, crop, 3) uint8 BGR as the detectors see it: float RGB with ImageNet's mean and deviation."""
-    import torch
-
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     return ((crops.flip(-1).float() - mean) / std).permute(0, 3, 1, 2)
 
 
-def _crops(scenes: Path, split: str, spec: BackboneSpec) -> Tuple:
+def _crops(scenes: Path, split: str, spec: BackboneSpec) -> Tuple[Tensor, Tensor]:
     """Square crops round every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0."""
-    import cv2
-    import numpy as np
-    import torch
-
     truth = json.loads((scenes / 'annotations' / f'instances_{split}2017.json').read_text(encoding='utf-8'))
     files = {image['id']: image['file_name'] for image in truth['images']}
     images = {key: cv2.imread(str(scenes / f'{split}2017' / name)) for key, name in files.items()}

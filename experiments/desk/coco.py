@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from .scenes import SPLITS, Instance, SceneSpec, draw_scene
-from .shapes import NAMES
+from experiments.desk.scenes import SPLITS, Instance, SceneSpec, draw_scene
+from experiments.desk.shapes import NAMES
 
 Progress = Callable[[int, int], None]
 ZOOM = 2  # masks are enlarged before tracing: a contour runs through pixel centres, half a pixel inside the edge

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .coco import Progress, write_jpeg, write_json
-from .scenes import SPLITS, background, finish, generator, texture
-from .shapes import Stamp, blend, tight_box
+from experiments.desk.coco import Progress, write_jpeg, write_json
+from experiments.desk.scenes import SPLITS, background, finish, generator, texture
+from experiments.desk.shapes import Stamp, blend, tight_box
 
 WIDTH = 0.27  # no figure reaches further than this from its middle, in units of its height
 PREFIX = {'train': '273271', 'val': '284193'}  # CrowdHuman's IDs are a number, a comma and a hash

@@ -2,37 +2,16 @@
 
 import math
 import zlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from .shapes import SHAPES, Stamp, blend, stamp, tight_box
+from experiments.desk.shapes import SHAPES, Stamp, blend, stamp, tight_box
+from experiments.desk.specs import SceneSpec
 
 SPLITS = ('train', 'val')
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
-
-
-@dataclass(frozen=True)
-class SceneSpec:
-    """What decides every pixel. Change `version` whenever the drawing below changes, so that caches notice."""
-
-    version: str = '1'
-    seed: int = 0
-    train: int = 1500  # images
-    val: int = 300
-    size: int = 96  # side of the square image, pixels
-    objects: tuple[int, int] = (2, 7)  # wished per image, both ends included
-    scale: tuple[float, float] = (16.0, 64.0)  # object size, pixels, log-uniform
-    aspect: float = 1.35  # the longer side is at most this many times the shorter one
-    turn: float = 0.2  # most that an object is turned, either way, radians
-    cluster: float = 0.6  # chance that an object is placed beside an earlier one
-    twin: float = 0.6  # chance that such a neighbour has the same category
-    visible: float = 0.5  # least part of an object that stays visible
-    least: int = 24  # least visible area, pixels
-    clutter: tuple[int, int] = (0, 3)  # distractors per image, both ends included
-    contrast: float = 15.0  # strength of textures, grey levels
 
 
 class Instance(NamedTuple):

@@ -86,6 +86,13 @@ def test_a_damaged_result_is_named(folder, content):
         folder.status()
 
 
+@pytest.mark.parametrize('content', ['', '[]', '{"schema": 1}', '{"schema": 1, "epochs": 3}'])
+def test_damaged_metrics_are_named(folder, content):
+    (folder.path / 'metrics.json').write_text(content)
+    with pytest.raises(UserError, match='metrics.json .*delete .* run again'):
+        folder.status()
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot make .*; choose another folder with --runs or --data'):

@@ -129,6 +129,13 @@ def test_a_diverging_run_is_stopped_and_says_where(here, tmp_path):
         start(tmp_path / 'run', run, here)
 
 
+def test_an_image_lost_while_training_is_named(here, data, tmp_path):
+    shutil.copytree(here['SCENES'], tmp_path / 'scenes')
+    next((tmp_path / 'scenes' / 'train2017').iterdir()).unlink()
+    with pytest.raises(UserError, match=r'No such file or directory: .*train2017.*\.jpg'):
+        start(tmp_path / 'run', run_of({}), {**here, 'SCENES': str(tmp_path / 'scenes')})
+
+
 def test_a_run_without_epochs_is_named(here, tmp_path):
     with pytest.raises(UserError, match='config.py: train_cfg.max_epochs is 0, so nothing was trained'):
         start(tmp_path / 'run', run_of({'train_cfg.max_epochs': 0}), here)

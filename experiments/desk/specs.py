@@ -1,0 +1,40 @@
+"""What decides the generated data. Light to import: the specs name the data in a run's id, before anything is made."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """What decides every pixel. Change `version` whenever the drawing below changes, so that caches notice."""
+
+    version: str = '1'
+    seed: int = 0
+    train: int = 1500  # images
+    val: int = 300
+    size: int = 96  # side of the square image, pixels
+    objects: tuple[int, int] = (2, 7)  # wished per image, both ends included
+    scale: tuple[float, float] = (16.0, 64.0)  # object size, pixels, log-uniform
+    aspect: float = 1.35  # the longer side is at most this many times the shorter one
+    turn: float = 0.2  # most that an object is turned, either way, radians
+    cluster: float = 0.6  # chance that an object is placed beside an earlier one
+    twin: float = 0.6  # chance that such a neighbour has the same category
+    visible: float = 0.5  # least part of an object that stays visible
+    least: int = 24  # least visible area, pixels
+    clutter: tuple[int, int] = (0, 3)  # distractors per image, both ends included
+    contrast: float = 15.0  # strength of textures, grey levels
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """What decides the weights, besides the scenes. Change ``version`` whenever the training below changes."""
+
+    scenes: str  # folder name of the scenes whose training crops are used; it holds a digest of their own spec
+    version: str = '1'
+    seed: int = 0
+    depth: int = 18
+    base_channels: int = 16
+    crop: int = 48  # side of a crop, pixels
+    context: float = 1.2  # side of the square cut out, in longer sides of the object's box
+    epochs: int = 12
+    batch: int = 128
+    lr: float = 0.004

@@ -1,0 +1,43 @@
+"""The plan of a table keeps what was planned before, and another experiment has another plan."""
+
+import json
+
+import pytest
+
+from analysis.results import load_plan
+from experiments.errors import UserError
+from experiments.grid import load_table, select
+from experiments.plans import make_plan, save_plan
+
+
+def plan_of(only, seeds, overrides=None):
+    table = load_table('table3')
+    return make_plan(table, select(table, only), 'smoke', seeds, overrides or {})
+
+
+def test_cells_and_seeds_of_earlier_commands_are_kept(tmp_path):
+    save_plan(plan_of({'t_max': '0.6'}, [0]), tmp_path)
+    save_plan(plan_of({'t_max': '0.7'}, [1]), tmp_path)
+    stored = load_plan(tmp_path, 'smoke', 'table3')
+    seeds = {cell.at['t_max']: sorted(cell.runs) for cell in stored.cells}
+    assert seeds == {'0.7': [1], '0.6': [0], '0.5': [], '0.4': []} and len(stored.runs) == 8
+
+
+def test_overrides_make_another_plan(tmp_path):
+    plain, other = plan_of({}, [0]), plan_of({}, [0], {'train_cfg.max_epochs': 2})
+    assert save_plan(plain, tmp_path) != save_plan(other, tmp_path)
+    assert not set(plain.runs()) & set(other.runs())
+    assert load_plan(tmp_path, 'smoke', other.name).overrides == {'train_cfg.max_epochs': 2}
+
+
+@pytest.mark.parametrize('content', ['[]', '{}', '{"cells": [{}]}', '{"cells": [{"at": [], "runs": {}}]}', '{"cells"'])
+def test_a_damaged_plan_is_named(tmp_path, content):
+    path = save_plan(plan_of({}, [0]), tmp_path)
+    path.write_text(content)
+    with pytest.raises(UserError, match='table3.json .*delete it and run again'):
+        save_plan(plan_of({}, [0]), tmp_path)
+
+
+def test_a_plan_is_json_of_its_schema(tmp_path):
+    content = json.loads(save_plan(plan_of({}, [0, 1]), tmp_path).read_text())
+    assert content['schema'] == 1 and len(content['cells']) == 16 and set(content['cells'][0]['runs']) == {'0', '1'}

@@ -2,6 +2,7 @@
 
 import pytest
 
+import o2f  # noqa: F401  (answers for mmcv's compiled operations before a test imports MMDetection)
 from experiments.desk.coco import write_coco
 from experiments.desk.crowd import CrowdSpec, write_crowd
 from experiments.desk.scenes import SceneSpec

@@ -82,8 +82,6 @@ def test_an_image_that_cannot_be_written_is_an_error(tmp_path):
 def test_mmdetection_reads_it(coco_folder, coco, split):
     from mmdet.datasets import CocoDataset
 
-    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
-
     dataset = CocoDataset(
         data_root=str(coco_folder),
         ann_file=f'annotations/instances_{split}2017.json',

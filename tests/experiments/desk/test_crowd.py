@@ -105,8 +105,6 @@ def test_an_image_alone_is_the_one_written(crowd_spec, crowd_folder):
 def test_mmdetection_reads_it(crowd_spec, crowd_folder, split):
     from mmdet.datasets import CrowdHumanDataset
 
-    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
-
     root = str(crowd_folder)
     dataset = CrowdHumanDataset(
         data_root=root,
@@ -127,8 +125,6 @@ def test_perfect_detections_score_perfectly(crowd_folder):
     """MMDetection's CrowdHumanMetric reads the .odgt file and finds nothing missed when fed the full boxes."""
     import torch
     from mmdet.evaluation import CrowdHumanMetric
-
-    import o2f  # noqa: F401  answers for mmcv's compiled part, so it comes first
 
     metric = CrowdHumanMetric(ann_file=str(crowd_folder / 'annotation_val.odgt'), metric=['AP', 'MR'])
     lines, count = read(crowd_folder, 'val'), 0

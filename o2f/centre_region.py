@@ -40,8 +40,8 @@ class Grid:
 
 @lru_cache(maxsize=64)
 def _level_table(grid: Grid, device: torch.device) -> Tensor:
-    """(4, levels, 1) int64 on ``device``: stride, height, width and first point of each level; kept between steps so
-    that nothing is copied to the device while training."""
+    """(4, levels, 1) int64 on ``device``: stride, height, width and first point of each level; kept, so that
+    a batch of a shape seen before copies nothing to the device."""
     heights, widths = zip(*grid.shapes)
     return torch.tensor([grid.strides, heights, widths, grid.offsets], device=device).unsqueeze(-1)
 

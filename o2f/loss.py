@@ -95,7 +95,7 @@ class _NegativeLoss(torch.autograd.Function):
     """sum of w p^gamma * -log(1-p) over the negatives.
 
     Almost all elements are negatives, so this is where the loss spends its time and memory. The sum needs only one map
-    for its gradient, made in the forward pass; autograd on the formula would keep eight.
+    for its gradient, made in the forward pass; autograd on the formula would keep one for each operation.
     """
 
     @staticmethod

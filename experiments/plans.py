@@ -56,9 +56,12 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
     """
     planned = []
     for cell in cells:
-        resolve(profile, cell.overrides, 0, f'table file {table.name}.yaml')  # says which of the two is wrong
+        source = f'table file {table.name}.yaml'
+        if overrides:
+            resolve(profile, cell.overrides, 0, source)  # so that what is wrong from here on came with --set
+            source = '--set'
         merged = {**cell.overrides, **overrides}
-        planned.append(PlannedCell(cell, {seed: resolve(profile, merged, seed, '--set') for seed in seeds}))
+        planned.append(PlannedCell(cell, {seed: resolve(profile, merged, seed, source) for seed in seeds}))
     return Plan(table, profile, overrides, planned)
 
 

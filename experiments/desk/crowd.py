@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,26 +11,10 @@ import numpy as np
 from experiments.desk.coco import Progress, write_jpeg, write_json
 from experiments.desk.scenes import SPLITS, background, finish, generator, texture
 from experiments.desk.shapes import Stamp, blend, tight_box
+from experiments.desk.specs import CrowdSpec
 
 WIDTH = 0.27  # no figure reaches further than this from its middle, in units of its height
 PREFIX = {'train': '273271', 'val': '284193'}  # CrowdHuman's IDs are a number, a comma and a hash
-
-
-@dataclass(frozen=True)
-class CrowdSpec:
-    """What decides every pixel. Change `version` whenever the drawing below changes, so that caches notice."""
-
-    version: str = '1'
-    seed: int = 0
-    train: int = 800  # images
-    val: int = 200
-    size: int = 128  # side of the square image, pixels
-    people: tuple[int, int] = (5, 25)  # per image, both ends included
-    groups: tuple[int, int] = (1, 4)  # rows or clumps per image
-    height: tuple[float, float] = (24.0, 84.0)  # of a figure, pixels, log-uniform per group
-    ignore: float = 0.3  # chance of each of the two kinds of ignored region
-    visible: float = 0.15  # least part of a figure that stays visible
-    least: int = 24  # least visible area, pixels
 
 
 class Figure(NamedTuple):

@@ -25,6 +25,23 @@ class SceneSpec:
 
 
 @dataclass(frozen=True)
+class CrowdSpec:
+    """What decides every pixel. Change `version` whenever the drawing below changes, so that caches notice."""
+
+    version: str = '1'
+    seed: int = 0
+    train: int = 800  # images
+    val: int = 200
+    size: int = 128  # side of the square image, pixels
+    people: tuple[int, int] = (5, 25)  # per image, both ends included
+    groups: tuple[int, int] = (1, 4)  # rows or clumps per image
+    height: tuple[float, float] = (24.0, 84.0)  # of a figure, pixels, log-uniform per group
+    ignore: float = 0.3  # chance of each of the two kinds of ignored region
+    visible: float = 0.15  # least part of a figure that stays visible
+    least: int = 24  # least visible area, pixels
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """What decides the weights, besides the scenes. Change ``version`` whenever the training below changes."""
 

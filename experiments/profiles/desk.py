@@ -66,7 +66,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
 # Constants chosen by measurement: docs/desk.md. Norm layers decay like the rest: mmengine would make a group of every
-# parameter to spare them, and the step of so many groups took 7 of 60 ms.
+# parameter to spare them, and stepping so many groups one by one is slow.
 optim_wrapper = dict(
     _delete_=True, type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.004, weight_decay=0.05, fused=True)
 )

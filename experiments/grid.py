@@ -6,6 +6,7 @@ A table file is YAML::
     caption: text under the table
     source: where in the paper it stands
     setting: what the paper measured it on
+    use: [crowdhuman]                   # variants of every cell (experiments/variants), optional
     set: {dotted.key: value}            # overrides of every cell, optional
     axes:                               # cells are the product of the axes
       t_max:
@@ -14,42 +15,83 @@ A table file is YAML::
         values: [0.7, 0.6]
       method:
         label: Method
-        values:                              # long form: named values with any overrides
-          - {name: one-to-one, set: {model.bbox_head.selection.k: 0}}
-    rows: [method]                      # axes down the side, outermost first
-    columns: [t_max]                    # axes across
-    metrics: {AP: [without_nms/AP, with_nms/AP]}   # what a cell shows, joined by '/'
-    paper: {AP: [[38.3/39.5, 38.0/39.5]]}          # the paper's numbers, row by row; '-' where it has none
+        describe: [LA, NMS]                  # columns of words beside the values, optional
+        values:                              # long form: named values; each key but the name is optional
+          - name: fcos-nms
+            label: FCOS                      # what is shown, where it differs from the name
+            describe: [o2m, "✓"]
+            reading: with_nms                # what {reading} stands for in metrics; without_nms if not given
+            use: [fcos]                      # variants
+            set: {model.bbox_head.selection.k: 0}
+    rows: [method]                      # axes down the side, outermost first; may be empty
+    columns: [t_max]                    # axes across; may be empty
+    metrics:
+      AP: [without_nms/AP, with_nms/AP]      # what a cell shows, joined by '/'
+      AR: ['{reading}/AR']
+      FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # a column only where the axes stand so
+    paper: {AP: [[38.3/39.5, 38.0/39.5]]}    # the paper's numbers, row by row; '-' where it has none
+    claims: []                               # what the paper says of them: experiments/claims.py
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import yaml
 
+from experiments.claims import Claim, read_claims
 from experiments.errors import UserError
+from experiments.yaml_file import YamlFile
 
 FOLDER = Path(__file__).parent / 'tables'
+READINGS = ('without_nms', 'with_nms')
 Overrides = Dict[str, Any]
+Position = Dict[str, str]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of an axis: what stands for it in a table, and what it changes."""
+
+    label: str
+    describe: Tuple[str, ...] = ()
+    reading: str = READINGS[0]
+    use: Tuple[str, ...] = ()
+    overrides: Overrides = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a table: its label and, for each value's name, the overrides that the value stands for."""
+    """One axis of a table: its label, the columns of words beside its values, and its values by name."""
 
     name: str
     label: str
-    values: Dict[str, Overrides]
+    describe: Tuple[str, ...]
+    values: Dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric of a table shows: keys of a result, and the axis values it is limited to."""
+
+    keys: Tuple[str, ...]
+    at: Position
+
+    def shown_at(self, at: Position) -> bool:
+        """Whether it is shown in the cell that stands there."""
+        return all(at.get(axis) == value for axis, value in self.at.items())
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: where it stands (axis name -> value name), its overrides and the paper's numbers (metric -> text)."""
+    """One cell: where it stands (axis name -> value name), what it changes, the keys that it shows of a result and the
+    paper's numbers (both by metric)."""
 
-    at: Dict[str, str]
+    at: Position
+    use: Tuple[str, ...]
     overrides: Overrides
+    keys: Dict[str, Tuple[str, ...]]
     paper: Dict[str, str]
 
     @property
@@ -69,8 +111,9 @@ class Table:
     axes: Dict[str, Axis]
     rows: Tuple[str, ...]
     columns: Tuple[str, ...]
-    metrics: Dict[str, Tuple[str, ...]]
+    metrics: Dict[str, Metric]
     cells: Tuple[Cell, ...]
+    claims: Tuple[Claim, ...]
 
 
 def table_names(folder: Path = FOLDER) -> List[str]:
@@ -96,7 +139,7 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
     return _Reader(path).table(content)
 
 
-def select(table: Table, only: Dict[str, str]) -> List[Cell]:
+def select(table: Table, only: Position) -> List[Cell]:
     """The cells that stand at the given values (axis name -> value name).
 
     Raises:
@@ -113,107 +156,130 @@ def select(table: Table, only: Dict[str, str]) -> List[Cell]:
     return [cell for cell in table.cells if all(cell.at[axis] == value for axis, value in only.items())]
 
 
-class _Reader:
+class _Reader(YamlFile):
     """Turns the YAML of one file into a :class:`Table`; every complaint names the file and the key."""
 
-    KEYS = {'title', 'caption', 'source', 'setting', 'set', 'axes', 'rows', 'columns', 'metrics', 'paper'}
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    KEYS = {'title', 'caption', 'source', 'setting', 'use', 'set', 'axes', 'rows', 'columns', 'metrics', 'paper'}
+    VALUE = {'name', 'label', 'describe', 'reading', 'use', 'set'}
 
     def table(self, content: Any) -> Table:
-        self._mapping(content, 'the file', self.KEYS, required={'title', 'axes', 'rows', 'columns', 'metrics'})
-        axes = {name: self._axis(name, body) for name, body in self._mapping(content['axes'], 'axes').items()}
-        rows, columns = (tuple(self._list(content[key], key)) for key in ('rows', 'columns'))
-        if sorted(rows + columns) != sorted(axes):
-            self._fail('rows', f'rows and columns must name each axis once ({", ".join(axes)})')
+        self.mapping(content, 'the file', self.KEYS | {'claims'}, {'title', 'axes', 'rows', 'columns', 'metrics'})
+        axes = {name: self._axis(name, body) for name, body in self.mapping(content['axes'], 'axes').items()}
+        rows, columns = (tuple(self.list(content[key], key, empty=True)) for key in ('rows', 'columns'))
+        if not axes or sorted(rows + columns) != sorted(axes):
+            self.fail('rows', f'rows and columns must name each axis once ({", ".join(axes)})')
         metrics = {
-            name: tuple(self._list(keys, f'metrics.{name}'))
-            for name, keys in self._mapping(content['metrics'], 'metrics').items()
+            name: self._metric(body, f'metrics.{name}', axes)
+            for name, body in self.mapping(content['metrics'], 'metrics').items()
         }
-        shared = self._mapping(content.get('set', {}), 'set')
+        shared = self._texts(content.get('use', []), 'use'), self.mapping(content.get('set', {}), 'set')
         paper = self._paper(content.get('paper', {}), metrics, [axes[a] for a in rows], [axes[a] for a in columns])
+        cells = tuple(self._cell(at, axes, shared, metrics, paper) for at in _positions(rows + columns, axes))
+        known = {key.format(reading=reading) for m in metrics.values() for key in m.keys for reading in READINGS}
+        values = {name: list(axis.values) for name, axis in axes.items()}
         return Table(
             name=self.path.stem,
-            title=str(content['title']),
-            caption=str(content.get('caption', '')),
-            source=str(content.get('source', '')),
-            setting=str(content.get('setting', '')),
+            **{key: str(content.get(key, '')) for key in ('title', 'caption', 'source', 'setting')},
             axes=axes,
             rows=rows,
             columns=columns,
             metrics=metrics,
-            cells=tuple(self._cell(at, axes, shared, paper) for at in _positions(rows + columns, axes)),
+            cells=cells,
+            claims=read_claims(self, content.get('claims', []), values, known),
         )
 
     def _axis(self, name: str, body: Any) -> Axis:
         where = f'axes.{name}'
-        self._mapping(body, where, {'label', 'key', 'values'}, required={'values'})
-        values = {}
-        for value in self._list(body['values'], f'{where}.values'):
-            if 'key' in body:
-                if isinstance(value, (dict, list)):
-                    self._fail(f'{where}.values', f'{value!r} must be one plain value, as the axis has a key')
-                label, overrides = str(value), {body['key']: value}
-            else:
-                self._mapping(value, f'{where}.values', {'name', 'set'}, required={'name'})
-                label = str(value['name'])
-                overrides = self._mapping(value.get('set', {}), f'{where}.values.{label}.set')
-            if label in values:
-                self._fail(f'{where}.values', f'{label!r} is there twice')
-            values[label] = overrides
-        return Axis(name, str(body.get('label', name)), values)
+        self.mapping(body, where, {'label', 'describe', 'key', 'values'}, {'values'})
+        describe = self._texts(body.get('describe', []), f'{where}.describe')
+        values: Dict[str, Value] = {}
+        for content in self.list(body['values'], f'{where}.values'):
+            key, value = self._value(content, f'{where}.values', body.get('key'))
+            if key in values:
+                self.fail(f'{where}.values', f'{key!r} is there twice')
+            if len(value.describe) != len(describe):
+                self.fail(f'{where}.values.{key}.describe', f'must have {len(describe)} texts, as the axis describes')
+            values[key] = value
+        return Axis(name, str(body.get('label', name)), describe, values)
 
-    def _cell(self, at: Dict[str, str], axes: Dict[str, Axis], shared: Overrides, paper: dict) -> Cell:
-        overrides = dict(shared)
+    def _value(self, content: Any, where: str, key: Any) -> Tuple[str, Value]:
+        if key is not None and not isinstance(content, dict):
+            if isinstance(content, list):
+                self.fail(where, f'{content!r} must be one plain value, as the axis has a key')
+            return str(content), Value(str(content), overrides={key: content})
+        self.mapping(content, where, self.VALUE, {'name'})
+        name = str(content['name'])
+        where = f'{where}.{name}'
+        reading = content.get('reading', READINGS[0])
+        if reading not in READINGS:
+            self.fail(f'{where}.reading', f'{reading!r} must be {" or ".join(READINGS)}')
+        return name, Value(
+            str(content.get('label', name)),
+            self._texts(content.get('describe', []), f'{where}.describe'),
+            reading,
+            self._texts(content.get('use', []), f'{where}.use'),
+            self.mapping(content.get('set', {}), f'{where}.set'),
+        )
+
+    def _metric(self, body: Any, where: str, axes: Dict[str, Axis]) -> Metric:
+        if not isinstance(body, dict):
+            body = {'keys': body}
+        self.mapping(body, where, {'keys', 'at'}, {'keys'})
+        at = {
+            axis: str(value) for axis, value in self.mapping(body.get('at', {}), f'{where}.at', known=set(axes)).items()
+        }
         for axis, value in at.items():
-            overrides.update(axes[axis].values[value])
-        return Cell(at, overrides, paper.get(tuple(at.values()), {}))
+            if value not in axes[axis].values:
+                self.fail(f'{where}.at', f'axis {axis} has no value {value!r}')
+        return Metric(self._texts(self.list(body['keys'], where), where), at)
 
-    def _paper(self, content: Any, metrics: dict, rows: List[Axis], columns: List[Axis]) -> Dict[tuple, Dict[str, str]]:
+    def _cell(self, at: Position, axes: dict, shared: tuple, metrics: Dict[str, Metric], paper: dict) -> Cell:
+        use, overrides = list(shared[0]), dict(shared[1])
+        readings = [READINGS[0]]
+        for axis, name in at.items():
+            value = axes[axis].values[name]
+            use += value.use
+            overrides.update(value.overrides)
+            readings.append(value.reading)
+        reading = max(readings, key=READINGS.index)
+        keys = {
+            name: tuple(key.format(reading=reading) for key in metric.keys)
+            for name, metric in metrics.items()
+            if metric.shown_at(at)
+        }
+        return Cell(at, tuple(use), overrides, keys, paper.get(tuple(at.values()), {}))
+
+    def _paper(self, content: Any, metrics: Dict[str, Metric], rows: List[Axis], columns: List[Axis]) -> dict:
         """The paper's numbers by position: {value names of rows and columns: {metric: text}}."""
-        down = list(itertools.product(*(axis.values for axis in rows)))
-        across = list(itertools.product(*(axis.values for axis in columns)))
+        down = _positions([axis.name for axis in rows], {axis.name: axis for axis in rows})
+        across = _positions([axis.name for axis in columns], {axis.name: axis for axis in columns})
         numbers: Dict[tuple, Dict[str, str]] = {}
-        for metric, lines in self._mapping(content, 'paper', set(metrics)).items():
-            where = f'paper.{metric}'
-            if len(self._list(lines, where)) != len(down):
-                self._fail(where, f'{len(lines)} rows, but the table has {len(down)}')
+        for name, lines in self.mapping(content, 'paper', set(metrics)).items():
+            where, metric = f'paper.{name}', metrics[name]
+            shown = [at for at in across if all(metric.at[axis] == at[axis] for axis in set(metric.at) & set(at))]
+            if len(self.list(lines, where)) != len(down):
+                self.fail(where, f'{len(lines)} rows, but the table has {len(down)}')
             for row, line in zip(down, lines):
-                if len(self._list(line, where)) != len(across):
-                    self._fail(where, f'row {line!r} has {len(line)} numbers, but the table has {len(across)} columns')
-                for column, text in zip(across, line):
-                    numbers.setdefault(row + column, {})[metric] = self._number(str(text), where, metrics[metric])
+                if len(self.list(line, where)) != len(shown):
+                    self.fail(where, f'row {line!r} has {len(line)} numbers, but the table has {len(shown)} columns')
+                for column, text in zip(shown, line):
+                    place = tuple({**row, **column}.values())
+                    numbers.setdefault(place, {})[name] = self._number(str(text), where, metric.keys)
         return numbers
 
     def _number(self, text: str, where: str, keys: tuple) -> str:
         parts = text.split('/')
         if text != '-' and (len(parts) != len(keys) or not all(_is_number(part) for part in parts)):
-            self._fail(where, f"{text!r} must be {len(keys)} number(s) joined by '/', or '-'")
+            self.fail(where, f"{text!r} must be {len(keys)} number(s) joined by '/', or '-'")
         return text
 
-    def _mapping(self, value: Any, where: str, known: set = frozenset(), required: set = frozenset()) -> dict:
-        if not isinstance(value, dict):
-            self._fail(where, f'must be a mapping, not {value!r}')
-        for key in value:
-            if not isinstance(key, str):
-                self._fail(where, f'key {key!r} must be text')
-            if known and key not in known:
-                self._fail(where, f'unknown key {key!r}; known keys: {", ".join(sorted(known))}')
-        for key in sorted(required - set(value)):
-            self._fail(where, f'key {key!r} is missing')
-        return value
-
-    def _list(self, value: Any, where: str) -> list:
-        if not isinstance(value, list) or not value:
-            self._fail(where, f'must be a list with something in it, not {value!r}')
-        return value
-
-    def _fail(self, where: str, what: str) -> None:
-        raise UserError(f'{self.path}: {where}: {what}')
+    def _texts(self, value: Any, where: str) -> Tuple[str, ...]:
+        if not all(isinstance(text, str) for text in self.list(value, where, empty=True)):
+            self.fail(where, f'must be a list of texts, not {value!r}')
+        return tuple(value)
 
 
-def _positions(order: Tuple[str, ...], axes: Dict[str, Axis]) -> List[Dict[str, str]]:
+def _positions(order: List[str], axes: Dict[str, Axis]) -> List[Position]:
     return [dict(zip(order, names)) for names in itertools.product(*(axes[name].values for name in order))]
 
 

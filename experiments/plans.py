@@ -1,15 +1,15 @@
 """The plan of a table: which runs fill its cells. It is all that ``analysis`` needs besides the results."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from experiments.errors import UserError
 from experiments.files import make_folder, read_json, write_json
-from experiments.grid import Cell, Overrides, Table
+from experiments.grid import Axis, Cell, Overrides, Table
 from experiments.resolve import Run, resolve
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
     for cell in cells:
         source = f'table file {table.name}.yaml'
         if overrides:
-            resolve(profile, cell.overrides, 0, source)  # so that what is wrong from here on came with --set
+            resolve(profile, cell.use, cell.overrides, 0, source)  # so that what is wrong from here on came with --set
             source = '--set'
         merged = {**cell.overrides, **overrides}
-        planned.append(PlannedCell(cell, {seed: resolve(profile, merged, seed, source) for seed in seeds}))
+        planned.append(PlannedCell(cell, {seed: resolve(profile, cell.use, merged, seed, source) for seed in seeds}))
     return Plan(table, profile, overrides, planned)
 
 
@@ -97,7 +97,7 @@ def _document(plan: Plan, runs: Dict[tuple, Dict[str, str]]) -> Dict[str, Any]:
     table = plan.table
 
     def axes(names):
-        return [dict(axis=name, label=table.axes[name].label, values=list(table.axes[name].values)) for name in names]
+        return [_axis(table.axes[name]) for name in names]
 
     return dict(
         schema=SCHEMA,
@@ -110,6 +110,22 @@ def _document(plan: Plan, runs: Dict[tuple, Dict[str, str]]) -> Dict[str, Any]:
         overrides=plan.overrides,
         rows=axes(table.rows),
         columns=axes(table.columns),
-        metrics={name: list(keys) for name, keys in table.metrics.items()},
-        cells=[dict(at=cell.at, paper=cell.paper, runs=runs.get(_place(cell.at), {})) for cell in table.cells],
+        metrics={name: asdict(metric) for name, metric in table.metrics.items()},
+        cells=[
+            dict(at=cell.at, keys=cell.keys, paper=cell.paper, runs=runs.get(_place(cell.at), {}))
+            for cell in table.cells
+        ],
+        claims=[asdict(claim) for claim in table.claims],
+    )
+
+
+def _axis(axis: Axis) -> Dict[str, Any]:
+    """An axis: its values' names, and for each the label and words shown."""
+    return dict(
+        axis=axis.name,
+        label=axis.label,
+        describe=list(axis.describe),
+        values=list(axis.values),
+        labels=[value.label for value in axis.values.values()],
+        words=[list(value.describe) for value in axis.values.values()],
     )

@@ -4,23 +4,17 @@ A run is named after what it computes: a hash over the resolved training config,
 how many workers read them and who launches the run are left out of it, so equal cells of any table share one training.
 """
 
-import copy
 import difflib
 import hashlib
 import json
 import pprint
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, List
+from typing import Any, Sequence
 
-from mmengine.config import Config
-
+from experiments.compose import compose
 from experiments.errors import UserError
 from experiments.grid import Overrides
 from experiments.places import generated
-
-FOLDER = Path(__file__).parent / 'profiles'
 
 # Neither where things lie nor how they are shown changes what is computed. The test loop is not run in training.
 _NOT_COMPUTED = {
@@ -68,29 +62,12 @@ class Run:
         )
 
 
-def profile_names() -> List[str]:
-    """Names of all profiles, sorted."""
-    return sorted(path.stem for path in FOLDER.glob('*.py'))
-
-
-@lru_cache(maxsize=None)
-def load_profile(name: str) -> Config:
-    """The config of a profile. Callers must not change it.
-
-    Raises:
-        UserError: there is no such profile.
-    """
-    path = FOLDER / f'{name}.py'
-    if not path.is_file():
-        raise UserError(f'no profile {name!r}; known profiles: {", ".join(profile_names())}')
-    return Config.fromfile(path, import_custom_modules=False)  # they would import torch
-
-
-def resolve(profile: str, overrides: Overrides, seed: int, source: str) -> Run:
+def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, source: str) -> Run:
     """Resolve one cell.
 
     Args:
         profile (str): name of a profile.
+        use (sequence[str]): names of variants, see :mod:`experiments.compose`.
         overrides (dict): dotted keys of the config and their values.
         seed (int): the random seed.
         source (str): where the overrides come from, for messages.
@@ -99,9 +76,10 @@ def resolve(profile: str, overrides: Overrides, seed: int, source: str) -> Run:
         Run: the training that fills the cell.
 
     Raises:
-        UserError: a key is not in the config, or a value is of another kind than the one it replaces.
+        UserError: there is no such profile or variant, a key is not in the config, or a value is of another kind than
+            the one it replaces.
     """
-    config = copy.deepcopy(load_profile(profile))
+    config = compose(profile, use, source)
     plain = config.to_dict()
     for key, value in overrides.items():
         _check_override(plain, key, value, profile, source)
@@ -130,7 +108,7 @@ def _check_override(config: dict, key: str, value: Any, profile: str, source: st
             where = '.'.join(key.split('.')[:depth]) or 'the config'
             hint = f'; {where} has {", ".join(near)}' if near else ''
             raise UserError(f'{source}: unknown key {key!r} in profile {profile}{hint}')
-    if _kind(value) != _kind(node) and node is not None:
+    if _kind(value) != _kind(node) and None not in (node, value):
         raise UserError(
             f'{source}: {key}: {value!r} is {_kind(value)}, but profile {profile} has {_kind(node)} there '
             f'({_short(node)})'

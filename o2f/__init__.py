@@ -12,7 +12,7 @@ name                   registry        the paper
 ``OneToFewHead``       ``MODELS``      section 3.4, Fig. 3: the head, with Eq. 5
 ``TwoReadingsFCOS``    ``MODELS``      a dense detector read with and without NMS at once
 ``TwoReadingsMetric``  ``METRICS``     COCO metrics of both readings
-``DegreesHook``        ``HOOKS``       tells the degrees which epoch it is
+``EpochHook``        ``HOOKS``       tells the degrees which epoch it is
 =====================  ==============  ====================================================
 """
 
@@ -26,14 +26,14 @@ allow_mmengine_checkpoints()
 from o2f.degrees import ConstantDegrees, LinearDegrees  # noqa: E402
 from o2f.detector import TwoReadingsFCOS  # noqa: E402
 from o2f.head import OneToFewHead  # noqa: E402
-from o2f.hooks import DegreesHook  # noqa: E402
+from o2f.hooks import EpochHook  # noqa: E402
 from o2f.loss import OneToFewLoss  # noqa: E402
 from o2f.metric import TwoReadingsMetric  # noqa: E402
 from o2f.selection import OneToFewSelection  # noqa: E402
 
 __all__ = [
     'ConstantDegrees',
-    'DegreesHook',
+    'EpochHook',
     'LinearDegrees',
     'OneToFewHead',
     'OneToFewLoss',

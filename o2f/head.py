@@ -110,6 +110,11 @@ class OneToFewHead(AnchorFreeHead):
         distances = scale(distances).float().clamp(min=0) * stride
         return cls_logits, distances, self.conv_centerness(centerness)
 
+    def set_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Set the targets of epoch ``epoch``, counted from 0, of ``max_epochs``."""
+        self.selection.set_epoch(epoch, max_epochs)
+        self.degrees.set_epoch(epoch, max_epochs)
+
     def loss_by_feat(
         self,
         cls_scores: List[Tensor],

@@ -88,6 +88,9 @@ class OneToFewSelection:
         self.radius = radius
         self.num_selected = int(max(k, 1) if k_includes_certain else k + 1)
 
+    def set_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Nothing changes by epoch."""
+
     @torch.no_grad()
     def __call__(
         self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid

@@ -80,4 +80,4 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
     dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
 ]
-custom_hooks = [dict(type='DegreesHook')]
+custom_hooks = [dict(type='EpochHook')]

@@ -19,7 +19,7 @@ def test_the_method(config):
         type='OneToFewLoss', use_sigmoid=True, ambiguous_weight=0.4, negative_weight=0.75, gamma=2.0, loss_weight=1.0
     )
     assert dict(head.loss_bbox) == dict(type='GIoULoss', loss_weight=2.0)
-    assert [hook.type for hook in config.custom_hooks] == ['DegreesHook']
+    assert [hook.type for hook in config.custom_hooks] == ['EpochHook']
 
 
 def test_the_defaults_of_the_parts_are_the_same(config, paper_model):

@@ -1,4 +1,4 @@
-"""DegreesHook over mmengine's own Runner: T of every epoch is Eq. 3's, also in a run that was stopped and resumed."""
+"""EpochHook over mmengine's own Runner: T of every epoch is Eq. 3's, also in a run that was stopped and resumed."""
 
 import pytest
 import torch

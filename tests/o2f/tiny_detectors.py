@@ -239,7 +239,7 @@ def train(folder: Path, stop_before: Optional[int] = None, resume: bool = False)
         default_hooks=dict(
             checkpoint=dict(type='CheckpointHook', interval=1, save_best='without_nms/AP', rule='greater')
         ),
-        custom_hooks=[dict(type='DegreesHook'), recorder],
+        custom_hooks=[dict(type='EpochHook'), recorder],
         randomness=dict(seed=0),
         default_scope='mmdet',
         log_level='ERROR',

@@ -1,0 +1,48 @@
+"""Checks on the content of a YAML file; every complaint names the file and the key."""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from experiments.errors import UserError
+
+
+class YamlFile:
+    """What a reader of one YAML file checks its content with.
+
+    Args:
+        path (Path): the file, for messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def mapping(self, value: Any, where: str, known: set = frozenset(), required: set = frozenset()) -> dict:
+        """``value``, if it is a mapping from texts, with no other keys than ``known`` and all of ``required``.
+
+        Raises:
+            UserError: it is not.
+        """
+        if not isinstance(value, dict):
+            self.fail(where, f'must be a mapping, not {value!r}')
+        for key in value:
+            if not isinstance(key, str):
+                self.fail(where, f'key {key!r} must be text')
+            if known and key not in known:
+                self.fail(where, f'unknown key {key!r}; known keys: {", ".join(sorted(known))}')
+        for key in sorted(required - set(value)):
+            self.fail(where, f'key {key!r} is missing')
+        return value
+
+    def list(self, value: Any, where: str, empty: bool = False) -> list:
+        """``value``, if it is a list, with something in it unless it may be ``empty``.
+
+        Raises:
+            UserError: it is not.
+        """
+        if not isinstance(value, list) or not (value or empty):
+            self.fail(where, f'must be a list{"" if empty else " with something in it"}, not {value!r}')
+        return value
+
+    def fail(self, where: str, what: str) -> NoReturn:
+        """Complain about the key ``where``."""
+        raise UserError(f'{self.path}: {where}: {what}')

@@ -8,7 +8,7 @@ index arithmetic and checked one by one; no points x instances matrix is ever bu
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -46,7 +46,9 @@ def _level_table(grid: Grid, device: torch.device) -> Tensor:
     return torch.tensor([grid.strides, heights, widths, grid.offsets], device=device).unsqueeze(-1)
 
 
-def centre_region_candidates(boxes: Tensor, grid: Grid, radius: float) -> Tuple[Tensor, Tensor]:
+def candidate_points(
+    boxes: Tensor, grid: Grid, radius: Optional[float], centres: Optional[Tensor] = None
+) -> Tuple[Tensor, Tensor]:
     """Enumerate the anchor points that can lie in the centre region of each instance.
 
     A point is in Omega when it is *strictly* inside both the box and the square. Points sit at (index + 0.5) x stride.
@@ -54,18 +56,23 @@ def centre_region_candidates(boxes: Tensor, grid: Grid, radius: float) -> Tuple[
     Args:
         boxes (Tensor): (G, 4), x1 y1 x2 y2 in pixels. Degenerate boxes have no point inside.
         grid (Grid): where the anchor points are.
-        radius (float): half-side of the square in strides; the paper's code uses 1.5.
+        radius (float, optional): half-side of the square in strides; the paper's code uses 1.5. With None Omega is the
+            whole box, and every point is a candidate.
+        centres (Tensor, optional): (G, 2), x y of the square's middle in pixels; the box's middle if not given.
 
     Returns:
         tuple[Tensor, Tensor]: ``index`` (G, M) int64, indices into the N points of an image in ascending order, and
-        ``inside`` (G, M) bool, whether that point exists and lies in Omega. M = levels x ceil(2 radius)^2. Where
-        ``inside`` is False the index is valid but meaningless.
+        ``inside`` (G, M) bool, whether that point exists and lies in Omega. M = levels x ceil(2 radius)^2, or N with
+        None. Where ``inside`` is False the index is valid but meaningless.
     """
+    if radius is None:
+        return _all_points(boxes, grid)
     stride, height, width, first = _level_table(grid, boxes.device)
     per_axis = math.ceil(2 * radius)
     x1, y1, x2, y2 = boxes[:, None, None].unbind(-1)  # each (G, 1, 1), to meet (levels, per_axis)
-    column, column_in = _inside_1d(x1, x2, stride, width, radius, per_axis)
-    row, row_in = _inside_1d(y1, y2, stride, height, radius, per_axis)
+    x, y = ((x1 + x2) / 2, (y1 + y2) / 2) if centres is None else centres[:, None, None].unbind(-1)
+    column, column_in = _inside_1d(x1, x2, x, stride, width, radius, per_axis)
+    row, row_in = _inside_1d(y1, y2, y, stride, height, radius, per_axis)
     # (G, levels, rows, columns) -> (G, M)
     index = (first + row * width).unsqueeze(-1) + column.unsqueeze(-2)
     inside = row_in.unsqueeze(-1) & column_in.unsqueeze(-2)
@@ -73,11 +80,10 @@ def centre_region_candidates(boxes: Tensor, grid: Grid, radius: float) -> Tuple[
 
 
 def _inside_1d(
-    low: Tensor, high: Tensor, stride: Tensor, cells: Tensor, radius: float, per_axis: int
+    low: Tensor, high: Tensor, middle: Tensor, stride: Tensor, cells: Tensor, radius: float, per_axis: int
 ) -> Tuple[Tensor, Tensor]:
-    """Cells of one axis whose point is strictly between ``low`` and ``high``, and nearer to their middle than
-    ``radius`` strides: cell indices clamped into the map, and whether each is real; both (G, levels, per_axis)."""
-    middle = (low + high) / 2
+    """Cells of one axis whose point is strictly between ``low`` and ``high``, and nearer to ``middle`` than ``radius``
+    strides: cell indices clamped into the map, and whether each is real; both (G, levels, per_axis)."""
     start = torch.floor(middle / stride - radius - 0.5).long() + 1
     cell = start + torch.arange(per_axis, device=low.device)
     point = (cell + 0.5) * stride
@@ -85,6 +91,13 @@ def _inside_1d(
     inside = (point > low) & (point < high) & (point > middle - reach) & (point < middle + reach)
     inside &= (cell >= 0) & (cell < cells)
     return torch.minimum(cell.clamp(min=0), cells - 1), inside
+
+
+def _all_points(boxes: Tensor, grid: Grid) -> Tuple[Tensor, Tensor]:
+    """Every point for every box: (G, N) indices, and whether each is strictly inside the box."""
+    points = points_of(grid, boxes.device)
+    inside = ((points > boxes[:, None, :2]) & (points < boxes[:, None, 2:])).all(dim=-1)
+    return torch.arange(len(points), device=boxes.device).expand_as(inside), inside
 
 
 def points_of(grid: Grid, device: torch.device) -> Tensor:

@@ -4,7 +4,9 @@ The head only joins the three parts of the method, each a value of its config: `
 and ``loss_cls`` (3.4). Parameter names are those of the authors' released checkpoints.
 """
 
-from typing import Dict, List, Optional, Tuple
+import math
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmcv.cnn import ConvModule, Scale
@@ -17,12 +19,25 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from o2f.centre_region import Grid, grid_of, points_of
-from o2f.selection import Instances, Selected
+from o2f.ignore_regions import ignored_points
+from o2f.matching_score import Instances
+from o2f.selection import Selected
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A head's outputs over all levels: classification logits (B, N, C), logits of the joint score's second factor
+    (B, N), boxes (B, N, 4) as x1 y1 x2 y2 in pixels, and the N anchor points."""
+
+    cls_logits: Tensor
+    factor_logits: Tensor
+    boxes: Tensor
+    grid: Grid
 
 
 @MODELS.register_module()
 class OneToFewHead(AnchorFreeHead):
-    """FCOS head for end-to-end detection with one-to-few label assignment.
+    """FCOS head for end-to-end detection with one-to-few label assignment, and by its settings also DeFCN's.
 
     Args:
         num_classes (int): categories, background not counted.
@@ -30,16 +45,22 @@ class OneToFewHead(AnchorFreeHead):
         strides (Sequence[int]): pixels per cell of each input map.
         centerness_convs (int): extra 3x3 convolutions before the centerness map, 0 to 3 (Table 5).
         centerness_channels (int): their output channels, 64 in the paper.
+        score_factor (str): what the classification score is multiplied with: 'centerness' as in the paper, '3dmf' for
+            DeFCN's 3D max filtering in place of that branch, 'none' for plain POTO, where p is the score itself.
         selection (dict): config of section 3.2, see :class:`OneToFewSelection`.
         degrees (dict): config of section 3.3, see :class:`LinearDegrees`.
         loss_cls (dict): config of Eq. 4, see :class:`OneToFewLoss`.
         loss_bbox (dict): config of the box loss of Eq. 5.
         box_weight (str): 'centerness' weights each positive's box loss by FCOS's centerness target, as released;
             'uniform' is Eq. 5 as the paper writes it.
+        max_filtering (dict): further settings of :class:`MaxFiltering3D`.
+        auxiliary (dict, optional): config of a one-to-many selection; with it DeFCN's auxiliary loss is added.
+        loss_aux (dict): config of that loss, on the classification score alone.
+        ignore_regions (bool): leave anchors in regions to ignore out of the negatives.
         kwargs: the rest goes to MMDetection's ``AnchorFreeHead`` (``stacked_convs``, ``feat_channels``, ...).
 
     Raises:
-        ValueError: ``centerness_convs`` or ``box_weight`` is out of its range.
+        ValueError: ``centerness_convs``, ``score_factor`` or ``box_weight`` is out of its range.
     """
 
     def __init__(
@@ -54,6 +75,11 @@ class OneToFewHead(AnchorFreeHead):
         loss_cls: dict = dict(type='OneToFewLoss', use_sigmoid=True),
         loss_bbox: dict = dict(type='GIoULoss', loss_weight=2.0),
         box_weight: str = 'centerness',
+        score_factor: str = 'centerness',
+        max_filtering: dict = dict(),
+        auxiliary: Optional[dict] = None,
+        loss_aux: dict = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25),
+        ignore_regions: bool = False,
         norm_cfg: dict = dict(type='GN', num_groups=32, requires_grad=True),
         conv_bias: bool = True,
         **kwargs,
@@ -62,9 +88,14 @@ class OneToFewHead(AnchorFreeHead):
             raise ValueError(f'bbox_head: centerness_convs must be 0, 1, 2 or 3, not {centerness_convs!r}')
         if box_weight not in ('centerness', 'uniform'):
             raise ValueError(f"bbox_head: box_weight must be 'centerness' or 'uniform', not {box_weight!r}")
+        if score_factor not in ('centerness', '3dmf', 'none'):
+            raise ValueError(f"bbox_head: score_factor must be 'centerness', '3dmf' or 'none', not {score_factor!r}")
         self.num_centerness_convs = centerness_convs
         self.centerness_channels = centerness_channels
         self.box_weight = box_weight
+        self.score_factor = score_factor
+        self.max_filtering_cfg = max_filtering
+        self.ignore_regions = ignore_regions
         super().__init__(
             num_classes,
             in_channels,
@@ -77,17 +108,24 @@ class OneToFewHead(AnchorFreeHead):
         )
         self.selection = TASK_UTILS.build(selection)
         self.degrees = TASK_UTILS.build(degrees)
+        self.auxiliary = TASK_UTILS.build(auxiliary) if auxiliary else None
+        self.loss_aux = MODELS.build(loss_aux) if auxiliary else None
 
     def _init_predictor(self) -> None:
-        """The three output maps, the convolutions before the centerness map and one scale per level."""
+        """The two output maps, one scale per level, and what makes the joint score's second factor."""
         super()._init_predictor()
-        channels = [self.feat_channels] + [self.centerness_channels] * self.num_centerness_convs
-        self.centerness_convs = nn.ModuleList(
-            ConvModule(before, after, 3, padding=1, norm_cfg=self.norm_cfg, bias=self.conv_bias)
-            for before, after in zip(channels, channels[1:])
-        )
-        self.conv_centerness = nn.Conv2d(channels[-1], 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+        if self.score_factor == '3dmf':
+            groups = self.norm_cfg.get('num_groups', 32)
+            settings = dict(type='MaxFiltering3D', channels=self.feat_channels, num_groups=groups)
+            self.max_filtering = MODELS.build({**settings, **self.max_filtering_cfg})
+        if self.score_factor == 'centerness':
+            channels = [self.feat_channels] + [self.centerness_channels] * self.num_centerness_convs
+            self.centerness_convs = nn.ModuleList(
+                ConvModule(before, after, 3, padding=1, norm_cfg=self.norm_cfg, bias=self.conv_bias)
+                for before, after in zip(channels, channels[1:])
+            )
+            self.conv_centerness = nn.Conv2d(channels[-1], 1, 3, padding=1)
 
     def forward(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
         """Predict from the FPN's maps.
@@ -97,18 +135,33 @@ class OneToFewHead(AnchorFreeHead):
 
         Returns:
             tuple: per level, classification logits (B, C, H, W), distances to the box's left, top, right and bottom
-            edge in pixels (B, 4, H, W), and centerness logits (B, 1, H, W).
+            edge in pixels (B, 4, H, W), and logits of the score factor (B, 1, H, W).
         """
+        cls_logits, distances, regression = self._forward_towers(x)
+        return cls_logits, distances, self._score_factors(regression)
+
+    def _forward_towers(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
+        """Per level: classification logits, distances in pixels, and the regression tower's map."""
         levels = [self._forward_level(*level) for level in zip(x, self.scales, self.strides)]
         return tuple(map(list, zip(*levels)))
 
     def _forward_level(self, x: Tensor, scale: Scale, stride: int) -> Tuple[Tensor, Tensor, Tensor]:
-        cls_logits, distances, _, centerness = self.forward_single(x)
-        for conv in self.centerness_convs:
-            centerness = conv(centerness)
+        cls_logits, distances, _, regression = self.forward_single(x)
         # Distances reach hundreds of pixels, so they leave half precision here.
-        distances = scale(distances).float().clamp(min=0) * stride
-        return cls_logits, distances, self.conv_centerness(centerness)
+        return cls_logits, scale(distances).float().clamp(min=0) * stride, regression
+
+    def _score_factors(self, regression: Sequence[Tensor]) -> List[Tensor]:
+        """(B, 1, H, W) logits per level of what the classification score is multiplied with."""
+        if self.score_factor == '3dmf':
+            return self.max_filtering(regression)
+        if self.score_factor == 'none':  # a logit without end is a factor of exactly 1
+            return [map_.new_full((len(map_), 1, *map_.shape[-2:]), math.inf) for map_ in regression]
+        return [self.conv_centerness(self._centerness_features(map_)) for map_ in regression]
+
+    def _centerness_features(self, x: Tensor) -> Tensor:
+        for conv in self.centerness_convs:
+            x = conv(x)
+        return x
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
         """Set the targets of epoch ``epoch``, counted from 0, of ``max_epochs``."""
@@ -131,31 +184,75 @@ class OneToFewHead(AnchorFreeHead):
             batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image;
                 n may be 0.
             batch_img_metas (list[dict]): unused, part of MMDetection's interface.
-            batch_gt_instances_ignore (list[InstanceData], optional): unused.
+            batch_gt_instances_ignore (list[InstanceData], optional): ``bboxes`` (m, 4) of each image's regions to
+                ignore; used with ``ignore_regions``.
 
         Returns:
-            dict[str, Tensor]: two scalars.
+            dict[str, Tensor]: two scalars, and ``loss_aux`` with an auxiliary selection.
         """
+        predictions = self._predictions(cls_scores, bbox_preds, centernesses)
+        instances = self._gather_instances(batch_gt_instances, predictions.boxes.device)
+        selected, degrees = self.get_targets(predictions, instances)
+        ignored = None
+        if self.ignore_regions:
+            grid, device = predictions.grid, predictions.boxes.device
+            ignored = ignored_points(batch_gt_instances, batch_gt_instances_ignore, grid, device).flatten()
+        return self._losses(predictions, instances, selected, degrees, ignored)
+
+    def _predictions(
+        self, cls_scores: List[Tensor], bbox_preds: List[Tensor], centernesses: List[Tensor]
+    ) -> Predictions:
         grid = grid_of(cls_scores, self.strides)
-        cls_logits = _flatten(cls_scores)
-        centerness_logits = _flatten(centernesses).squeeze(-1)
-        boxes = distance2bbox(points_of(grid, cls_logits.device), _flatten(bbox_preds))
-        instances = _gather_instances(batch_gt_instances, cls_logits.device)
+        boxes = distance2bbox(points_of(grid, cls_scores[0].device), _flatten(bbox_preds))
+        return Predictions(_flatten(cls_scores), _flatten(centernesses).squeeze(-1), boxes, grid)
 
-        selected, degrees = self.get_targets(cls_logits, centerness_logits, boxes, instances, grid)
-        num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
-        loss_cls = self.loss_cls(cls_logits, centerness_logits, instances.labels, selected, degrees, num_positives)
-        return dict(loss_cls=loss_cls, loss_bbox=self._box_loss(boxes, instances, selected, grid))
+    def _gather_instances(self, batch: List[InstanceData], device: torch.device) -> Instances:
+        """The instances of all images in one; which image each is in is counted on the host, where sizes are known."""
+        counts = torch.tensor([len(instances) for instances in batch])
+        image = torch.arange(len(batch)).repeat_interleave(counts)
+        return Instances(
+            boxes=torch.cat([instances.bboxes for instances in batch]).reshape(-1, 4),
+            labels=torch.cat([instances.labels for instances in batch]),
+            image=image.to(device, non_blocking=True),
+        )
 
-    def get_targets(
-        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
-    ) -> Tuple[Selected, Tensor]:
-        """Sections 3.2 and 3.3: the anchors of each instance, (G, S), and their positive degrees, (G, S).
-
-        The arguments are those of :meth:`OneToFewSelection.__call__`.
-        """
-        selected = self.selection(cls_logits, centerness_logits, boxes, instances, grid)
+    def get_targets(self, predictions: Predictions, instances: Instances) -> Tuple[Selected, Tensor]:
+        """Sections 3.2 and 3.3: the anchors of each instance, (G, S), and their positive degrees, (G, S)."""
+        outputs = predictions.cls_logits, predictions.factor_logits, predictions.boxes
+        selected = self.selection(*outputs, instances, predictions.grid)
         return selected, self.degrees(selected)
+
+    def _losses(
+        self,
+        predictions: Predictions,
+        instances: Instances,
+        selected: Selected,
+        degrees: Tensor,
+        ignored: Optional[Tensor],
+    ) -> Dict[str, Tensor]:
+        """Eq. 4, Eq. 5 and DeFCN's auxiliary loss; ``ignored`` (B*N,) says which anchors are no negatives."""
+        num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
+        logits = predictions.cls_logits, predictions.factor_logits
+        losses = dict(
+            loss_cls=self.loss_cls(*logits, instances.labels, selected, degrees, num_positives, ignored),
+            loss_bbox=self._box_loss(predictions.boxes, instances, selected, predictions.grid),
+        )
+        if self.auxiliary:
+            losses['loss_aux'] = self._auxiliary_loss(predictions, instances, ignored)
+        return losses
+
+    def _auxiliary_loss(self, predictions: Predictions, instances: Instances, ignored: Optional[Tensor]) -> Tensor:
+        """DeFCN's one-to-many focal loss on the classification score, the score factor left out."""
+        no_factor = torch.full_like(predictions.factor_logits, math.inf)
+        outputs = predictions.cls_logits, no_factor, predictions.boxes
+        selected = self.auxiliary(*outputs, instances, predictions.grid)
+        scores = predictions.cls_logits.flatten(0, 1)
+        labels = torch.full((len(scores),), self.num_classes, device=scores.device)
+        owner = instances.labels.unsqueeze(1).expand_as(selected.anchor)
+        labels[selected.anchor[selected.kept]] = owner[selected.kept]
+        weight = None if ignored is None else (~ignored | (labels < self.num_classes)).float()
+        num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
+        return self.loss_aux(scores, labels, weight, avg_factor=num_positives)
 
     def _box_loss(self, boxes: Tensor, instances: Instances, selected: Selected, grid: Grid) -> Tensor:
         """Eq. 5 over certain and ambiguous anchors alike, as a weighted mean."""
@@ -203,17 +300,6 @@ class OneToFewHead(AnchorFreeHead):
 def _flatten(maps: List[Tensor]) -> Tensor:
     """(B, C, H, W) maps of all levels as one (B, N, C)."""
     return torch.cat([map_.permute(0, 2, 3, 1).flatten(1, 2) for map_ in maps], dim=1)
-
-
-def _gather_instances(batch: List[InstanceData], device: torch.device) -> Instances:
-    """The instances of all images in one; which image each is in is counted on the host, where the sizes are known."""
-    counts = torch.tensor([len(instances) for instances in batch])
-    image = torch.arange(len(batch)).repeat_interleave(counts)
-    return Instances(
-        boxes=torch.cat([instances.bboxes for instances in batch]).reshape(-1, 4),
-        labels=torch.cat([instances.labels for instances in batch]),
-        image=image.to(device, non_blocking=True),
-    )
 
 
 def _centerness_target(points: Tensor, boxes: Tensor) -> Tensor:

@@ -19,7 +19,10 @@ class OneToFewLoss(nn.Module):
     Args:
         ambiguous_weight (float): w, 0.4 as released. 1.0 is the paper's text.
         negative_weight (float): the focal loss's weight of negatives, 1 - alpha in RetinaNet's terms.
-        gamma (float): the focal loss's exponent.
+        gamma (float): the focal loss's exponent for negatives.
+        positive_weight (float): weight of the certain term. 1.0 with ``positive_gamma`` 0 is Eq. 4; 0.25 with 2.0
+            makes the whole a focal loss on p, as POTO has it.
+        positive_gamma (float): positives are weighted by |t - p| to this power, at t = 1 the focal loss's (1-p)^gamma.
         loss_weight (float): factor on the whole.
         use_sigmoid (bool): must be True; MMDetection's heads ask for it to count the output channels.
 
@@ -32,17 +35,21 @@ class OneToFewLoss(nn.Module):
         ambiguous_weight: float = 0.4,
         negative_weight: float = 0.75,
         gamma: float = 2.0,
+        positive_weight: float = 1.0,
+        positive_gamma: float = 0.0,
         loss_weight: float = 1.0,
         use_sigmoid: bool = True,
     ) -> None:
         super().__init__()
         if not use_sigmoid:
             raise ValueError('loss_cls: OneToFewLoss knows only use_sigmoid=True')
-        if min(ambiguous_weight, negative_weight, gamma, loss_weight) < 0:
-            raise ValueError('loss_cls: weights and gamma must be 0 or more')
+        if min(ambiguous_weight, negative_weight, gamma, positive_weight, positive_gamma, loss_weight) < 0:
+            raise ValueError('loss_cls: weights and gammas must be 0 or more')
         self.ambiguous_weight = ambiguous_weight
         self.negative_weight = negative_weight
         self.gamma = gamma
+        self.positive_weight = positive_weight
+        self.positive_gamma = positive_gamma
         self.loss_weight = loss_weight
 
     def forward(
@@ -53,6 +60,7 @@ class OneToFewLoss(nn.Module):
         selected: Selected,
         degrees: Tensor,
         avg_factor: Tensor,
+        ignored: Optional[Tensor] = None,
     ) -> Tensor:
         """The loss of one batch.
 
@@ -63,6 +71,7 @@ class OneToFewLoss(nn.Module):
             selected (Selected): (G, S) anchors of each instance.
             degrees (Tensor): (G, S) positive degrees t.
             avg_factor (Tensor): scalar, what to divide by.
+            ignored (Tensor, optional): (B*N,) bool, anchors that are no negatives of any class.
 
         Returns:
             Tensor: scalar, at least in float32 whatever the logits and autocast say.
@@ -71,6 +80,8 @@ class OneToFewLoss(nn.Module):
             a, b = _at_least_float32(cls_logits).flatten(0, 1), _at_least_float32(centerness_logits).flatten()
             positive = self._positives(a, b, labels, selected, degrees.to(a.dtype))
             is_negative = _is_negative(a, labels, selected)
+            if ignored is not None:
+                is_negative &= ~ignored.unsqueeze(-1)
             negative = _NegativeLoss.apply(a, b, is_negative, self.negative_weight, self.gamma)
             return self.loss_weight * (positive + negative) / avg_factor
 
@@ -78,7 +89,9 @@ class OneToFewLoss(nn.Module):
         """The first two sums of Eq. 4; BCE(p_c, 1) is BCE(p, t) at t = 1."""
         log_p, log_not_p = log_joint(a[selected.anchor, labels.unsqueeze(-1)], b[selected.anchor])
         bce = -t * log_p - (1 - t) * log_not_p
-        weight = selected.certain + self.ambiguous_weight * selected.ambiguous.to(bce.dtype)
+        if self.positive_gamma:
+            bce = bce * (t - log_p.exp()).abs() ** self.positive_gamma
+        weight = self.positive_weight * selected.certain + self.ambiguous_weight * selected.ambiguous.to(bce.dtype)
         return (weight * bce).sum()
 
 

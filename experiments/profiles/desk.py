@@ -74,3 +74,27 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=100),
     dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
 ]
+
+# What a variant needs beyond its own file at this scale (experiments/compose.py).
+_ranges = ((-1, 16), (16, 32), (32, 1e8))  # FCOS's size ranges for objects of 16 to 64 pixels: docs/desk.md
+variants = {
+    'fcos': dict(model=dict(bbox_head=dict(regress_ranges=_ranges))),
+    'aux-fcos': dict(model=dict(bbox_head=dict(auxiliary=dict(regress_ranges=_ranges)))),
+    'hybrid-epoch': dict(model=dict(bbox_head=dict(selection=dict(one_to_many=dict(regress_ranges=_ranges))))),
+    '3x': dict(  # 640 to 800 of 800 pixels
+        train_dataloader=dict(
+            dataset=dict(
+                pipeline=[
+                    *train_pipeline[:2],
+                    dict(type='RandomResize', scale=[(96, 77), (96, 96)], keep_ratio=True),
+                    *train_pipeline[2:],
+                ]
+            )
+        )
+    ),
+    'r101': dict(  # as much deeper than the 18 layers as is cheap
+        generate=dict(backbone=dict(depth=34)),
+        model=dict(backbone=dict(depth=34, init_cfg=dict(checkpoint='${BACKBONE}/backbone.pth'))),
+    ),
+}
+del _ranges

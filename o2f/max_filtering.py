@@ -1,0 +1,54 @@
+"""DeFCN's 3D Max Filtering (3DMF), which the paper compares with (section 4.3, Fig. 4)."""
+
+from typing import List, Sequence
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+
+@MODELS.register_module()
+class MaxFiltering3D(BaseModule):
+    """A score factor from maxima over space and neighbouring levels, so that one point of an object stands out.
+
+    Args:
+        channels (int): channels of the regression tower's maps.
+        num_groups (int): groups of the GroupNorm.
+        kernel_size (int): points along each side of the maximum's window.
+        levels (int): neighbouring levels in the window, the level itself included; odd.
+    """
+
+    def __init__(self, channels: int, num_groups: int = 32, kernel_size: int = 3, levels: int = 3) -> None:
+        super().__init__(init_cfg=dict(type='Normal', layer='Conv2d', std=0.01))
+        self.reach = levels // 2
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        # The window spans all levels it is given, so a maximum over levels and a pooling in the plane make the 3D one.
+        self.pool = nn.MaxPool2d(kernel_size, stride=1, padding=kernel_size // 2)
+        self.norm = nn.GroupNorm(num_groups, channels)
+        self.conv_filter = nn.Conv2d(channels, 1, 3, padding=1)
+
+    def forward(self, maps: Sequence[Tensor]) -> List[Tensor]:
+        """Filter logits of each level.
+
+        Args:
+            maps (sequence[Tensor]): (B, channels, H, W) per level.
+
+        Returns:
+            list[Tensor]: (B, 1, H, W) per level.
+        """
+        features = [self.conv(map_) for map_ in maps]
+        return [
+            self.conv_filter(torch.relu(self.norm(self._maxima(features, level) + map_)))
+            for level, map_ in enumerate(maps)
+        ]
+
+    def _maxima(self, features: Sequence[Tensor], level: int) -> Tensor:
+        """(B, channels, H, W): the maximum over the window round each point, neighbours resized to this level."""
+        size = features[level].shape[-2:]
+        window = features[max(level - self.reach, 0) : level + self.reach + 1]
+        same = [
+            feature if feature.shape[-2:] == size else interpolate(feature, size, mode='bilinear') for feature in window
+        ]
+        return self.pool(torch.stack(same).amax(dim=0))

@@ -1,5 +1,10 @@
 """What came out: reads the plans and results that ``experiments`` stored and shows them as tables.
 
-It knows only the schema of the stored files, which :mod:`analysis.results` describes, and needs nothing beyond the
-standard library: ``results`` reads, ``tables`` lays out and formats one table, ``make_tables`` is the command line.
+It knows only the schema of the stored files, and needs nothing beyond the standard library. In the order in which a
+table passes through them:
+
+- ``results`` reads the files, with ``plans`` for what a plan holds and ``checks`` for what it complains about;
+- ``readings`` gives the numbers of a cell, ``layout`` puts them where the paper does, ``words`` says what they are;
+- ``markdown`` and ``latex`` format what was laid out, ``tables`` does so in any format;
+- ``make_tables`` is the command line.
 """

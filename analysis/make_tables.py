@@ -12,7 +12,7 @@ try:
 except ModuleNotFoundError:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis import results, tables  # noqa: E402
+from analysis import readings, results, tables  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -59,7 +59,7 @@ def _make(args: argparse.Namespace) -> int:
 
 
 def _strict(plans: List[results.Plan], found: List[results.Results]) -> int:
-    lacking = [(plan, tables.missing_cells(plan, each)) for plan, each in zip(plans, found)]
+    lacking = [(plan, readings.missing_cells(plan, each)) for plan, each in zip(plans, found)]
     where = ', '.join(f'{plan.name}: {count} of {len(plan.cells)}' for plan, count in lacking if count)
     if where:
         print(f'make_tables.py: {sum(count for _, count in lacking)} cells are missing ({where})', file=sys.stderr)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Dict, Tuple
 
 from experiments.desk.cache import folder_name
-from experiments.desk.specs import BackboneSpec, SceneSpec
+from experiments.desk.specs import BackboneSpec, SceneSpec, SwinSpec
 from experiments.errors import UserError
 
 
@@ -22,10 +22,17 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
     try:
         scenes = SceneSpec(**_tuples(wanted['scenes']))
         scenes_name = folder_name('scenes', scenes)
-        backbone = BackboneSpec(scenes=scenes_name, **_tuples(wanted['backbone']))
+        backbone = _backbone(scenes_name, **_tuples(wanted['backbone']))
     except (TypeError, KeyError) as error:
         raise UserError(f'generate in the profile: {error}') from error
     return dict(SCENES=(scenes_name, scenes), BACKBONE=(folder_name('backbone', backbone), backbone))
+
+
+def _backbone(scenes: str, type: str = 'resnet', **settings: Any) -> Any:
+    kinds = dict(resnet=BackboneSpec, swin=SwinSpec)
+    if type not in kinds:
+        raise TypeError(f"backbone.type must be 'resnet' or 'swin', not {type!r}")
+    return kinds[type](scenes=scenes, **settings)
 
 
 def places(config: dict, data: Path) -> Dict[str, str]:

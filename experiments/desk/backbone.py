@@ -1,8 +1,8 @@
-"""A small ResNet trained to name object crops: at desk scale it stands where the paper has ImageNet weights."""
+"""A small backbone trained to name object crops: at desk scale it stands where the paper has ImageNet weights."""
 
 import json
 from pathlib import Path
-from typing import Callable, Optional, Tuple
+from typing import Callable, Optional, Tuple, Union
 
 import cv2
 import numpy as np
@@ -11,20 +11,21 @@ from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
-from mmdet.models.backbones import ResNet  # isort: skip
+from mmdet.models.backbones import ResNet, SwinTransformer  # isort: skip
 
-from experiments.desk.specs import BackboneSpec
+from experiments.desk.specs import BackboneSpec, SwinSpec
 
 FILE = 'backbone.pth'
+Spec = Union[BackboneSpec, SwinSpec]
 
 
 def train_backbone(
-    spec: BackboneSpec, scenes: Path, folder: Path, progress: Optional[Callable[[int, int], None]] = None
+    spec: Spec, scenes: Path, folder: Path, progress: Optional[Callable[[int, int], None]] = None
 ) -> None:
-    """Write ``backbone.pth``, a state dict with the names of MMDetection's ResNet, and ``accuracy.json`` to ``folder``.
+    """Write ``backbone.pth``, weights with the names of MMDetection's backbone, and ``accuracy.json`` to ``folder``.
 
     Args:
-        spec (BackboneSpec): how to train.
+        spec (BackboneSpec | SwinSpec): how to train.
         scenes (Path): scenes in COCO's layout.
         folder (Path): an existing folder.
         progress (callable, optional): called with (batches done, batches in all).
@@ -35,13 +36,27 @@ def train_backbone(
     MMLogger.get_instance('backbone', log_level='WARNING')  # or every layer's initialisation is printed
     torch.manual_seed(spec.seed)
     crops, labels = _crops(scenes, 'train', spec)
-    backbone = ResNet(depth=spec.depth, base_channels=spec.base_channels, out_indices=(3,))
+    backbone, channels, prefix = _build(spec)
     backbone.init_weights()
-    model = _Classifier(backbone, 8 * spec.base_channels, int(labels.max()) + 1).to(memory_format=torch.channels_last)
+    model = _Classifier(backbone, channels, int(labels.max()) + 1).to(memory_format=torch.channels_last)
     _fit(model, crops, labels, spec, progress)
     accuracy = _accuracy(model, *_crops(scenes, 'val', spec))
-    torch.save(backbone.state_dict(), folder / FILE)
+    torch.save({prefix + name: weight for name, weight in backbone.state_dict().items()}, folder / FILE)
     (folder / 'accuracy.json').write_text(json.dumps({'val_crops': accuracy}))
+
+
+def _build(spec: Spec) -> Tuple[nn.Module, int, str]:
+    """The backbone, the channels of its last map, and what its weights' names begin with in the file."""
+    if isinstance(spec, BackboneSpec):
+        return ResNet(depth=spec.depth, base_channels=spec.base_channels, out_indices=(3,)), 8 * spec.base_channels, ''
+    swin = SwinTransformer(
+        embed_dims=spec.embed_dims,
+        depths=spec.depths,
+        num_heads=spec.num_heads,
+        window_size=spec.window_size,
+        out_indices=(3,),
+    )
+    return swin, 8 * spec.embed_dims, 'backbone.'  # MMDetection's Swin takes only what a detector would have saved
 
 
 class _Classifier(nn.Module):
@@ -60,7 +75,7 @@ def _fit(
     model: nn.Module,
     crops: Tensor,
     labels: Tensor,
-    spec: BackboneSpec,
+    spec: Spec,
     progress: Optional[Callable[[int, int], None]],
 ) -> None:
     """AdamW with a one-cycle rate; crops are mirrored at random, as the paper's training images are."""
@@ -101,7 +116,7 @@ def _normalise(crops: Tensor) -> Tensor:
     return ((crops.flip(-1).float() - mean) / std).permute(0, 3, 1, 2)
 
 
-def _crops(scenes: Path, split: str, spec: BackboneSpec) -> Tuple[Tensor, Tensor]:
+def _crops(scenes: Path, split: str, spec: Spec) -> Tuple[Tensor, Tensor]:
     """Square crops round every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0."""
     truth = json.loads((scenes / 'annotations' / f'instances_{split}2017.json').read_text(encoding='utf-8'))
     files = {image['id']: image['file_name'] for image in truth['images']}

@@ -55,3 +55,21 @@ class BackboneSpec:
     epochs: int = 12
     batch: int = 128
     lr: float = 0.004
+
+
+@dataclass(frozen=True)
+class SwinSpec:
+    """What decides the weights of a small Swin, besides the scenes. Change ``version`` whenever the training changes."""
+
+    scenes: str
+    version: str = '1'
+    seed: int = 0
+    embed_dims: int = 16
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    num_heads: tuple[int, ...] = (1, 2, 4, 8)
+    window_size: int = 6
+    crop: int = 48
+    context: float = 1.2
+    epochs: int = 12
+    batch: int = 128
+    lr: float = 0.002

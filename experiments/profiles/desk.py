@@ -92,6 +92,25 @@ variants = {
             )
         )
     ),
+    'swin-t': dict(
+        generate=dict(
+            backbone=dict(_delete_=True, type='swin', embed_dims=16, depths=(2, 2, 2, 2), crop=48, epochs=12, lr=0.002)
+        ),
+        model=dict(
+            backbone=dict(
+                embed_dims=16,
+                depths=[2, 2, 2, 2],
+                num_heads=[1, 2, 4, 8],
+                window_size=6,
+                convert_weights=False,
+                init_cfg=dict(checkpoint='${BACKBONE}/backbone.pth'),
+            ),
+            neck=dict(in_channels=[32, 64, 128]),
+        ),
+        optim_wrapper=dict(
+            _delete_=True, type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.05, fused=True)
+        ),
+    ),
     'r101': dict(  # as much deeper than the 18 layers as is cheap
         generate=dict(backbone=dict(depth=34)),
         model=dict(backbone=dict(depth=34, init_cfg=dict(checkpoint='${BACKBONE}/backbone.pth'))),

@@ -1,0 +1,151 @@
+"""Lays a table out as in the paper: what stands in each place, as text that no format has touched yet.
+
+Measured numbers and the paper's stand in two tables of the same layout and are never subtracted: the profiles that
+train on generated scenes do not measure what the paper measured.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import groupby, product
+from typing import Callable, List, Optional, Set, Tuple
+
+from analysis.plans import Axis, Cell, Plan, Position
+from analysis.readings import Reading, readings
+from analysis.results import Results
+
+DASH = '–'
+
+_METRIC = '/metric'  # name of the axis that the metrics make
+_Path = Tuple[Tuple[Optional[str], str], ...]  # from the top of the header down to a column: (what it is, text shown)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table laid out.
+
+    ``labels`` are the headers of the columns of labels, ``header`` the levels of (text, columns it spans) over all
+    others, ``body`` the rows, labels first. ``breaks`` are the rows at which another value of the outermost of several
+    row axes begins.
+    """
+
+    labels: List[str]
+    header: List[List[Tuple[str, int]]]
+    body: List[List[str]]
+    breaks: Set[int]
+
+
+def measured(plan: Plan, results: Results) -> Grid:
+    """The table of what was measured, a dash for what was not."""
+    seeds = len(set(plan.runs.values()))
+    return _grid(plan, lambda cell, metric: _cell_text(readings(results, cell, metric), seeds))
+
+
+def paper(plan: Plan) -> Optional[Grid]:
+    """The table of the paper's numbers; None where it has none."""
+    if not any(cell.paper for cell in plan.cells):
+        return None
+    return _grid(plan, lambda cell, metric: DASH if cell.paper.get(metric, '-') == '-' else cell.paper[metric])
+
+
+def _cell_text(numbers: List[Reading], seeds: int) -> str:
+    """'27.1/28.1', with ' ±0.3/0.2' over several seeds and ' (n=2)' where it has fewer than the table."""
+    counts = [number.seeds for number in numbers if number.seeds]
+    if not counts:
+        return DASH
+    text = '/'.join(_decimal(number.mean) for number in numbers)
+    if max(counts) > 1:
+        text += ' ±' + '/'.join(_decimal(number.std) for number in numbers)
+    return text + (f' (n={min(counts)})' if min(counts) < seeds else '')
+
+
+def _decimal(number: Optional[float]) -> str:
+    return DASH if number is None else f'{number:.1f}'
+
+
+def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
+    """Lay a table out; ``text(cell, metric)`` is what stands in a cell that shows the metric."""
+    rows, columns = _sides(plan)
+    cells = {tuple(sorted(cell.at.items())): cell for cell in plan.cells}
+
+    def content(place: Position) -> str:
+        metric = place.get(_METRIC, next(iter(plan.metrics)))
+        cell = cells.get(tuple(sorted((axis, value) for axis, value in place.items() if axis != _METRIC)))
+        return text(cell, metric) if cell and metric in cell.keys else DASH
+
+    across = _across(plan, columns)
+    body = [
+        labels + [content({**down, **place}) for place in across] for down, labels in zip(_places(rows), _labels(rows))
+    ]
+    outer = len(body) // len(rows[0].values)
+    return Grid(
+        labels=[word for axis in rows for word in (axis.label, *axis.describe)],
+        header=_header([_path(plan, columns, place) for place in across]),
+        body=body,
+        breaks=set(range(outer, len(body), outer)) if len(rows) > 1 else set(),
+    )
+
+
+def _sides(plan: Plan) -> Tuple[Tuple[Axis, ...], Tuple[Axis, ...]]:
+    """Axes down and across. Several metrics are the innermost columns, or the rows of a table without row axes, which
+    then has the label of its innermost column axis in the corner."""
+    names = tuple(plan.metrics)
+    metric = Axis(_METRIC, '', names, names, (), ((),) * len(names))
+    if not plan.rows:
+        corner = ''.join(axis.label for axis in plan.columns[-1:])
+        columns = plan.columns[:-1] + tuple(replace(axis, label='') for axis in plan.columns[-1:])
+        return (replace(metric, label=corner),), columns
+    several = len(plan.metrics) > 1 or not plan.columns
+    return plan.rows, plan.columns + (metric,) if several else plan.columns
+
+
+def _places(axes: Tuple[Axis, ...]) -> List[Position]:
+    return [dict(zip((axis.name for axis in axes), values)) for values in product(*(axis.values for axis in axes))]
+
+
+def _across(plan: Plan, columns: Tuple[Axis, ...]) -> List[Position]:
+    """The places of the columns; those of metrics that are limited to some values of column axes come last."""
+    free, limited = [], []
+    for place in _places(columns):
+        limit = _limit(plan, place)
+        if all(place[axis] == value for axis, value in limit.items()):
+            (limited if limit else free).append(place)
+    return free + limited
+
+
+def _limit(plan: Plan, place: Position) -> Position:
+    """The values of column axes to which the metric of a column is limited."""
+    metric = plan.metrics.get(place.get(_METRIC))
+    return {axis: value for axis, value in metric.at.items() if axis in place} if metric else {}
+
+
+def _labels(rows: Tuple[Axis, ...]) -> List[List[str]]:
+    """The label and words of each row, left out where they are those of the row above."""
+    blocks = [math.prod(len(axis.values) for axis in rows[depth + 1 :]) for depth in range(len(rows))]
+    lines = []
+    for i, indices in enumerate(product(*(range(len(axis.values)) for axis in rows))):
+        line = []
+        for axis, index, block in zip(rows, indices, blocks):
+            words = [axis.labels[index], *axis.words[index]]
+            line += words if i % block == 0 else [''] * len(words)
+        lines.append(line)
+    return lines
+
+
+def _path(plan: Plan, columns: Tuple[Axis, ...], place: Position) -> _Path:
+    """The header over a column, empty for the axes to which its metric is limited."""
+    limit, path = _limit(plan, place), []
+    for axis in columns:
+        value = place[axis.name]
+        entries = [(axis.name, axis.label)] if axis.label else []
+        entries.append((value, axis.labels[axis.values.index(value)]))
+        path += [(None, '')] * len(entries) if axis.name in limit else entries
+    return tuple(path)
+
+
+def _header(paths: List[_Path]) -> List[List[Tuple[str, int]]]:
+    return [_level([path[: depth + 1] for path in paths]) for depth in range(len(paths[0]))] or [[('', 1)]]
+
+
+def _level(paths: List[_Path]) -> List[Tuple[str, int]]:
+    """The last entries of ``paths``; neighbours that agree all the way from the top share one."""
+    return [(path[-1][1], len(list(same))) for path, same in groupby(paths)]

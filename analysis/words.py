@@ -1,0 +1,77 @@
+"""What is said about a table's numbers: titles, caption and notes, in words that no format has touched yet."""
+
+from typing import List
+
+from analysis.plans import Plan
+from analysis.readings import is_speed, missing_cells
+from analysis.results import Results
+
+_GENERATED = {'desk': 'generated scenes', 'smoke': 'a dozen generated images'}
+
+
+def measured_title(plan: Plan) -> str:
+    """'Measured (profile desk), AP, AR in %, without NMS / with NMS'; overrides stand beside the profile.
+
+    Nothing is said of the readings of a metric whose cells differ in them, and nothing of speeds, which have a note.
+    """
+    shown = {}
+    for name, metric in plan.metrics.items():
+        if not is_speed(metric.keys):
+            shown.setdefault(_reading_words(plan, name), []).append(name)
+    texts = [f'{", ".join(names)} in %' + (f', {words}' if words else '') for words, names in shown.items()]
+    setting = [f'profile {plan.profile}', *(f'{key}={value}' for key, value in plan.overrides.items())]
+    return f'Measured ({", ".join(setting)})' + (f', {"; ".join(texts)}' if texts else '')
+
+
+def paper_title(plan: Plan) -> str:
+    """What heads the table of the paper's numbers: where the paper measured them."""
+    return f'Paper ({plan.setting or plan.source or "as published"})'
+
+
+def caption(plan: Plan) -> str:
+    """The caption, said to be the paper's: what it concludes need not hold for the numbers measured here."""
+    return f'From the paper: {plan.caption}' if plan.caption else ''
+
+
+def notes(plan: Plan, results: Results) -> List[str]:
+    """The line of provenance, one on the speeds, and for every profile but the paper's what its numbers are not."""
+    seeds = sorted(set(plan.runs.values()))
+    seed_words = ('seeds ' if len(seeds) > 1 else 'seed ') + (', '.join(map(str, seeds)) or 'none')
+    spread = ' (mean ± sample standard deviation)' if len(seeds) > 1 else ''
+    dataset = 'CrowdHuman' if 'CrowdHuman' in plan.setting else 'COCO'
+    data = f': {_GENERATED[plan.profile]}, not {dataset}' if plan.profile in _GENERATED else ''
+    facts = f'{len(results.runs)} of {len(plan.runs)} runs, {seed_words}{spread}, profile {plan.profile}{data}.'
+    lacking = missing_cells(plan, results)
+    facts += f' {lacking} of {len(plan.cells)} cells incomplete.' if lacking else ''
+    facts += f' {"; ".join(_sources(results))}.' if results.runs else ''
+    name = plan.profile.capitalize()
+    honest = f"{name} numbers are not {dataset} numbers: compare them with each other, not with the paper's."
+    return [facts, *_speed_note(plan, results), *([] if plan.profile == 'paper' else [honest])]
+
+
+def _reading_words(plan: Plan, metric: str) -> str:
+    """'without NMS / with NMS' where all cells show the metric so, '' where they differ."""
+    shown = {cell.keys[metric] for cell in plan.cells if metric in cell.keys}
+    keys = shown.pop() if len(shown) == 1 else ()
+    words = [key.partition('/')[0].replace('_', ' ').replace('nms', 'NMS') for key in keys if '/' in key]
+    return ' / '.join(words)
+
+
+def _sources(results: Results) -> List[str]:
+    """On which devices and from which commits the results came: 'Device cpu: Xeon', 'commit abc1234'."""
+    stored = [result['provenance'] for result in results.runs.values()]
+    devices = sorted({f'Device {source["device"]}' for source in stored})
+    return devices + sorted(
+        {f'commit {source["commit"] or "unknown"}' + ' with local changes' * bool(source['dirty']) for source in stored}
+    )
+
+
+def _speed_note(plan: Plan, results: Results) -> List[str]:
+    """'forward(ms), NMS(ms) and FPS measured on cpu: Xeon, batch 1, image 96 × 96.' where there are speeds."""
+    if not results.speeds:
+        return []
+    names = [name for name, metric in plan.metrics.items() if is_speed(metric.keys)]
+    listed = ' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))
+    machines = sorted({(speed['device'], *speed['image']) for speed in results.speeds.values()})
+    where = [f'{device}, batch 1, image {height} × {width}' for device, height, width in machines]
+    return [f'{listed} measured on {"; on ".join(where)}.']

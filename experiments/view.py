@@ -2,9 +2,9 @@
 
 import sys
 import time
-from typing import Dict, Optional, TextIO
+from typing import Dict, List, Optional, TextIO
 
-from experiments.runs import DONE, FAILED, RUNNING, STOPPED, Status
+from experiments.runs import DONE, FAILED, RUNNING, STOPPED, WAITING, Status
 
 _READINGS = ('without_nms/AP', 'with_nms/AP')
 
@@ -115,15 +115,24 @@ class LiveView(PlainView):
         table.add_column('run')
         for name in ('state', 'epoch', 'AP without/with NMS', 'left'):
             table.add_column(name, justify='right')
-        for run_id, status in statuses.items():
-            epoch = f'{status.epoch}/{status.epochs}' if status.epochs else ''
-            style = {RUNNING: 'bold', FAILED: 'red', DONE: 'green', STOPPED: 'yellow'}.get(status.state, 'dim')
-            table.add_row(
-                self.labels[run_id],
-                status.state,
-                epoch,
-                format_ap(status),
-                format_left(status.left_s) if status.state == RUNNING else '',
-                style=style,
-            )
+        shown = self._fitting(statuses)
+        for run_id in shown:
+            self._add_row(table, run_id, statuses[run_id])
+        hidden = [status.state for run_id, status in statuses.items() if run_id not in shown]
+        if hidden:
+            counts = ', '.join(f'{hidden.count(state)} {state}' for state in dict.fromkeys(hidden))
+            table.caption, table.caption_justify = f'not shown: {counts}', 'left'
         self.live.update(table)
+
+    def _fitting(self, statuses: Dict[str, Status]) -> List[str]:
+        """The runs that fit the terminal, in their order: first what runs or failed, then what ended, then the rest."""
+        room = max(self.live.console.size.height - 8, 4)  # title, header, lines and caption take the rest
+        order = [RUNNING, FAILED, DONE, STOPPED, WAITING]
+        first = sorted(statuses, key=lambda run_id: order.index(statuses[run_id].state))[:room]
+        return [run_id for run_id in statuses if run_id in first]
+
+    def _add_row(self, table, run_id: str, status: Status) -> None:
+        epoch = f'{status.epoch}/{status.epochs}' if status.epochs else ''
+        style = {RUNNING: 'bold', FAILED: 'red', DONE: 'green', STOPPED: 'yellow'}.get(status.state, 'dim')
+        left = format_left(status.left_s) if status.state == RUNNING else ''
+        table.add_row(self.labels[run_id], status.state, epoch, format_ap(status), left, style=style)

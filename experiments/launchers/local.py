@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from experiments import worker
+from experiments.errors import UserError
 from experiments.places import places
 from experiments.resolve import Run
 from experiments.runs import DONE, FAILED, RUNNING, RunFolder, Status
@@ -48,7 +49,7 @@ class LocalLauncher:
         """Run ``function(*args, report)`` in a process with torch; the last of ``args`` is called with its reports.
 
         Raises:
-            OSError: the function raised it.
+            OSError, UserError: the function raised it.
             RuntimeError: the process failed otherwise.
         """
         *args, report = args
@@ -150,7 +151,7 @@ def _report(pipe: Any, function: Callable, args: tuple) -> None:
     try:
         function(*args, lambda *progress: pipe.send(('progress', progress)))
         pipe.send(('done', None))
-    except OSError as error:
+    except (OSError, UserError) as error:
         pipe.send(('error', error))
 
 

@@ -1,7 +1,7 @@
 """H-DETR's Hybrid-Epoch on FCOS: one-to-many targets for the first two thirds of the epochs, then one-to-one.
 
-The paper gives neither the switching point (H-DETR has 2/3) nor the one-to-many targets: FCOS's own here; the 10 best by
-Eq. 1 are ``one_to_many=dict(type='OneToFewSelection', k=10)``.
+The paper gives neither the switching point (2/3 in H-DETR) nor the one-to-many targets. They are FCOS's own here; the
+10 best by Eq. 1 are ``one_to_many=dict(type='OneToFewSelection', k=10)``.
 """
 
 model = dict(

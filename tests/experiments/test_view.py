@@ -51,3 +51,17 @@ def test_a_terminal_gets_a_table():
     os.close(ours)
     for text in ('0 of 1 runs done', 'cell a', 'running', '2/12', '25.1/–', '1:05'):
         assert text in shown
+
+
+def test_a_long_grid_fits_the_terminal():
+    """Of hundreds of runs a small terminal gets those that run, that failed and that ended, and a count of the rest."""
+    view = LiveView({str(i): f'cell {i}' for i in range(200)}, io.StringIO())
+    states = {str(i): Status(WAITING) for i in range(200)}
+    states.update({'150': Status(RUNNING, 1, 12), '7': Status(FAILED), '3': Status(DONE)})
+    with view:
+        view.live.console.size = (80, 14)
+        shown = view._fitting(states)
+        assert {'150', '7', '3'} <= set(shown) and len(shown) == 6 and shown == sorted(shown, key=int)
+        view.show(states)
+    text = view.stream.getvalue()
+    assert 'cell 150' in text and 'not shown: 194 waiting' in text

@@ -1,4 +1,4 @@
-"""A table as LaTeX for pdflatex; it needs booktabs and no other package."""
+"""A table as LaTeX for pdflatex, with booktabs and graphicx and no other package."""
 
 import re
 from typing import List, Tuple
@@ -38,7 +38,7 @@ def latex(plan: Plan, results: Results) -> str:
     paper = layout.paper(plan)
     caption = f'{plan.title} ({plan.source}). ' if plan.source else f'{plan.title}. '
     lines = [
-        '% needs \\usepackage{booktabs}',
+        '% needs \\usepackage{booktabs,graphicx}',
         '\\begin{table}[htbp]',
         '\\centering',
         '\\small',
@@ -55,11 +55,12 @@ def latex(plan: Plan, results: Results) -> str:
 
 
 def _tabular(grid: Grid) -> List[str]:
+    """The rows between booktabs' rules, shrunk where they are wider than the text of the document."""
     left = len(grid.labels)
     spreads = any('±' in text for row in grid.body for text in row)
     lines = [
         f'\\setlength{{\\tabcolsep}}{{{3 if spreads else 6}pt}}',  # four columns with spreads just fit a page
-        f'\\begin{{tabular}}{{{"l" * left}{"c" * (len(grid.body[0]) - left)}}}',
+        f'\\sbox0{{\\begin{{tabular}}{{{"l" * left}{"c" * (len(grid.body[0]) - left)}}}',
         '\\toprule',
         *_header(grid),
         '\\midrule',
@@ -67,7 +68,8 @@ def _tabular(grid: Grid) -> List[str]:
     for i, row in enumerate(grid.body):
         lines += ['\\addlinespace'] if i in grid.breaks else []
         lines.append(_SPREAD.sub(r'\\,{\\scriptsize\1}', ' & '.join(map(_escape, row))) + ' \\\\')
-    return lines + ['\\bottomrule', '\\end{tabular}']
+    fit = '\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi'
+    return lines + ['\\bottomrule', '\\end{tabular}}%', fit]
 
 
 def _header(grid: Grid) -> List[str]:

@@ -63,14 +63,14 @@ def _decimal(number: Optional[float]) -> str:
 
 
 def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
-    """Lay a table out; ``text(cell, metric)`` is what stands in a cell that shows the metric."""
+    """Lay a table out; ``text(cell, metric)`` is what stands there, a dash where it shows none."""
     rows, columns = _sides(plan)
     cells = {tuple(sorted(cell.at.items())): cell for cell in plan.cells}
 
     def content(place: Position) -> str:
         metric = place.get(_METRIC, next(iter(plan.metrics)))
         cell = cells.get(tuple(sorted((axis, value) for axis, value in place.items() if axis != _METRIC)))
-        return text(cell, metric) if cell and metric in cell.keys else DASH
+        return text(cell, metric) if cell else DASH
 
     across = _across(plan, columns)
     body = [

@@ -4,8 +4,8 @@ Three kinds of file, all JSON::
 
     <runs>/<profile>/tables/<name>.json     the plan of a table (analysis/plans.py)
     <runs>/<profile>/<run id>/result.json   what one training measured, as fractions from 0 to 1, and its provenance
-    <runs>/<profile>/<run id>/speed.json    where it was measured, how fast its detector is: the metrics whose keys begin
-                                            with speed/, in ms and images per second; device, image size
+    <runs>/<profile>/<run id>/speed.json    how fast its detector is, where that was measured: the metrics whose keys
+                                            begin with speed/, in ms and images per second, on which device and image
 
 A plan that cannot be read is an error. A result that cannot be trusted is left out with a warning: no number is shown.
 """
@@ -122,7 +122,7 @@ def _speed(keys: List[str], path: Path, **expected: Any) -> dict:
     content = read(path, RESULT_SCHEMA, _SPEED)
     same(content, **expected)
     image = content['image']
-    if len(image) != 2 or not all(isinstance(side, int) and side > 0 for side in image):
+    if len(image) != 2 or not all(type(side) is int and side > 0 for side in image):
         raise ValueError(f'image must be a height and a width in pixels, not {short(image)}')
     for key, value in _metrics(content, keys).items():
         if value is not None and value < 0:

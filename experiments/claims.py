@@ -87,18 +87,23 @@ class _Reader:
         self.file, self.axes, self.keys = file, axes, keys
 
     def claim(self, body: Any, where: str) -> Claim:
-        names = {'id', 'says', 'quote', 'where', 'compare'}
-        self.file.mapping(body, where, names, names)
+        texts = ('id', 'says', 'quote', 'where')
+        self.file.mapping(body, where, {*texts, 'compare'}, {*texts, 'compare'})
+        for name in texts:
+            if not isinstance(body[name], str):
+                self.file.fail(f'{where}.{name}', f'must be text, not {body[name]!r}')
         comparisons: List[Comparison] = []
         for i, entry in enumerate(self.file.list(body['compare'], f'{where}.compare')):
             comparisons += self._comparisons(entry, f'{where}.compare[{i}]')
-        return Claim(*(str(body[name]) for name in ('id', 'says', 'quote', 'where')), tuple(comparisons))
+        if not comparisons:
+            self.file.fail(f'{where}.compare', 'compares nothing: the axis has no other value')
+        return Claim(*(body[name] for name in texts), tuple(comparisons))
 
     def _comparisons(self, entry: Any, where: str) -> List[Comparison]:
         self.file.mapping(entry, where, {'left', 'is', 'right', 'for_each'}, {'left', 'is', 'right'})
         if entry['is'] not in ('less', 'greater'):
             self.file.fail(f'{where}.is', f"must be 'less' or 'greater', not {entry['is']!r}")
-        each = self.file.list(entry.get('for_each', []), f'{where}.for_each', empty=True)
+        each = self.file.texts(entry.get('for_each', []), f'{where}.for_each')
         for axis in each:
             if axis not in self.axes:
                 self.file.fail(f'{where}.for_each', f'there is no axis {axis!r}; there are {", ".join(self.axes)}')
@@ -112,7 +117,7 @@ class _Reader:
     def _quantities(self, body: Any, where: str, fixed: Position, left: Optional[Quantity]) -> List[Quantity]:
         self.file.mapping(body, where, {'key', 'minus', 'times', 'epoch', 'at'}, {'key'})
         for name in ('key', 'minus'):
-            if name in body and body[name] not in self.keys:
+            if name in body and not (isinstance(body[name], str) and body[name] in self.keys):
                 self.file.fail(f'{where}.{name}', f'the table does not show {body[name]!r}: {sorted(self.keys)}')
         at = self.file.mapping(body.get('at', {}), f'{where}.at', known=set(self.axes) - set(fixed))
         at = {**fixed, **{axis: str(value) for axis, value in at.items()}}
@@ -120,11 +125,21 @@ class _Reader:
             if axis not in at:
                 self.file.fail(f'{where}.at', f'says nothing of axis {axis!r}, and for_each does not name it')
         values = [self._values(axis, at[axis], where, left) for axis in self.axes]
-        numbers = float(body.get('times', 1)), body.get('epoch')
+        numbers = self._times(body.get('times', 1), f'{where}.times'), self._epoch(body.get('epoch'), f'{where}.epoch')
         return [
             Quantity(body['key'], body.get('minus'), *numbers, dict(zip(self.axes, names)))
             for names in itertools.product(*values)
         ]
+
+    def _times(self, value: Any, where: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self.file.fail(where, f'must be a number, not {value!r}')
+        return float(value)
+
+    def _epoch(self, value: Any, where: str) -> Optional[int]:
+        if value is not None and (type(value) is not int or value < 1):
+            self.file.fail(where, f'must be a whole number from 1, not {value!r}')
+        return value
 
     def _values(self, axis: str, value: str, where: str, left: Optional[Quantity]) -> List[str]:
         if value == OTHERS and left is not None:

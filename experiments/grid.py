@@ -34,6 +34,7 @@ A table file is YAML::
 """
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -165,14 +166,14 @@ class _Reader(YamlFile):
     def table(self, content: Any) -> Table:
         self.mapping(content, 'the file', self.KEYS | {'claims'}, {'title', 'axes', 'rows', 'columns', 'metrics'})
         axes = {name: self._axis(name, body) for name, body in self.mapping(content['axes'], 'axes').items()}
-        rows, columns = (tuple(self.list(content[key], key, empty=True)) for key in ('rows', 'columns'))
+        rows, columns = (self.texts(content[key], key) for key in ('rows', 'columns'))
         if not axes or sorted(rows + columns) != sorted(axes):
             self.fail('rows', f'rows and columns must name each axis once ({", ".join(axes)})')
         metrics = {
             name: self._metric(body, f'metrics.{name}', axes)
             for name, body in self.mapping(content['metrics'], 'metrics').items()
         }
-        shared = self._texts(content.get('use', []), 'use'), self.mapping(content.get('set', {}), 'set')
+        shared = self.texts(content.get('use', []), 'use'), self.mapping(content.get('set', {}), 'set')
         paper = self._paper(content.get('paper', {}), metrics, [axes[a] for a in rows], [axes[a] for a in columns])
         cells = tuple(self._cell(at, axes, shared, metrics, paper) for at in _positions(rows + columns, axes))
         known = {key.format(reading=reading) for m in metrics.values() for key in m.keys for reading in READINGS}
@@ -191,7 +192,9 @@ class _Reader(YamlFile):
     def _axis(self, name: str, body: Any) -> Axis:
         where = f'axes.{name}'
         self.mapping(body, where, {'label', 'describe', 'key', 'values'}, {'values'})
-        describe = self._texts(body.get('describe', []), f'{where}.describe')
+        describe = self.texts(body.get('describe', []), f'{where}.describe')
+        if not isinstance(body.get('key', ''), str):
+            self.fail(f'{where}.key', f'must be text, not {body["key"]!r}')
         values: Dict[str, Value] = {}
         for content in self.list(body['values'], f'{where}.values'):
             key, value = self._value(content, f'{where}.values', body.get('key'))
@@ -215,9 +218,9 @@ class _Reader(YamlFile):
             self.fail(f'{where}.reading', f'{reading!r} must be {" or ".join(READINGS)}')
         return name, Value(
             str(content.get('label', name)),
-            self._texts(content.get('describe', []), f'{where}.describe'),
+            self.texts(content.get('describe', []), f'{where}.describe'),
             reading,
-            self._texts(content.get('use', []), f'{where}.use'),
+            self.texts(content.get('use', []), f'{where}.use'),
             self.mapping(content.get('set', {}), f'{where}.set'),
         )
 
@@ -231,7 +234,11 @@ class _Reader(YamlFile):
         for axis, value in at.items():
             if value not in axes[axis].values:
                 self.fail(f'{where}.at', f'axis {axis} has no value {value!r}')
-        return Metric(self._texts(self.list(body['keys'], where), where), at)
+        keys = self.texts(self.list(body['keys'], where), where)
+        for key in keys:
+            if set(key.replace('{reading}', '')) & set('{}'):
+                self.fail(where, f"{key!r}: only {{reading}} may stand in braces")
+        return Metric(keys, at)
 
     def _cell(self, at: Position, axes: dict, shared: tuple, metrics: Dict[str, Metric], paper: dict) -> Cell:
         use, overrides = list(shared[0]), dict(shared[1])
@@ -273,11 +280,6 @@ class _Reader(YamlFile):
             self.fail(where, f"{text!r} must be {len(keys)} number(s) joined by '/', or '-'")
         return text
 
-    def _texts(self, value: Any, where: str) -> Tuple[str, ...]:
-        if not all(isinstance(text, str) for text in self.list(value, where, empty=True)):
-            self.fail(where, f'must be a list of texts, not {value!r}')
-        return tuple(value)
-
 
 def _positions(order: List[str], axes: Dict[str, Axis]) -> List[Position]:
     return [dict(zip(order, names)) for names in itertools.product(*(axes[name].values for name in order))]
@@ -285,7 +287,6 @@ def _positions(order: List[str], axes: Dict[str, Axis]) -> List[Position]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True

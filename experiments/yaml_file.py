@@ -1,7 +1,7 @@
 """Checks on the content of a YAML file; every complaint names the file and the key."""
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Optional
 
 from experiments.errors import UserError
 
@@ -16,8 +16,8 @@ class YamlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def mapping(self, value: Any, where: str, known: set = frozenset(), required: set = frozenset()) -> dict:
-        """``value``, if it is a mapping from texts, with no other keys than ``known`` and all of ``required``.
+    def mapping(self, value: Any, where: str, known: Optional[set] = None, required: set = frozenset()) -> dict:
+        """``value``, if it is a mapping from texts, with no other keys than ``known`` (None: any) and all of ``required``.
 
         Raises:
             UserError: it is not.
@@ -27,7 +27,7 @@ class YamlFile:
         for key in value:
             if not isinstance(key, str):
                 self.fail(where, f'key {key!r} must be text')
-            if known and key not in known:
+            if known is not None and key not in known:
                 self.fail(where, f'unknown key {key!r}; known keys: {", ".join(sorted(known))}')
         for key in sorted(required - set(value)):
             self.fail(where, f'key {key!r} is missing')
@@ -42,6 +42,16 @@ class YamlFile:
         if not isinstance(value, list) or not (value or empty):
             self.fail(where, f'must be a list{"" if empty else " with something in it"}, not {value!r}')
         return value
+
+    def texts(self, value: Any, where: str) -> tuple:
+        """``value`` as a tuple, if it is a list of texts, which may be empty.
+
+        Raises:
+            UserError: it is not.
+        """
+        if not all(isinstance(text, str) for text in self.list(value, where, empty=True)):
+            self.fail(where, f'must be a list of texts, not {value!r}')
+        return tuple(value)
 
     def fail(self, where: str, what: str) -> NoReturn:
         """Complain about the key ``where``."""

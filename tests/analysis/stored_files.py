@@ -1,4 +1,4 @@
-"""Stored files to test on: a 2x2 table in the layout of the paper's Table 3, and a way to run the command line."""
+"""Stored files to test on: tables in the layouts of the paper's, and a way to run the command line."""
 
 import json
 import subprocess
@@ -13,8 +13,25 @@ def run_id(number, seed=0):
     return f'{number:06x}{seed:06x}'
 
 
-def axis(name, label, *values):
-    return {'axis': name, 'label': label, 'values': list(values)}
+def axis(name, label, *values, labels=None, **described):
+    """An axis of a plan; ``described`` are the words of each of its values by header (NMS='✓✗' or a list)."""
+    words = [list(words) for words in zip(*described.values())] if described else [[] for _ in values]
+    labels = list(labels or values)
+    described = list(described)
+    return dict(axis=name, label=label, describe=described, values=list(values), labels=labels, words=words)
+
+
+def metric(*keys, **at):
+    return {'keys': list(keys), 'at': at}
+
+
+def keys_at(metrics, at, reading):
+    """What a cell that stands ``at`` shows of a result."""
+    return {
+        name: [key.replace('{reading}', reading) for key in body['keys']]
+        for name, body in metrics.items()
+        if all(at[axis] == value for axis, value in body['at'].items())
+    }
 
 
 class Store:
@@ -23,10 +40,13 @@ class Store:
     def __init__(self, runs):
         self.runs = runs
 
-    def plan(self, name='table3', profile='desk', seeds=(0,), **changes):
-        """Write a plan: the 2x2 of T^max and T^min unless ``changes`` has other keys; returns its content."""
+    def plan(self, name='table3', profile='desk', seeds=(0,), with_nms=(), **changes):
+        """Write a plan: the 2x2 of T^max and T^min unless ``changes`` has other keys; returns its content.
+
+        ``metrics`` may be given as lists of keys; cells that stand at a value in ``with_nms`` are read with NMS.
+        """
         content = {
-            'schema': 1,
+            'schema': 2,
             'table': name,
             'title': 'T^max and T^min',
             'caption': 'A small T^min narrows the gap.',
@@ -36,20 +56,94 @@ class Store:
             'rows': [axis('t_min', 'T^min', '0.4', '0.2')],
             'columns': [axis('t_max', 'T^max', '0.7', '0.6')],
             'metrics': {'AP': ['without_nms/AP', 'with_nms/AP']},
+            'claims': [],
             **changes,
         }
+        metrics = {key: body if isinstance(body, dict) else metric(*body) for key, body in content['metrics'].items()}
+        content['metrics'] = metrics
         if 'cells' not in changes:
             axes = content['rows'] + content['columns']
             paper = ['38.3/39.5', '38.0/39.5', '38.9/39.3', '39.0/39.3']
-            content['cells'] = [
-                {
-                    'at': dict(zip((each['axis'] for each in axes), place)),
-                    'paper': {'AP': paper[i]} if len(axes) == 2 else {},
-                    'runs': {str(seed): run_id(i, seed) for seed in seeds},
-                }
-                for i, place in enumerate(product(*(each['values'] for each in axes)))
-            ]
+            content['cells'] = []
+            for i, place in enumerate(product(*(each['values'] for each in axes))):
+                at = dict(zip((each['axis'] for each in axes), place))
+                content['cells'].append(
+                    {
+                        'at': at,
+                        'keys': keys_at(metrics, at, 'with_nms' if set(place) & set(with_nms) else 'without_nms'),
+                        'paper': {'AP': paper[i]} if len(axes) == 2 and i < len(paper) else {},
+                        'runs': {str(seed): run_id(i, seed) for seed in seeds},
+                    }
+                )
         self.write(f'{profile}/tables/{name}.json', json.dumps(content))
+        return content
+
+    def table1(self, seeds=(0,)):
+        """No axis down and one metric; names of values that are not what is shown."""
+        return self.plan(
+            'table1',
+            seeds=seeds,
+            rows=[],
+            columns=[axis('la', 'LA', 'o2o', 't01', labels=['one-to-one', 't=0.1'])],
+            metrics={'AP': ['without_nms/AP']},
+        )
+
+    def table2(self, seeds=(0,)):
+        """No axis down and several metrics."""
+        metrics = {name: [f'without_nms/{name}', f'with_nms/{name}'] for name in ('AP', 'AP50')}
+        return self.plan('table2', seeds=seeds, rows=[], columns=[axis('k', 'K', '9', '7', '5')], metrics=metrics)
+
+    def table4(self, seeds=(0,)):
+        """No axis across, two axes down."""
+        return self.plan(
+            'table4',
+            seeds=seeds,
+            rows=[axis('metric', '', 'Add', 'Multiply'), axis('alpha', 'α', '0', '0.8')],
+            columns=[],
+            metrics={'AP': ['without_nms/AP'], 'AR': ['without_nms/AR']},
+        )
+
+    def table5(self, seeds=(0,)):
+        """Words beside the rows' labels, a reading for each row, and speeds, which only one schedule has.
+
+        Both rows of FCOS are one training for each schedule: runs 0 and 1; ours are 2 and 3.
+        """
+        names, labels = ['fcos-nms', 'fcos', 'ours'], ['FCOS [48]', 'FCOS [48]', 'Ours']
+        content = self.plan(
+            'table5',
+            with_nms=['fcos-nms'],
+            rows=[axis('method', 'Method', *names, labels=labels, LA=['o2m', 'o2m', 'o2f'], NMS='✓✗✗')],
+            columns=[axis('schedule', '', '1x', '3x', labels=['1×', '3×'])],
+            metrics={
+                'AP': ['{reading}/AP'],
+                'AR': ['{reading}/AR'],
+                'forward(ms)': metric('speed/{reading}/forward_ms', schedule='1x'),
+                'FPS': metric('speed/{reading}/fps', schedule='1x'),
+            },
+        )
+        paper = ['38.6 57.2 27.7 35.2', '41.4 59.1', '17.7 52.9 27.7 36.1', '19.1 54.2', '39.0 - - 35.5', '- 63.5']
+        for cell, run, numbers in zip(content['cells'], [0, 1, 0, 1, 2, 3], paper):
+            cell['runs'] = {str(seed): run_id(run, seed) for seed in seeds}
+            cell['paper'] = dict(zip(content['metrics'], numbers.split()))
+        self.write('desk/tables/table5.json', json.dumps(content))
+        return content
+
+    def speed(self, number, ms, seed=0, **changes):
+        """Write the speed of run ``number``, 5 ms slower with NMS; returns its content."""
+        metrics = {}
+        for reading, total in (('without_nms', ms), ('with_nms', ms + 5)):
+            metrics.update({f'speed/{reading}/forward_ms': ms, f'speed/{reading}/fps': 1000 / total})
+        content = {
+            'schema': 1,
+            'run': run_id(number, seed),
+            'device': 'cpu: Intel Xeon, 1 thread',
+            'versions': {'torch': '2.15.0'},
+            'image': [96, 128],
+            'repeats': 20,
+            'metrics': metrics,
+        }
+        content.update(changes)
+        self.write(f'desk/{run_id(number, seed)}/speed.json', json.dumps(content))
         return content
 
     def result(self, number, without=None, with_nms=None, seed=0, profile='desk', metrics=None, **changes):

@@ -1,6 +1,7 @@
-"""What --format latex prints goes through a real LaTeX, with booktabs and nothing else."""
+"""What --format latex prints goes through a real LaTeX, with booktabs, graphicx and nothing else."""
 
 import os
+import random
 import shutil
 import subprocess
 
@@ -9,8 +10,8 @@ from stored_files import axis
 
 from analysis import results, tables
 
-DOCUMENT = """\\documentclass{article}
-\\usepackage{booktabs}
+DOCUMENT = """\\documentclass%s{article}
+\\usepackage{booktabs,graphicx}
 \\begin{document}
 %s\\end{document}
 """
@@ -26,8 +27,8 @@ def need(program):
     pytest.skip(f'{program} is not on PATH')
 
 
-def compile_latex(text, folder):
-    (folder / 'table.tex').write_text(DOCUMENT % text, encoding='utf-8')
+def compile_latex(text, folder, options=''):
+    (folder / 'table.tex').write_text(DOCUMENT % (options, text), encoding='utf-8')
     command = ['pdflatex', '-interaction=nonstopmode', '-halt-on-error', 'table.tex']
     done = subprocess.run(command, cwd=folder, capture_output=True, encoding='latin-1', timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
@@ -36,12 +37,14 @@ def compile_latex(text, folder):
 
 
 def render(store, name, provenance):
+    """A table with random numbers of three digits for all that it shows."""
     plan = results.load_plan(store.runs, 'desk', name)
-    found = {
-        run: {'metrics': {'without_nms/AP': 0.1 + seed / 9, 'with_nms/AP': 0.2}, 'provenance': provenance}
-        for run, seed in plan.runs.items()
-    }
-    return tables.render(plan, results.Results(found, []), 'latex')
+    draw = random.Random(1)
+    numbers = {run: {key: draw.uniform(0.1, 0.9) for key in plan.keys(run)} for run in plan.runs}
+    found = {run: {'metrics': metrics, 'provenance': provenance} for run, metrics in numbers.items()}
+    speeds = {run: {'metrics': metrics, 'device': NASTY, 'image': [96, 128]} for run, metrics in numbers.items()}
+    speeds = speeds if 'FPS' in plan.metrics else {}
+    return tables.render(plan, results.Results(found, [], speeds), 'latex')
 
 
 def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path):
@@ -52,6 +55,7 @@ def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path):
         cells=[
             {
                 'at': {'t_min': t_min, 't_max': t_max},
+                'keys': {'AP': ['without_nms/AP', 'with_nms/AP']},
                 'paper': {'AP': '38.3/39.5'},
                 'runs': {'0': 'a', '1': 'b', '2': 'c'},
             }
@@ -60,8 +64,18 @@ def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path):
         ],
     )
     text = render(store, 'table3', {'commit': 'abc1234', 'dirty': False, 'device': 'Intel(R) Xeon(R), 1 thread(s)'})
-    assert r'{\scriptsize$\pm$11.1/0.0}' in text
+    assert '{\\scriptsize$\\pm$' in text
     assert 'Overfull' not in compile_latex(text, tmp_path)
+
+
+@pytest.mark.parametrize('options', ['', '[twocolumn]'])
+@pytest.mark.parametrize('name', ['table1', 'table2', 'table4', 'table5'])
+def test_the_papers_layouts_compile_and_fit_the_width_of_any_text(store, tmp_path, name, options):
+    need('pdflatex')
+    getattr(store, name)(seeds=(0, 1, 2))
+    text = render(store, name, {'commit': 'abc1234', 'dirty': False, 'device': 'Intel(R) Xeon(R), 1 thread(s)'})
+    assert '{\\scriptsize$\\pm$' in text
+    assert 'Overfull' not in compile_latex(text, tmp_path, options)
 
 
 def test_any_text_compiles(store, tmp_path):

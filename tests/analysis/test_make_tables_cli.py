@@ -36,6 +36,15 @@ def test_without_a_name_it_shows_all_plans_of_the_profile(full):
     assert '## Elsewhere' in full.cli('--profile', 'smoke').stdout
 
 
+def test_without_a_name_tables_come_before_figures_and_both_by_number(store):
+    names = ['table1', 'table2', 'table3', 'table3+k=5', 'table10', 'fig5', 'fig12', 'ablation', 'tables']
+    for name in reversed(names):
+        store.plan(name, table=name.partition('+')[0], title=name)
+    done = store.cli()
+    assert [line[3:] for line in done.stdout.splitlines() if line.startswith('## ')] == names
+    assert f'(there are {", ".join(names)})' in store.cli('table4').stderr
+
+
 def test_an_unknown_table_lists_the_known_ones(full):
     done = full.cli('tabel3')
     assert (done.returncode, done.stdout) == (2, '')
@@ -72,6 +81,20 @@ def test_a_broken_result_is_one_warning_even_when_two_tables_show_it(full):
     assert done.returncode == 0 and done.stdout.count('| 0.2       | –         | 30.0/30.1 |') == 2
     assert done.stderr.count('\n') == 1 and done.stderr.startswith('make_tables.py: warning: ')
     assert f'{run_id(2)}/result.json: is not JSON' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_strict_counts_a_cell_whose_speed_was_not_measured(store):
+    store.table5()
+    for run in range(4):
+        store.result(run, 0.2, 0.3, metrics={'without_nms/AR': 0.4, 'with_nms/AR': 0.5})
+    store.speed(0, 8.0)
+    done = store.cli('--strict')
+    assert done.returncode == 1 and done.stderr == 'make_tables.py: 1 cells are missing (table5: 1 of 6)\n'
+    store.speed(2, 8.0)
+    assert store.cli('--strict').returncode == 0
+    store.write(f'desk/{run_id(2)}/speed.json', '{')
+    done = store.cli('--strict')
+    assert done.returncode == 1 and f'warning: {store.runs}/desk/{run_id(2)}/speed.json: is not JSON' in done.stderr
 
 
 def test_strict_counts_missing_cells_and_still_shows_the_table(full):

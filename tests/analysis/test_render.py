@@ -7,7 +7,7 @@ import json
 import pytest
 from stored_files import axis, run_id
 
-from analysis import results, tables
+from analysis import readings, results, tables
 
 MARKDOWN = """\
 ## T^max and T^min
@@ -37,7 +37,7 @@ thread; commit abc1234.
 Desk numbers are not COCO numbers: compare them with each other, not with the paper's.
 """
 
-LATEX = r"""% needs \usepackage{booktabs}
+LATEX = r"""% needs \usepackage{booktabs,graphicx}
 \begin{table}[htbp]
 \centering
 \small
@@ -46,7 +46,7 @@ LATEX = r"""% needs \usepackage{booktabs}
 \par\medskip
 Measured (profile desk), AP in \%, without NMS / with NMS\\[2pt]
 \setlength{\tabcolsep}{6pt}
-\begin{tabular}{lcc}
+\sbox0{\begin{tabular}{lcc}
 \toprule
  & \multicolumn{2}{c}{$T^{\max}$} \\
 \cmidrule(lr){2-3}
@@ -55,11 +55,12 @@ $T^{\min}$ & 0.7 & 0.6 \\
 0.4 & 27.1/28.1 & 27.1/28.5 \\
 0.2 & 28.0/28.4 & -- \\
 \bottomrule
-\end{tabular}
+\end{tabular}}%
+\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi
 \\[8pt]
 Paper (Table 3, section 4.2)\\[2pt]
 \setlength{\tabcolsep}{6pt}
-\begin{tabular}{lcc}
+\sbox0{\begin{tabular}{lcc}
 \toprule
  & \multicolumn{2}{c}{$T^{\max}$} \\
 \cmidrule(lr){2-3}
@@ -68,7 +69,8 @@ $T^{\min}$ & 0.7 & 0.6 \\
 0.4 & 38.3/39.5 & 38.0/39.5 \\
 0.2 & 38.9/39.3 & 39.0/39.3 \\
 \bottomrule
-\end{tabular}
+\end{tabular}}%
+\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi
 \par\smallskip
 {\footnotesize FACTS HONEST\par}
 \end{table}
@@ -76,15 +78,15 @@ $T^{\min}$ & 0.7 & 0.6 \\
 LATEX = LATEX.replace('FACTS', MARKDOWN.splitlines()[-2]).replace('HONEST', MARKDOWN.splitlines()[-1])
 
 CSV = """\
-table,profile,t_min,t_max,metric,key,mean_percent,std_percent,seeds,paper_percent
-table3,desk,0.4,0.7,AP,without_nms/AP,27.1,,1,38.3
-table3,desk,0.4,0.7,AP,with_nms/AP,28.1,,1,39.5
-table3,desk,0.4,0.6,AP,without_nms/AP,27.12,,1,38.0
-table3,desk,0.4,0.6,AP,with_nms/AP,28.49,,1,39.5
-table3,desk,0.2,0.7,AP,without_nms/AP,28.0,,1,38.9
-table3,desk,0.2,0.7,AP,with_nms/AP,28.36,,1,39.3
-table3,desk,0.2,0.6,AP,without_nms/AP,,,0,39.0
-table3,desk,0.2,0.6,AP,with_nms/AP,,,0,39.3
+table,profile,t_min,t_max,metric,key,unit,mean,std,seeds,paper
+table3,desk,0.4,0.7,AP,without_nms/AP,%,27.1,,1,38.3
+table3,desk,0.4,0.7,AP,with_nms/AP,%,28.1,,1,39.5
+table3,desk,0.4,0.6,AP,without_nms/AP,%,27.12,,1,38.0
+table3,desk,0.4,0.6,AP,with_nms/AP,%,28.49,,1,39.5
+table3,desk,0.2,0.7,AP,without_nms/AP,%,28.0,,1,38.9
+table3,desk,0.2,0.7,AP,with_nms/AP,%,28.36,,1,39.3
+table3,desk,0.2,0.6,AP,without_nms/AP,%,,,0,39.0
+table3,desk,0.2,0.6,AP,with_nms/AP,%,,,0,39.3
 """
 
 
@@ -107,7 +109,7 @@ def test_a_two_by_two_with_a_missing_run_to_the_letter(full, format, expected):
 
 def test_json_has_the_numbers_their_places_and_all_provenance(full):
     content = json.loads(render(full, 'json'))
-    assert content['schema'] == 1 and content['table'] == 'table3' and content['profile'] == 'desk'
+    assert content['schema'] == 2 and content['table'] == 'table3' and content['profile'] == 'desk'
     assert content['runs_planned'] == 4 and content['missing_cells'] == 0
     assert content['cells'][1] == {
         'at': {'t_min': '0.4', 't_max': '0.6'},
@@ -116,18 +118,20 @@ def test_json_has_the_numbers_their_places_and_all_provenance(full):
             {
                 'metric': 'AP',
                 'key': 'without_nms/AP',
-                'mean_percent': 27.12,
-                'std_percent': None,
+                'unit': '%',
+                'mean': 27.12,
+                'std': None,
                 'seeds': 1,
-                'paper_percent': 38.0,
+                'paper': 38.0,
             },
             {
                 'metric': 'AP',
                 'key': 'with_nms/AP',
-                'mean_percent': 28.49,
-                'std_percent': None,
+                'unit': '%',
+                'mean': 28.49,
+                'std': None,
                 'seeds': 1,
-                'paper_percent': 39.5,
+                'paper': 39.5,
             },
         ],
     }
@@ -145,7 +149,7 @@ def test_several_seeds_show_mean_and_sample_standard_deviation(store):
     # The mean of 29, 30, 33 is 92 / 3; the squared distances sum to 26 / 3, so the variance is 13 / 3.
     assert '| 0.4       | 30.7/40.0 ±2.1/0.0 | 30.7/40.0 ±2.1/0.0 |' in text
     assert '12 of 12 runs, seeds 0, 1, 2 (mean ± sample standard deviation), profile desk' in text
-    assert 'table3,desk,0.4,0.7,AP,without_nms/AP,30.666667,2.081666,3,38.3\n' in render(store, 'csv')
+    assert 'table3,desk,0.4,0.7,AP,without_nms/AP,%,30.666667,2.081666,3,38.3\n' in render(store, 'csv')
     assert r'& 30.7/40.0\,{\scriptsize$\pm$2.1/0.0} \\' in render(store, 'latex')
 
 
@@ -164,7 +168,7 @@ def test_a_null_reading_is_a_dash_and_leaves_the_other_reading(store):
     store.result(0, None, 0.4)
     store.result(1, None, None)
     assert '| 0.4       | –/40.0  | –       |' in render(store)
-    assert tables.missing_cells(results.load_plan(store.runs, 'desk', 'table3'), results.Results({}, [])) == 4
+    assert readings.missing_cells(results.load_plan(store.runs, 'desk', 'table3'), results.Results({}, [])) == 4
 
 
 def test_a_table_without_any_result_is_all_dashes(store):
@@ -231,18 +235,6 @@ def test_two_column_axes_span_their_inner_values(store):
  & \multicolumn{2}{c}{B} & \multicolumn{2}{c}{B} \\
 \cmidrule(lr){2-3} \cmidrule(lr){4-5}
 R & s & t & s & t \\""" in render(store, 'latex')
-
-
-def test_without_row_axes_metrics_are_the_rows_and_without_column_axes_the_columns(store):
-    metrics = {'AP': ['without_nms/AP'], 'AP50': ['with_nms/AP']}
-    for i in range(2):
-        store.result(i, 0.1, 0.2)
-    store.plan(rows=[], columns=[axis('k', 'K', '9', '7')], metrics=metrics)
-    down, across = lines_of(render(store)), ['| K   | AP   | AP50 |', '| --- | ---- | ---- |', '| 9   | 10.0 | 20.0 |']
-    assert down[:2] == ['|      | K     |       |', '| ---- | ----- | ----- |']
-    assert down[2:] == ['|      | **9** | **7** |', '| AP   | 10.0  | 10.0  |', '| AP50 | 20.0  | 20.0  |']
-    store.plan(columns=[], rows=[axis('k', 'K', '9', '7')], metrics=metrics)
-    assert lines_of(render(store)) == [*across, '| 7   | 10.0 | 20.0 |']
 
 
 def test_notes_name_overrides_devices_commits_and_the_setting(store):

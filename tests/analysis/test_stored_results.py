@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from stored_files import run_id
+from stored_files import axis, metric, run_id
 
-from analysis import results, tables
+from analysis import readings, results, tables
 
 GOOD = {'commit': None, 'dirty': False, 'device': 'cpu'}
 BROKEN_RESULTS = {
@@ -43,7 +43,7 @@ def check_second_cell_is_left_out(store, reason):
     assert found.warnings[0].startswith(f'{path}: ') and reason in found.warnings[0]
     assert sorted(found.runs) == [run_id(0), run_id(2), run_id(3)]
     assert '| 0.4       | 27.1/28.1 | –         |' in tables.render(plan, found)
-    assert tables.missing_cells(plan, found) == 1
+    assert readings.missing_cells(plan, found) == 1
 
 
 @pytest.mark.parametrize('case', BROKEN_RESULTS)
@@ -92,6 +92,39 @@ def test_a_result_that_is_not_text_or_not_a_file_is_named_and_left_out(full):
     check_second_cell_is_left_out(full, 'cannot be read (Is a directory)')
 
 
+BROKEN_SPEEDS = {
+    'another schema': (dict(schema=2), 'schema is 2, but 1 belongs here'),
+    'another run': (dict(run=run_id(2)), f"run is '{run_id(2)}', but '{run_id(0)}' belongs here"),
+    'no device': (dict(device=None), 'key device in the file must be text'),
+    'no width': (dict(image=[96]), 'image must be a height and a width in pixels, not [96]'),
+    'half a pixel': (dict(image=[96, 0.5]), 'image must be a height and a width in pixels'),
+    'no metrics': (dict(metrics={}), 'metric speed/with_nms/forward_ms is missing'),
+    'text': ('20 ms', "metric speed/with_nms/fps must be a number or null, not '20 ms'"),
+    'less than nothing': (-1, 'metric speed/with_nms/fps must be 0 or more, not -1'),
+    'NaN': (float('nan'), 'metric speed/with_nms/fps must be a number or null, not nan'),
+}
+
+
+@pytest.mark.parametrize('case', [*BROKEN_SPEEDS, 'half a file'])
+def test_a_broken_speed_is_named_and_left_out_and_the_result_beside_it_stays(store, case):
+    changes, reason = BROKEN_SPEEDS.get(case, ({}, 'is not JSON'))
+    store.table5()
+    for run in range(4):
+        store.result(run, 0.2, 0.3, metrics={'without_nms/AR': 0.4, 'with_nms/AR': 0.5})
+    content, _ = store.speed(0, 8.0), store.speed(2, 8.0)
+    if not isinstance(changes, dict):
+        changes = {'metrics': {**content['metrics'], 'speed/with_nms/fps': changes}}
+    text = json.dumps({**content, **changes})
+    store.write(f'desk/{run_id(0)}/speed.json', text[:40] if case == 'half a file' else text)
+    plan = results.load_plan(store.runs, 'desk', 'table5')
+    found = results.load_results(store.runs, 'desk', plan)
+    path = store.runs / 'desk' / run_id(0) / 'speed.json'
+    assert len(found.warnings) == 1 and '\n' not in found.warnings[0]
+    assert found.warnings[0].startswith(f'{path}: ') and reason in found.warnings[0]
+    assert len(found.runs) == 4 and list(found.speeds) == [run_id(2)]
+    assert readings.missing_cells(plan, found) == 2  # both rows of FCOS
+
+
 def test_cells_that_share_a_run_share_its_number(store):
     plan = store.plan()
     for cell in plan['cells']:
@@ -107,21 +140,34 @@ def test_cells_that_share_a_run_share_its_number(store):
 
 
 AT = {'t_min': '0.4', 't_max': '0.7'}
+CELL = {'at': AT, 'keys': {'AP': ['without_nms/AP', 'with_nms/AP']}, 'paper': {}, 'runs': {'0': 'a'}}
+AXIS = axis('t_min', 'T^min', '0.4', '0.2', NMS='✓✗')
 
 
 @pytest.mark.parametrize(
     'changes, reason',
     [
-        (dict(schema=9), 'schema is 9'),
+        (dict(schema=1), 'schema is 1, but 2 belongs here'),
         (dict(table='table4'), "table is 'table4'"),
         (dict(title=None), 'title in the file must be text'),
         (dict(rows={}), 'key rows in the file must be a list'),
-        (dict(rows=[{'axis': 't_min'}]), 'key label is missing in rows'),
+        (dict(rows=[{'axis': 't_min'}]), 'key label is missing in rows[0]'),
+        (dict(rows=[{**AXIS, 'labels': ['0.4']}]), 'rows[0] has 2 values, 1 labels and 2 words'),
+        (dict(rows=[{**AXIS, 'words': [['✓']]}]), 'rows[0] has 2 values, 2 labels and 1 words'),
+        (dict(rows=[{**AXIS, 'words': [['✓'], []]}]), 'rows[0].words must have 1 texts for each value'),
+        (dict(rows=[{**AXIS, 'words': [['✓'], [1]]}]), 'rows[0].words[1] must be a list of texts'),
         (dict(metrics={}), 'metrics is empty'),
-        (dict(metrics={'AP': []}), 'metrics.AP must be a list of texts'),
-        (dict(cells=[{'at': {'t_min': '9'}, 'paper': {}, 'runs': {}}]), 'cells[0].at is no place in the table'),
-        (dict(cells=[{'at': AT, 'paper': {}, 'runs': {'0': 5}}]), 'must be texts'),
-        (dict(cells=[{'at': AT, 'paper': {}, 'runs': {'x': 'a'}}]), "'x'"),
+        (dict(metrics={'AP': ['without_nms/AP']}), 'metrics.AP must be a mapping'),
+        (dict(metrics={'AP': metric()}), 'metrics.AP.keys must be a list of texts'),
+        (dict(metrics={'AP': metric('AP', t_max='9')}), "metrics.AP.at is no place in the table: {'t_max': '9'}"),
+        (dict(metrics={'AP': metric('AP', k='7')}), "metrics.AP.at is no place in the table: {'k': '7'}"),
+        (dict(cells=[{**CELL, 'at': {'t_min': '9'}}]), 'cells[0].at is no place in the table'),
+        (dict(cells=[CELL, {**CELL, 'keys': {'AR': ['AR']}}]), 'cells[1].keys.AR does not fit what metrics gives'),
+        (dict(cells=[{**CELL, 'keys': {'AP': ['AP']}}]), 'cells[0].keys.AP does not fit what metrics gives'),
+        (dict(cells=[{**CELL, 'keys': {'AP': 'AP'}}]), 'cells[0].keys.AP must be a list of texts'),
+        (dict(cells=[{**CELL, 'runs': {'0': 5}}]), 'must be texts'),
+        (dict(cells=[{**CELL, 'runs': {'x': 'a'}}]), "'x'"),
+        (dict(claims={}), 'key claims in the file must be a list'),
     ],
 )
 def test_a_broken_plan_is_an_error_that_names_file_and_command(store, changes, reason):
@@ -131,6 +177,24 @@ def test_a_broken_plan_is_an_error_that_names_file_and_command(store, changes, r
     path = store.runs / 'desk' / 'tables' / 'table3.json'
     assert str(error.value).startswith(f'{path}: ') and reason in str(error.value)
     assert str(error.value).endswith(f'delete it and run python experiments/run.py table3 --runs {store.runs} again')
+
+
+def test_claims_are_kept_as_they_are(store):
+    claims = [{'id': 'k-7', 'comparisons': [{'left': {'at': {'k': '7'}}}]}, 5]
+    store.plan(claims=claims)
+    assert results.load_plan(store.runs, 'desk', 'table3').claims == claims
+
+
+def test_what_a_result_needs_is_what_its_cells_show(store):
+    """Another cell's metrics may be missing; a metric that is no fraction may be there as long as no cell shows it."""
+    content = store.plan()
+    content['cells'][1]['keys'] = {'AP': ['without_nms/loss', 'with_nms/AP']}
+    store.plan(cells=content['cells'])
+    store.result(0, 0.1, 0.2, metrics={'without_nms/loss': 3.5})
+    store.result(1, 0.1, 0.2, metrics={'without_nms/loss': 3.5})
+    plan = results.load_plan(store.runs, 'desk', 'table3')
+    found = results.load_results(store.runs, 'desk', plan)
+    assert list(found.runs) == [run_id(0)] and 'without_nms/loss must be a fraction' in found.warnings[0]
 
 
 def test_the_command_to_run_names_only_what_is_not_the_default(store):

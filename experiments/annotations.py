@@ -1,9 +1,9 @@
-"""Checks annotations in COCO's format before a training depends on them."""
+"""Checks annotations in COCO's and CrowdHuman's formats before a training depends on them."""
 
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, Set, Tuple
+from typing import Any, Dict, Iterable, Set, Tuple
 
 from experiments.errors import UserError
 from experiments.places import fill_in
@@ -16,20 +16,17 @@ def check_datasets(config: dict, places: Dict[str, str], checked: Set[tuple]) ->
     """Check the annotation files that a config trains and evaluates on, but for those in ``checked``; add them to it.
 
     Raises:
-        UserError: see :func:`check_coco`.
+        UserError: see :func:`check_coco` and :func:`check_crowdhuman`.
     """
     drop = config.get('degenerate_boxes', 'error') == 'drop'
-    for annotations, images in _datasets(fill_in(config, places)):
-        if (annotations, images, drop) not in checked:
-            check_coco(annotations, images, allow_degenerate=drop)
-            checked.add((annotations, images, drop))
-
-
-def _datasets(config: dict) -> Iterator[Tuple[Path, Path]]:
     for loader in ('train_dataloader', 'val_dataloader'):
-        dataset = config[loader]['dataset']
+        dataset = fill_in(config[loader]['dataset'], places)
         root = Path(dataset['data_root'])
-        yield root / dataset['ann_file'], root / dataset['data_prefix']['img']
+        annotations, images = root / dataset['ann_file'], root / dataset['data_prefix']['img']
+        if (annotations, images, drop) not in checked:
+            check = check_crowdhuman if dataset['type'] == 'CrowdHumanDataset' else check_coco
+            check(annotations, images, allow_degenerate=drop)
+            checked.add((annotations, images, drop))
 
 
 def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) -> None:
@@ -58,15 +55,96 @@ def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) 
         _check_annotation(annotations, entry, sizes, categories, allow_degenerate)
 
 
-def _load(path: Path) -> Any:
+def check_crowdhuman(annotations: Path, images: Path, allow_degenerate: bool = False) -> None:
+    """Check one annotation file of CrowdHuman's, and the file of image sizes beside it if there is one.
+
+    Args:
+        annotations (Path): the .odgt file, one image in JSON per line.
+        images (Path): folder of its images, ``<ID>.jpg``.
+        allow_degenerate (bool): let full boxes without area pass; no anchor lies in one.
+
+    Raises:
+        UserError: the file is missing, a line is not JSON or lacks a key, an image is not there or is listed twice, or
+            a box is not four numbers or has no area. Boxes may leave their image, as those of whole bodies do. The
+            message names the file, the line and what to do.
+    """
+    lines = _read(annotations).strip().split(b'\n')
+    there = _names_in(images, annotations)
+    first: Dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        where = f'{annotations}, line {number}'
+        name = _check_crowd(where, line, allow_degenerate)
+        if f'{name}.jpg' not in there:
+            raise UserError(f'{where}: the image {name}.jpg is not in {images}: add it, or take the line out')
+        if first.setdefault(name, number) != number:
+            raise UserError(f'{where}: the image {name} is on line {first[name]} already: take one of the two out')
+    _check_sizes(annotations, first)
+
+
+def _check_crowd(where: str, line: bytes, allow_degenerate: bool) -> str:
+    """Check one line of an .odgt file and give its image's ID."""
     try:
-        return json.loads(path.read_bytes())
+        record = json.loads(line)
+    except ValueError as error:
+        reason = getattr(error, 'msg', error)  # the decoder's own message counts lines within this one
+        raise UserError(f'{where} is not JSON ({reason}): fetch or write the file again') from error
+    if not isinstance(record, dict) or not isinstance(record.get('ID'), str):
+        raise UserError(f"{where} lacks the image's 'ID': {str(record)[:80]}")
+    if not isinstance(record.get('gtboxes'), list):
+        raise UserError(f"{where}: image {record['ID']} lacks the list 'gtboxes': give it one, if only an empty one")
+    for index, entry in enumerate(record['gtboxes']):
+        _check_person(f'{where}, gtboxes[{index}]', entry, allow_degenerate)
+    return record['ID']
+
+
+def _check_person(where: str, entry: Any, allow_degenerate: bool) -> None:
+    for key in ('tag', 'fbox', 'hbox', 'vbox'):
+        if not isinstance(entry, dict) or key not in entry:
+            raise UserError(f'{where} lacks the key {key!r}: {str(entry)[:80]}')
+    for key in ('extra', 'head_attr'):
+        if not isinstance(entry.get(key, {}), dict):
+            raise UserError(f'{where}: {key} {str(entry[key])[:80]} must be a mapping, such as {{}}')
+    for key in ('fbox', 'hbox', 'vbox'):
+        if not _is_box(entry[key]):
+            raise UserError(f'{where}: {key} {entry[key]} must be four numbers x, y, width, height')
+    if min(entry['fbox'][2:]) <= 0 and not allow_degenerate:
+        raise UserError(f'{where}: fbox {entry["fbox"]} has no area: correct it or take the entry out')
+
+
+def _check_sizes(annotations: Path, names: Iterable[str]) -> None:
+    """Check id_hw_train.json or id_hw_val.json; without it MMDetection opens every image once and writes it."""
+    path = annotations.with_name(f'id_hw_{"train" if "train" in annotations.name else "val"}.json')
+    if not path.exists():
+        return
+    sizes = _load(path)
+    for name in names:
+        size = sizes.get(name) if isinstance(sizes, dict) else None
+        if not (isinstance(size, list) and len(size) == 2 and all(_is_number(side) and side > 0 for side in size)):
+            raise UserError(f'{path} lacks height and width of image {name}: delete the file, and it is written again')
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f'{path} is missing: put the annotations there, or name their folder with --data') from None
-    except ValueError as error:
-        raise UserError(f'{path} is not JSON ({error}): fetch or write it again') from error
     except OSError as error:
         raise UserError(f'{path} cannot be read: {error.strerror}') from error
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(_read(path))
+    except ValueError as error:
+        raise UserError(f'{path} is not JSON ({error}): fetch or write it again') from error
+
+
+def _names_in(folder: Path, annotations: Path) -> Set[str]:
+    """Names of what lies in the folder of the images that an annotation file lists."""
+    try:
+        return {entry.name for entry in os.scandir(folder)}
+    except OSError as error:
+        raise UserError(f'{folder}: the images of {annotations} are not there ({error.strerror})') from error
 
 
 def _field(path: Path, what: str, entry: Any, key: str) -> Any:
@@ -78,10 +156,7 @@ def _field(path: Path, what: str, entry: Any, key: str) -> Any:
 
 def _check_images(path: Path, entries: list, folder: Path) -> Dict[Any, Tuple[float, float]]:
     """Width and height of each image by its id, once all of them are found in ``folder``."""
-    try:
-        there = {entry.name for entry in os.scandir(folder)}
-    except OSError as error:
-        raise UserError(f'{folder}: the images of {path} are not there ({error.strerror})') from error
+    there = _names_in(folder, path)
     sizes = {}
     for entry in entries:
         name = _field(path, 'images', entry, 'file_name')
@@ -105,7 +180,7 @@ def _check_annotation(path: Path, entry: Any, sizes: dict, categories: set, allo
     for key in ('area', 'iscrowd'):
         _field(path, 'annotations', entry, key)
     box = _field(path, 'annotations', entry, 'bbox')
-    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+    if not _is_box(box):
         raise UserError(f'{where}: bbox {box} must be four numbers x, y, width, height')
     x, y, width, height = box
     if (width <= 0 or height <= 0) and not allow_degenerate:
@@ -115,6 +190,10 @@ def _check_annotation(path: Path, entry: Any, sizes: dict, categories: set, allo
             f'{where}: bbox {box} reaches out of its image of {size[0]} x {size[1]} pixels: correct it or take '
             'the annotation out'
         )
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
 
 
 def _is_number(value: Any) -> bool:

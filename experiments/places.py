@@ -1,10 +1,10 @@
-"""Where the data of a profile lie: the placeholders of its config, ``${DATA}``, ``${SCENES}`` and ``${BACKBONE}``."""
+"""Where the data of a profile lie: the placeholders of its config, ``${DATA}``, ``${SCENES}``, ``${CROWD}``, ..."""
 
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
 from experiments.desk.cache import folder_name
-from experiments.desk.specs import BackboneSpec, SceneSpec, SwinSpec
+from experiments.desk.specs import BackboneSpec, CrowdSpec, SceneSpec, SwinSpec
 from experiments.errors import UserError
 
 
@@ -23,9 +23,12 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
         scenes = SceneSpec(**_tuples(wanted['scenes']))
         scenes_name = folder_name('scenes', scenes)
         backbone = _backbone(scenes_name, **_tuples(wanted['backbone']))
+        crowd = CrowdSpec(**_tuples(wanted['crowd'])) if 'crowd' in wanted else None
     except (TypeError, KeyError) as error:
         raise UserError(f'generate in the profile: {error}') from error
-    return dict(SCENES=(scenes_name, scenes), BACKBONE=(folder_name('backbone', backbone), backbone))
+    made = dict(SCENES=(scenes_name, scenes), BACKBONE=(folder_name('backbone', backbone), backbone))
+    # Only what is asked for may stand in a run's id.
+    return made if crowd is None else dict(made, CROWD=(folder_name('crowd', crowd), crowd))
 
 
 def _backbone(scenes: str, type: str = 'resnet', **settings: Any) -> Any:

@@ -1,5 +1,6 @@
 """The data and the backbone that a profile needs: made on first use, or looked for and checked."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -25,24 +26,29 @@ def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Cal
     """
     checked, made = set(), set()
     for config in configs:
-        wanted = generated(config)
-        if not wanted:
-            check_datasets(config, places(config, data), checked)
-        elif (names := tuple(name for name, _ in wanted.values())) not in made:
+        wanted = {key: (name, spec) for key, (name, spec) in generated(config).items() if name not in made}
+        if wanted:
             _make(wanted, data / 'desk', progress, in_process)
-            made.add(names)
+            made.update(name for name, _ in wanted.values())
+        elif not config.get('generate'):
+            check_datasets(config, places(config, data), checked)
 
 
 def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in_process: Callable) -> None:
+    """Make or check each of ``wanted``, as :func:`generated` gives it, under ``root``."""
     from experiments.desk.cache import ensure
     from experiments.desk.coco import write_coco
+    from experiments.desk.crowd import write_crowd
 
     def train(spec: Any, folder: Path, report: Callable[[int, int], None]) -> None:
-        in_process(_train_backbone, spec, scenes, folder, report)
+        in_process(_train_backbone, spec, root / spec.scenes, folder, report)
 
+    # The scenes come first, as a backbone is trained on their crops.
+    makers = dict(SCENES=('scenes', write_coco), CROWD=('crowd', write_crowd), BACKBONE=('backbone', train))
     try:
-        scenes = ensure(root, 'scenes', wanted['SCENES'][1], write_coco, lambda *n: progress('scenes', *n))
-        ensure(root, 'backbone', wanted['BACKBONE'][1], train, lambda *n: progress('backbone', *n))
+        for key, (what, make) in makers.items():
+            if key in wanted:
+                ensure(root, what, wanted[key][1], make, partial(progress, what))
     except OSError as error:
         raise cannot_write(root, error) from error
 

@@ -5,6 +5,8 @@ python experiments/run.py table3 --seeds 0 1 2 --jobs 2
 python experiments/run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
 python experiments/run.py table3 --dry-run
 python experiments/run.py --list | --status
+python experiments/run.py table5 --profile paper --dump-configs configs
+python experiments/run.py --evaluate CHECKPOINT --table table5 --cell Ours-3convs --profile paper
 """
 
 import argparse
@@ -64,9 +66,21 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     action.add_argument(
         '--status', action='store_true', help='show the state of each run (of all tables, if none is named)'
     )
+    action.add_argument(
+        '--dump-configs', type=Path, metavar='DIR', help="write a config per run for MMDetection's own tools"
+    )
+    action.add_argument('--evaluate', type=Path, metavar='CHECKPOINT', help='evaluate a file of weights as a cell is')
+    parser.add_argument('--table', help='the table of --evaluate')
+    parser.add_argument(
+        '--cell', action='append', default=[], metavar='NAME', help="the cell of --evaluate: a row's or column's name"
+    )
     args = parser.parse_args(argv)
-    if not (args.tables or args.list or args.status):
+    if not (args.tables or args.list or args.status or args.evaluate):
         parser.error('name a table, or give --list or --status')
+    if args.evaluate and len(args.tables) + bool(args.table) != 1:
+        parser.error('--evaluate needs one table: --table NAME')
+    if (args.table or args.cell) and not args.evaluate:
+        parser.error('--table and --cell belong to --evaluate')
     if args.jobs is not None and args.jobs < 1:
         parser.error('--jobs must be 1 or more')
     if min(args.seeds) < 0:
@@ -79,6 +93,8 @@ def _command(args: argparse.Namespace) -> int:
 
     if args.list:
         return _list()
+    if args.evaluate:
+        return _evaluate(args)
     if args.status and not args.tables:
         args.tables = ['all']
     names = grid.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
@@ -91,6 +107,8 @@ def _command(args: argparse.Namespace) -> int:
     plans = [make_plan(table, grid.select(table, only), args.profile, args.seeds, overrides) for table in tables]
     if args.dry_run or args.status:
         return _overview(plans, args)
+    if args.dump_configs:
+        return _dump(plans, args)
     return _run(plans, args)
 
 
@@ -101,6 +119,31 @@ def _list() -> int:
         table = grid.load_table(name)
         print(f'{name}  {len(table.cells):3} cells  {table.title} ({table.source})')
     print('profiles:', ', '.join(sorted(path.stem for path in (ROOT / 'experiments' / 'profiles').glob('*.py'))))
+    return 0
+
+
+def _dump(plans: list, args: argparse.Namespace) -> int:
+    from experiments.dump import dump_configs
+
+    for path, cells in dump_configs(plans, args.dump_configs, args.data).items():
+        print(f'{path}: {"; ".join(cells)}')
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from experiments import grid
+    from experiments.cells import find_run
+    from experiments.view import open_view
+
+    table = grid.load_table(args.table or args.tables[0])
+    run, cells = find_run(table, args.cell, args.profile, _overrides(args.set))
+    same = f' (of the same model: {"; ".join(cell.label for cell in cells[1:])})' if cells[1:] else ''
+    print(f'{table.name} {cells[0].label}, profile {args.profile}{same}', file=sys.stderr, flush=True)
+    from experiments.evaluate import evaluate, format_metrics
+
+    with open_view({}) as view:
+        metrics = evaluate(run.config, args.evaluate, args.data, view.progress, view.say)
+    print(format_metrics(metrics))
     return 0
 
 

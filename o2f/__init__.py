@@ -2,24 +2,29 @@
 
 ``custom_imports = dict(imports=['o2f'])`` in a config is all that is needed; importing the package registers
 
-========================  ==============  ====================================================
-name                      registry        the paper
-========================  ==============  ====================================================
-``OneToFewSelection``     ``TASK_UTILS``  section 3.2, Eq. 1: which anchors
-``LinearDegrees``         ``TASK_UTILS``  section 3.3, Eq. 3: how positive, falling by epoch
-``ConstantDegrees``       ``TASK_UTILS``  section 3.1, Table 1: how positive, fixed
-``OneToFewLoss``          ``MODELS``      section 3.4, Eq. 4: classification loss
-``OneToFewHead``          ``MODELS``      section 3.4, Fig. 3: the head, with Eq. 5
-``EpochHook``             ``HOOKS``       tells the head which epoch it is
-``TwoReadingsFCOS``       ``MODELS``      a dense detector read with and without NMS at once
-``TwoReadingsMetric``     ``METRICS``     COCO metrics of both readings
-``HungarianSelection``    ``TASK_UTILS``  section 4.3: POTO's one-to-one matching
-``MaxFiltering3D``        ``MODELS``      section 4.3: DeFCN's 3DMF
-``QualityATSSSelection``  ``TASK_UTILS``  section 4.3: DeFCN's auxiliary targets
-``FCOSSelection``         ``TASK_UTILS``  section 4.3: FCOS's own targets
-``HybridEpochSelection``  ``TASK_UTILS``  section 4.3: H-DETR's switch of targets
-``FCOSHeadWithIgnore``    ``MODELS``      section 4.4: the FCOS baseline on CrowdHuman
-========================  ==============  ====================================================
+===============================  ==============  ====================================================
+name                             registry        the paper
+===============================  ==============  ====================================================
+``OneToFewSelection``            ``TASK_UTILS``  section 3.2, Eq. 1: which anchors
+``LinearDegrees``                ``TASK_UTILS``  section 3.3, Eq. 3: how positive, falling by epoch
+``ConstantDegrees``              ``TASK_UTILS``  section 3.1, Table 1: how positive, fixed
+``OneToFewLoss``                 ``MODELS``      section 3.4, Eq. 4: classification loss
+``OneToFewHead``                 ``MODELS``      section 3.4, Fig. 3: the head, with Eq. 5
+``EpochHook``                    ``HOOKS``       tells the head which epoch it is
+``TwoReadingsFCOS``              ``MODELS``      a dense detector read with and without NMS at once
+``TwoReadingsMetric``            ``METRICS``     COCO metrics of both readings
+``HungarianSelection``           ``TASK_UTILS``  section 4.3: POTO's one-to-one matching
+``MaxFiltering3D``               ``MODELS``      section 4.3: DeFCN's 3DMF
+``QualityATSSSelection``         ``TASK_UTILS``  section 4.3: DeFCN's auxiliary targets
+``FCOSSelection``                ``TASK_UTILS``  section 4.3: FCOS's own targets
+``HybridEpochSelection``         ``TASK_UTILS``  section 4.3: H-DETR's switch of targets
+``FCOSHeadWithIgnore``           ``MODELS``      section 4.4: the FCOS baseline on CrowdHuman
+``TwoReadingsCrowdHumanMetric``  ``METRICS``     section 4.4: CrowdHuman's metrics of both readings
+``OneToFewCondInstHead``         ``MODELS``      section 4.5: the head for CondInst's masks
+``SemanticCondInstMaskHead``     ``MODELS``      section 4.5: mask head with a semantic branch
+``TwoReadingsCondInst``          ``MODELS``      section 4.5: CondInst read with and without NMS at once
+``CocoWithMasks``                ``DATASETS``    section 4.5: COCO with masks in any pipeline
+===============================  ==============  ====================================================
 """
 
 from o2f.mmcv_ops import provide_mmcv_ops
@@ -29,8 +34,11 @@ from o2f.resume import allow_mmengine_checkpoints
 provide_mmcv_ops()
 allow_mmengine_checkpoints()
 
+from o2f.coco_with_masks import CocoWithMasks  # noqa: E402
+from o2f.condinst import OneToFewCondInstHead  # noqa: E402
+from o2f.crowdhuman import TwoReadingsCrowdHumanMetric  # noqa: E402
 from o2f.degrees import ConstantDegrees, LinearDegrees  # noqa: E402
-from o2f.detector import TwoReadingsFCOS  # noqa: E402
+from o2f.detector import TwoReadingsCondInst, TwoReadingsFCOS  # noqa: E402
 from o2f.head import OneToFewHead  # noqa: E402
 from o2f.hooks import EpochHook  # noqa: E402
 from o2f.hybrid_epoch import HybridEpochSelection  # noqa: E402
@@ -41,8 +49,10 @@ from o2f.metric import TwoReadingsMetric  # noqa: E402
 from o2f.one_to_many import FCOSSelection, QualityATSSSelection  # noqa: E402
 from o2f.poto import HungarianSelection  # noqa: E402
 from o2f.selection import OneToFewSelection  # noqa: E402
+from o2f.semantic_branch import SemanticCondInstMaskHead  # noqa: E402
 
 __all__ = [
+    'CocoWithMasks',
     'ConstantDegrees',
     'EpochHook',
     'FCOSHeadWithIgnore',
@@ -51,10 +61,14 @@ __all__ = [
     'HybridEpochSelection',
     'LinearDegrees',
     'MaxFiltering3D',
+    'OneToFewCondInstHead',
     'OneToFewHead',
     'OneToFewLoss',
     'OneToFewSelection',
     'QualityATSSSelection',
+    'SemanticCondInstMaskHead',
+    'TwoReadingsCondInst',
+    'TwoReadingsCrowdHumanMetric',
     'TwoReadingsFCOS',
     'TwoReadingsMetric',
 ]

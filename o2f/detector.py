@@ -1,8 +1,10 @@
-"""A dense detector that gives both readings from one forward pass."""
+"""Dense detectors that give both readings from one forward pass."""
 
-from mmdet.models.detectors import FCOS
+import torch
+from mmdet.models.detectors import FCOS, CondInst
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from o2f import readings
@@ -36,6 +38,56 @@ class TwoReadingsFCOS(FCOS):
             with_nms=False,
         )
         for sample, found in zip(batch_data_samples, candidates):
-            sample.pred_instances = readings.read(found, None, self.test_cfg.max_per_img)
-            sample.pred_instances_nms = readings.read(found, self.test_cfg.nms, self.test_cfg.max_per_img)
+            for reading, detections in readings.read_twice(found, self.test_cfg.nms, self.test_cfg.max_per_img).items():
+                setattr(sample, readings.FIELDS[reading], detections)
         return batch_data_samples
+
+
+@MODELS.register_module()
+class TwoReadingsCondInst(CondInst):
+    """MMDetection's CondInst, except that ``predict`` reads its candidates twice, as :class:`TwoReadingsFCOS` does.
+
+    A candidate that both readings keep has its mask drawn once. :class:`OneToFewCondInstHead` and MMDetection's
+    ``CondInstBboxHead`` fit as ``bbox_head``.
+    """
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """Detect and segment on a batch.
+
+        Args:
+            batch_inputs (Tensor): (B, 3, H, W), normalised.
+            batch_data_samples (list[DetDataSample]): one per image, with ``img_shape``, ``ori_shape`` and
+                ``scale_factor``.
+            rescale (bool): give boxes and masks in pixels of the original image.
+
+        Returns:
+            list[DetDataSample]: the samples with both readings added: ``bboxes`` (n, 4), ``scores`` and ``labels`` (n,)
+            and ``masks`` (n, h, w) bool.
+        """
+        x = self.extract_feat(batch_inputs)
+        candidates = self.bbox_head.predict_by_feat(
+            *self.bbox_head(x),
+            batch_img_metas=[sample.metainfo for sample in batch_data_samples],
+            rescale=False,  # the mask head, which needs the network's pixels, does it for boxes and masks
+            with_nms=False,
+        )
+        found = []
+        for of_image in candidates:
+            of_image.index = torch.arange(len(of_image), device=of_image.scores.device)
+            found.append(readings.read_twice(of_image, self.test_cfg.nms, self.test_cfg.max_per_img))
+        wanted = [torch.cat([detections.index for detections in both.values()]).unique() for both in found]
+        either = [of_image[index] for of_image, index in zip(candidates, wanted)]
+        either = self.mask_head.predict(x, batch_data_samples, rescale=rescale, results_list=either)
+        for sample, both, drawn in zip(batch_data_samples, found, either):
+            for reading, detections in both.items():
+                setattr(sample, readings.FIELDS[reading], _drawn(detections, drawn))
+        return batch_data_samples
+
+
+def _drawn(detections: InstanceData, drawn: InstanceData) -> InstanceData:
+    """One reading's detections, with their boxes and masks among those ``drawn`` for either reading. ``index`` says of
+    both which candidate each is; that of ``drawn`` ascends."""
+    place = torch.searchsorted(drawn.index, detections.index)
+    return InstanceData(
+        bboxes=drawn.bboxes[place], scores=detections.scores, labels=detections.labels, masks=drawn.masks[place]
+    )

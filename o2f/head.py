@@ -167,6 +167,8 @@ class OneToFewHead(AnchorFreeHead):
         """Set the targets of epoch ``epoch``, counted from 0, of ``max_epochs``."""
         self.selection.set_epoch(epoch, max_epochs)
         self.degrees.set_epoch(epoch, max_epochs)
+        if self.auxiliary:
+            self.auxiliary.set_epoch(epoch, max_epochs)
 
     def loss_by_feat(
         self,
@@ -191,13 +193,22 @@ class OneToFewHead(AnchorFreeHead):
             dict[str, Tensor]: two scalars, and ``loss_aux`` with an auxiliary selection.
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
+        return self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)[0]
+
+    def _losses_and_targets(
+        self,
+        predictions: Predictions,
+        batch_gt_instances: List[InstanceData],
+        batch_gt_instances_ignore: Optional[List[InstanceData]],
+    ) -> Tuple[Dict[str, Tensor], Selected]:
+        """The losses of a batch, and the anchors selected for its instances, which further losses may need."""
         instances = self._gather_instances(batch_gt_instances, predictions.boxes.device)
         selected, degrees = self.get_targets(predictions, instances)
         ignored = None
         if self.ignore_regions:
             grid, device = predictions.grid, predictions.boxes.device
             ignored = ignored_points(batch_gt_instances, batch_gt_instances_ignore, grid, device).flatten()
-        return self._losses(predictions, instances, selected, degrees, ignored)
+        return self._losses(predictions, instances, selected, degrees, ignored), selected
 
     def _predictions(
         self, cls_scores: List[Tensor], bbox_preds: List[Tensor], centernesses: List[Tensor]
@@ -246,7 +257,7 @@ class OneToFewHead(AnchorFreeHead):
         no_factor = torch.full_like(predictions.factor_logits, math.inf)
         outputs = predictions.cls_logits, no_factor, predictions.boxes
         selected = self.auxiliary(*outputs, instances, predictions.grid)
-        scores = predictions.cls_logits.flatten(0, 1)
+        scores = predictions.cls_logits.float().flatten(0, 1)  # half precision has no digits for p near 0
         labels = torch.full((len(scores),), self.num_classes, device=scores.device)
         owner = instances.labels.unsqueeze(1).expand_as(selected.anchor)
         labels[selected.anchor[selected.kept]] = owner[selected.kept]
@@ -281,20 +292,33 @@ class OneToFewHead(AnchorFreeHead):
         """Decode one image: per level the ``nms_pre`` best joint scores above ``score_thr``; MMDetection's
         post-processing does the rest. Unlike MMDetection's dense heads the threshold is on the joint score."""
         cfg = self.test_cfg if cfg is None else cfg
-        levels = []
-        for cls_logits, distances, centerness_logits, points in zip(
-            cls_score_list, bbox_pred_list, score_factor_list, mlvl_priors
-        ):
-            joint = cls_logits.float().sigmoid() * centerness_logits.float().sigmoid()
-            scores, labels, _, kept = filter_scores_and_topk(
-                joint.permute(1, 2, 0).reshape(-1, self.num_classes),
-                cfg.get('score_thr', 0),
-                cfg.get('nms_pre', joint.numel()),
-                dict(distances=distances.permute(1, 2, 0).reshape(-1, 4), points=points),
-            )
-            bboxes = distance2bbox(kept['points'].float(), kept['distances'], max_shape=img_meta['img_shape'])
-            levels.append(InstanceData(bboxes=bboxes, scores=scores, labels=labels))
+        levels = [
+            self._decode_level(*level, img_meta['img_shape'], cfg)
+            for level in zip(cls_score_list, bbox_pred_list, score_factor_list, mlvl_priors)
+        ]
         return self._bbox_post_process(InstanceData.cat(levels), cfg, rescale, with_nms, img_meta)
+
+    def _decode_level(
+        self,
+        cls_logits: Tensor,
+        distances: Tensor,
+        factor_logits: Tensor,
+        points: Tensor,
+        img_shape: Tuple[int, int],
+        cfg: dict,
+        of_points: Optional[Dict[str, Tensor]] = None,
+    ) -> InstanceData:
+        """The candidates of one level of one image, best first: ``bboxes``, ``scores``, ``labels``, and the rows of
+        ``of_points``, each (H*W, ...), of their points."""
+        joint = cls_logits.float().sigmoid() * factor_logits.float().sigmoid()
+        scores, labels, _, kept = filter_scores_and_topk(
+            joint.permute(1, 2, 0).reshape(-1, self.num_classes),
+            cfg.get('score_thr', 0),
+            cfg.get('nms_pre', joint.numel()),
+            dict(distances=distances.permute(1, 2, 0).reshape(-1, 4), priors=points, **(of_points or {})),
+        )
+        bboxes = distance2bbox(kept.pop('priors').float(), kept.pop('distances'), max_shape=img_shape)
+        return InstanceData(bboxes=bboxes, scores=scores, labels=labels, **kept)
 
 
 def _flatten(maps: List[Tensor]) -> Tensor:

@@ -33,12 +33,14 @@ class HybridEpochSelection:
         self.one_to_many = TASK_UTILS.build(one_to_many)
         self.one_to_one = TASK_UTILS.build(one_to_one)
         self.switch = switch
-        self.active = self.one_to_many
+        self.active = self.one_to_many if switch > 0 else self.one_to_one  # until set_epoch is called
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
         """Choose the targets of epoch ``epoch``, counted from 0: one-to-many while epoch < rho x max_epochs."""
         # A share like 2/3 of 12 must not become 8.000000001.
         self.active = self.one_to_many if epoch < round(self.switch * max_epochs, 6) else self.one_to_one
+        for selection in (self.one_to_many, self.one_to_one):  # either may have a schedule of its own
+            selection.set_epoch(epoch, max_epochs)
 
     def __call__(
         self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid

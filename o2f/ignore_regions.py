@@ -16,6 +16,8 @@ def ignored_points(
 ) -> Tensor:
     """The anchor points that lie in a region to ignore and in no instance's box.
 
+    An annotated person in such a region is known, so there the anchors still learn not to detect it twice.
+
     Args:
         truth (sequence[InstanceData]): ``bboxes`` (n, 4) of each image's instances, in pixels.
         ignored (sequence[InstanceData | None], optional): ``bboxes`` (m, 4) of each image's regions to ignore.

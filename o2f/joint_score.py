@@ -16,10 +16,11 @@ def log_joint(a: Tensor, b: Tensor) -> Tuple[Tensor, Tensor]:
 
     Args:
         a (Tensor): classification logits, any shape.
-        b (Tensor): centerness logits, broadcast against ``a``.
+        b (Tensor): centerness logits, broadcast against ``a``; may be +inf, so that p = sigmoid(a).
 
     Returns:
-        tuple[Tensor, Tensor]: log p and log(1 - p), of the broadcast shape; finite for all finite logits.
+        tuple[Tensor, Tensor]: log p and log(1 - p), of the broadcast shape; finite for all finite logits and
+        at b = +inf.
     """
     log_a, log_b = logsigmoid(a), logsigmoid(b)
     return log_a + log_b, torch.logaddexp(logsigmoid(-a), log_a + logsigmoid(-b))

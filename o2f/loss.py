@@ -90,9 +90,11 @@ class OneToFewLoss(nn.Module):
         log_p, log_not_p = log_joint(a[selected.anchor, labels.unsqueeze(-1)], b[selected.anchor])
         bce = -t * log_p - (1 - t) * log_not_p
         if self.positive_gamma:
-            bce = bce * (t - log_p.exp()).abs() ** self.positive_gamma
-        weight = self.positive_weight * selected.certain + self.ambiguous_weight * selected.ambiguous.to(bce.dtype)
-        return (weight * bce).sum()
+            # The power's gradient at 0 is not finite below an exponent of 1.
+            error = (t - log_p.exp()).abs().clamp(min=torch.finfo(t.dtype).tiny)
+            bce = bce * error**self.positive_gamma
+        certain, ambiguous = selected.certain.to(bce.dtype), selected.ambiguous.to(bce.dtype)
+        return ((self.positive_weight * certain + self.ambiguous_weight * ambiguous) * bce).sum()
 
 
 def _is_negative(a: Tensor, labels: Tensor, selected: Selected) -> Tensor:

@@ -16,11 +16,16 @@ class MaxFiltering3D(BaseModule):
     Args:
         channels (int): channels of the regression tower's maps.
         num_groups (int): groups of the GroupNorm.
-        kernel_size (int): points along each side of the maximum's window.
+        kernel_size (int): points along each side of the maximum's window; odd.
         levels (int): neighbouring levels in the window, the level itself included; odd.
+
+    Raises:
+        ValueError: ``kernel_size`` or ``levels`` is not odd.
     """
 
     def __init__(self, channels: int, num_groups: int = 32, kernel_size: int = 3, levels: int = 3) -> None:
+        if not (kernel_size % 2 == levels % 2 == 1):
+            raise ValueError(f'max_filtering: kernel_size and levels must be odd, not {kernel_size!r} and {levels!r}')
         super().__init__(init_cfg=dict(type='Normal', layer='Conv2d', std=0.01))
         self.reach = levels // 2
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)

@@ -44,7 +44,7 @@ class FCOSSelection:
         """Select for a batch; the arguments are those of :meth:`MatchingScore.candidates`.
 
         Returns:
-            Selected: (G, S) anchors, S the most that an instance has, all of them certain.
+            Selected: (G, S) anchors, S the most that an instance has and at least 1, all of them certain.
 
         Raises:
             ValueError: there are not as many ranges as levels.
@@ -83,13 +83,18 @@ class QualityATSSSelection(MatchingScore):
     standard deviation of all of the instance's candidates and lie in the box are positive; ties go to the best quality.
 
     Args:
-        topk (int): candidates per level.
+        topk (int): candidates per level, or all points of a level that has fewer.
         alpha (float): weight of the IoU in the quality.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     def __init__(self, topk: int = 9, alpha: float = 0.8) -> None:
         super().__init__(alpha, 'multiply', radius=None)
-        self.topk = topk
+        if not (topk >= 1 and topk % 1 == 0):
+            raise ValueError(f'selection: topk must be a whole number, 1 or more, not {topk!r}')
+        self.topk = int(topk)
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
         """Nothing changes by epoch."""
@@ -112,18 +117,20 @@ class QualityATSSSelection(MatchingScore):
             dim=1,
         )
         quality, anchor = found.score.gather(1, order), found.anchor.gather(1, order)
-        threshold = quality.mean(dim=1, keepdim=True) + quality.std(dim=1, keepdim=True)
-        claimed = (quality >= threshold) & found.inside.gather(1, order)
+        mean = quality.mean(dim=1, keepdim=True)
+        # Tensor.std warns where there is no instance, and is NaN of a single candidate.
+        variance = (quality - mean).square().sum(dim=1, keepdim=True) / max(quality.size(1) - 1, 1)
+        claimed = (quality >= mean + variance.sqrt()) & found.inside.gather(1, order)
         kept = one_instance_per_anchor(anchor, quality, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
         return Selected(anchor, found.p.gather(1, order), kept, kept)
 
 
 def _by_instance(anchor: Tensor, instance: Tensor, count: int) -> Tuple[Tensor, Tensor]:
-    """(P,) anchors and their instances as (G, S) anchors with a mask, S the most that an instance has."""
+    """(P,) anchors and their instances as (G, S) anchors with a mask, S the most that an instance has, at least 1."""
     instance, order = instance.sort(stable=True)
     sizes = torch.bincount(instance, minlength=count)
     place = torch.arange(len(instance), device=anchor.device) - (sizes.cumsum(0) - sizes)[instance]
-    table = anchor.new_zeros(count, int(sizes.max()) if count else 0)
+    table = anchor.new_zeros(count, max(int(sizes.max()), 1) if count else 1)
     kept = torch.zeros_like(table, dtype=torch.bool)
     table[instance, place], kept[instance, place] = anchor[order], True
     return table, kept

@@ -1,6 +1,6 @@
 """The two readings of a dense detector: its candidates as they are, and after non-maximum suppression."""
 
-from typing import Optional
+from typing import Dict, Optional
 
 from mmcv.ops import batched_nms
 from mmengine.structures import InstanceData
@@ -28,3 +28,9 @@ def read(candidates: InstanceData, nms: Optional[dict], max_per_img: int) -> Ins
     result = candidates[kept]
     result.scores = detections[:, -1]  # soft NMS changes scores
     return result[:max_per_img]
+
+
+def read_twice(candidates: InstanceData, nms: dict, max_per_img: int) -> Dict[str, InstanceData]:
+    """Both readings of an image's candidates, by name; the arguments are those of :func:`read`."""
+    settings = {WITHOUT_NMS: None, WITH_NMS: nms}
+    return {reading: read(candidates, setting, max_per_img) for reading, setting in settings.items()}

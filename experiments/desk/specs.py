@@ -59,7 +59,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class SwinSpec:
-    """What decides the weights of a small Swin, besides the scenes. Change ``version`` whenever the training changes."""
+    """What decides a small Swin's weights, besides the scenes. Change ``version`` whenever its training changes."""
 
     scenes: str
     version: str = '1'

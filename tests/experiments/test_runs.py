@@ -15,7 +15,7 @@ from experiments.runs import DONE, FAILED, RUNNING, STOPPED, WAITING, Busy, RunF
 @pytest.fixture
 def folder(tmp_path):
     folder = RunFolder(tmp_path / 'abc')
-    folder.create(resolve('smoke', {}, 0, 'test'))
+    folder.create(resolve('smoke', (), {}, 0, 'test'))
     return folder
 
 
@@ -96,7 +96,7 @@ def test_damaged_metrics_are_named(folder, content):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot make .*; choose another folder with --runs or --data'):
-        RunFolder(tmp_path / 'file' / 'abc').create(resolve('smoke', {}, 0, 'test'))
+        RunFolder(tmp_path / 'file' / 'abc').create(resolve('smoke', (), {}, 0, 'test'))
 
 
 def test_what_is_stored_is_json_that_any_reader_takes(folder):

@@ -18,7 +18,7 @@ SMALL = {'train_cfg.max_epochs': 3, 'generate.scenes.train': 16, 'generate.scene
 
 
 def run_of(overrides):
-    return resolve('smoke', {**SMALL, **overrides}, 0, 'test')
+    return resolve('smoke', (), {**SMALL, **overrides}, 0, 'test')
 
 
 def start(path, run, places_):

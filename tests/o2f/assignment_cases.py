@@ -3,7 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 from o2f.centre_region import Grid
 from o2f.degrees import LinearDegrees
 from o2f.loss import OneToFewLoss
-from o2f.selection import Instances, OneToFewSelection, Selected
+from o2f.matching_score import Instances
+from o2f.selection import OneToFewSelection, Selected
 
 STRIDES = ((8, 16, 32, 64, 128), (8, 16, 32))
 CLASSES = (1, 8, 80)
@@ -37,6 +38,7 @@ class Batch:
     shapes: Tuple[Tuple[int, int], ...]
     strides: Tuple[int, ...]
     instances: List[List[Tuple[Tuple[float, ...], int]]]
+    centres: Optional[List[List[Tuple[float, float]]]] = None
 
     @property
     def boxes(self) -> Tensor:
@@ -56,6 +58,7 @@ class Batch:
             torch.tensor(boxes).reshape(-1, 4),
             torch.tensor(labels, dtype=torch.long),
             torch.tensor(images, dtype=torch.long),
+            None if self.centres is None else torch.tensor(sum(self.centres, [])),
         )
 
     def truth(self) -> List[InstanceData]:
@@ -149,11 +152,18 @@ def _on_points(rng, height, width) -> List[np.ndarray]:
     return [np.hstack((corner, corner + rng.integers(1, 20, (12, 2)) * 4)).astype(float)]
 
 
-def _crowd(rng, height, width) -> List[np.ndarray]:
-    """Many instances round one place, wanting the same anchors."""
-    centre = rng.uniform((20, 20), (width - 20, height - 20)) + rng.uniform(-6, 6, (14, 2))
-    half = rng.uniform(10, 40, (14, 2))
-    return [np.hstack((centre - half, centre + half))]
+def _crowds_of(*counts: int) -> Callable:
+    """In each image so many instances round one place, wanting the same anchors."""
+
+    def crowds(rng, height, width) -> List[np.ndarray]:
+        images = []
+        for number in counts:
+            centre = rng.uniform((20, 20), (width - 20, height - 20)) + rng.uniform(-6, 6, (number, 2))
+            half = rng.uniform(10, 40, (number, 2))
+            images.append(np.hstack((centre - half, centre + half)))
+        return images
+
+    return crowds
 
 
 #: kind -> what is in the images.
@@ -170,13 +180,14 @@ TRUTH: Dict[str, Callable] = dict(
     outside=_outside,
     degenerate=_degenerate,
     on_points=_on_points,
-    crowd=_crowd,
+    crowd=_crowds_of(14),
     constant=_on_points,
     few_values=_on_points,
     no_overlap=_images_of(6, 3),
     saturated=_images_of(6, 3),
     half=_images_of(5, 0, 4),
     bfloat16=_images_of(5, 0, 4),
+    clusters=_crowds_of(4, 0, 5),
 )
 
 # --- what was predicted -------------------------------------------------------------------------------------

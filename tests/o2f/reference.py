@@ -4,13 +4,14 @@ Written from the paper and from what is known of the released code, not from ``o
 floats; the losses are float64 autograd on probabilities, as Eq. 4 and 5 stand. Slow, and meant to be.
 
 A ``batch`` has ``cls_logits`` (B, N, C), ``centerness_logits`` (B, N), predicted ``boxes`` (B, N, 4), and as plain
-tuples ``shapes`` ((height, width), ...), ``strides`` and ``instances``: per image a list of (box, label).
+tuples ``shapes`` ((height, width), ...), ``strides`` and ``instances``: per image a list of (box, label). ``centres``
+has a point for each instance, in the same lists, or is None where Omega is round the boxes' middles.
 """
 
 import math
 import struct
 from dataclasses import dataclass
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ class Settings:
     k_includes_certain: bool = True
     alpha: float = 0.8
     metric: str = 'multiply'
-    radius: float = 1.5
+    radius: Optional[float] = 1.5
     t: float = 0.6
     ambiguous_weight: float = 0.4
     negative_weight: float = 0.75
@@ -64,13 +65,16 @@ def anchor_points(shapes, strides) -> List[Tuple[float, float, int]]:
     ]
 
 
-def in_centre_region(x, y, stride, box, radius) -> bool:
-    """Whether a point is strictly inside the box and the square of half-side radius x stride round the box's centre."""
+def in_centre_region(x, y, stride, box, radius, centre=None) -> bool:
+    """Whether a point is strictly inside the box and the square of half-side radius x stride round the centre, which is
+    the box's own if not given. Without a radius the box alone decides."""
     x1, y1, x2, y2 = box
     if not (x1 < x < x2 and y1 < y < y2):
         return False
-    reach = radius * stride
-    return abs(x - (x1 + x2) / 2) < reach and abs(y - (y1 + y2) / 2) < reach
+    if radius is None:
+        return True
+    middle_x, middle_y = centre or ((x1 + x2) / 2, (y1 + y2) / 2)
+    return abs(x - middle_x) < radius * stride and abs(y - middle_y) < radius * stride
 
 
 def sigmoid(x: float) -> float:
@@ -104,7 +108,11 @@ def assign(batch, settings: Settings) -> List[List[Positive]]:
     found = []
     for image, instances in enumerate(batch.instances):
         maps = [map_[image].double().tolist() for map_ in (batch.cls_logits, batch.centerness_logits, batch.boxes)]
-        wishes = [wanted_anchors(box, label, *maps, points, settings) for box, label in instances]
+        centres = batch.centres[image] if batch.centres else [None] * len(instances)
+        wishes = [
+            wanted_anchors(box, label, *maps, points, settings, centre)
+            for (box, label), centre in zip(instances, centres)
+        ]
         owner = owners(wishes)
         for j, (box, label) in enumerate(instances):
             kept = [wish for wish in wishes[j] if owner[wish.anchor] == j]
@@ -112,18 +120,23 @@ def assign(batch, settings: Settings) -> List[List[Positive]]:
     return found
 
 
-def wanted_anchors(box, label, logits, centerness, boxes, points, settings: Settings) -> List[Wish]:
+def wanted_anchors(box, label, logits, centerness, boxes, points, settings: Settings, centre=None) -> List[Wish]:
     """The top anchors of one instance by Eq. 1, no more than lie in Omega and overlap the instance."""
-    wishes, overlapping = [], 0
-    for anchor, (x, y, stride) in enumerate(points):
-        if in_centre_region(x, y, stride, box, settings.radius):
-            p = sigmoid(logits[anchor][label]) * sigmoid(centerness[anchor])
-            u = iou(boxes[anchor], box)
-            overlapping += u > 0
-            wishes.append(Wish(as_float32(matching_score(p, u, settings)), anchor, p))
+    wishes = candidates(box, label, logits, centerness, boxes, points, settings, centre)
+    overlapping = sum(iou(boxes[wish.anchor], box) > 0 for wish in wishes)
     wishes.sort(key=lambda wish: (-wish.score, wish.anchor))
     in_all = max(settings.k, 1) if settings.k_includes_certain else settings.k + 1
     return wishes[: min(in_all, overlapping)]
+
+
+def candidates(box, label, logits, centerness, boxes, points, settings: Settings, centre=None) -> List[Wish]:
+    """All anchors in Omega of one instance with Eq. 1's score."""
+    wishes = []
+    for anchor, (x, y, stride) in enumerate(points):
+        if in_centre_region(x, y, stride, box, settings.radius, centre):
+            p = sigmoid(logits[anchor][label]) * sigmoid(centerness[anchor])
+            wishes.append(Wish(as_float32(matching_score(p, iou(boxes[anchor], box), settings)), anchor, p))
+    return wishes
 
 
 def matching_score(p: float, u: float, settings: Settings) -> float:
@@ -212,3 +225,28 @@ def giou(a, b) -> Tensor:
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - overlap
     enclosing = (a[2].clamp(min=b[2]) - a[0].clamp(max=b[0])) * (a[3].clamp(min=b[3]) - a[1].clamp(max=b[1]))
     return overlap / union - (enclosing - union) / enclosing
+
+
+def focal_loss(p: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """The focal loss of probabilities as Lin et al. write it, the sum of -alpha_t (1 - p_t)^gamma log p_t; targets are
+    0 or 1."""
+    p_t = torch.where(target == 1, p, 1 - p)
+    alpha_t = alpha * target + (1 - alpha) * (1 - target)
+    return -(alpha_t * (1 - p_t) ** gamma * p_t.log()).sum()
+
+
+def slow_predictions(outputs, image: int, score_thr: float, nms_pre: int, max_per_img: int, size) -> list:
+    """(score, label, box) of one image, best first, one element at a time."""
+    detections = []
+    for level, stride in enumerate((8, 16, 32)):
+        logits, distances, centerness = (maps[level][image].permute(1, 2, 0).flatten(0, 1).tolist() for maps in outputs)
+        of_level = []
+        for i, (x, y, _) in enumerate(anchor_points([outputs[0][level].shape[2:]], [stride])):
+            left, top, right, bottom = distances[i]
+            box = [max(x - left, 0), max(y - top, 0), min(x + right, size[1]), min(y + bottom, size[0])]
+            scores = [sigmoid(logit) * sigmoid(centerness[i][0]) for logit in logits[i]]
+            of_level += [(score, label, box) for label, score in enumerate(scores) if score > score_thr]
+        of_level.sort(key=lambda detection: -detection[0])
+        detections += of_level if nms_pre is None else of_level[:nms_pre]
+    detections = [one for one in detections if one[2][2] > one[2][0] and one[2][3] > one[2][1]]
+    return sorted(detections, key=lambda detection: -detection[0])[:max_per_img]

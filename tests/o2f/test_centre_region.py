@@ -9,30 +9,66 @@ from assignment_cases import TRUTH, make_batch
 from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 from reference import anchor_points, in_centre_region
 
-from o2f.centre_region import Grid, centre_region_candidates, grid_of, points_of
+from o2f.centre_region import Grid, candidate_points, grid_of, points_of
 
 GRID = Grid(((12, 17), (6, 9), (3, 5), (2, 3), (1, 2)), (8, 16, 32, 64, 128))
 
 
-def found(boxes, grid, radius) -> list:
+def found(boxes, grid, radius, centres=None) -> list:
     """Per box, the indices of the points reported inside, in the order reported."""
-    index, inside = centre_region_candidates(torch.as_tensor(boxes, dtype=torch.float32), grid, radius)
+    centres = None if centres is None else torch.tensor(centres)
+    index, inside = candidate_points(torch.as_tensor(boxes, dtype=torch.float32), grid, radius, centres)
+    assert index.shape == inside.shape and index.dtype == torch.int64
     return [row[mask].tolist() for row, mask in zip(index, inside)]
 
 
-def searched(boxes, grid, radius) -> list:
+def searched(boxes, grid, radius, centres=None) -> list:
     """The same by looking at every point."""
     points = anchor_points(grid.shapes, grid.strides)
-    return [[i for i, point in enumerate(points) if in_centre_region(*point, box, radius)] for box in boxes]
+    return [
+        [i for i, point in enumerate(points) if in_centre_region(*point, box, radius, centre)]
+        for box, centre in zip(boxes, centres or [None] * len(boxes))
+    ]
 
 
-@pytest.mark.parametrize('radius', [0.5, 1, 1.5, 2, 3.25])
-@pytest.mark.parametrize('kind', [kind for kind in TRUTH if kind not in ('none', 'many')])
-def test_equals_a_full_search(kind, radius):
-    """Same points, in ascending order, each once, for every kind of box; also with radii the paper does not use."""
+KINDS = [kind for kind in TRUTH if kind not in ('none', 'many')]
+
+
+def boxes_of(kind: str) -> tuple:
+    """The boxes of a batch of that kind, and its grid."""
     batch = make_batch(kind, seed=1)
-    boxes = [box for image in batch.instances for box, _ in image]
-    assert found(boxes, batch.grid, radius) == searched(boxes, batch.grid, radius)
+    return [box for image in batch.instances for box, _ in image], batch.grid
+
+
+@pytest.mark.parametrize('radius', [0.5, 1, 1.5, 2, 3.25, None])
+@pytest.mark.parametrize('kind', KINDS)
+def test_equals_a_full_search(kind, radius):
+    """Same points, in ascending order, each once, for every kind of box; also with radii the paper does not use, and
+    with none, where every point strictly inside the box counts."""
+    boxes, grid = boxes_of(kind)
+    assert found(boxes, grid, radius) == searched(boxes, grid, radius)
+
+
+@pytest.mark.parametrize('radius', [1.5, 2, None])
+@pytest.mark.parametrize('kind', KINDS)
+def test_given_centres(kind, radius):
+    """The square is round the given point, as with a mask's centroid, and still cut with the box; without a radius
+    there is no square."""
+    boxes, grid = boxes_of(kind)
+    rng = np.random.default_rng(7)
+    centres = [
+        tuple(np.float32(rng.uniform((x1 - 9, y1 - 9), (x2 + 9, y2 + 9))).tolist())
+        for x1, y1, x2, y2 in (np.sort(np.reshape(box, (2, 2)), axis=0).ravel() for box in boxes)
+    ]
+    assert found(boxes, grid, radius, centres) == searched(boxes, grid, radius, centres)
+
+
+def test_a_centre_on_the_edge_of_the_box():
+    """Half of the square is outside of the box and does not count; a centre far away leaves nothing."""
+    grid, box = Grid(((8, 8),), (8,)), [0, 0, 40, 64]
+    assert found([box], grid, 1.5, [(40, 28)]) == [[r * 8 + c for r in (2, 3, 4) for c in (4,)]]
+    assert found([box], grid, 1.5, [(1000, 28)]) == found([box], grid, 1.5, [(-1000, 28)]) == [[]]
+    assert found([box], grid, 1.5, [(20, 32)]) == found([box], grid, 1.5)
 
 
 def test_points_on_the_edge_are_outside():
@@ -49,7 +85,7 @@ def test_points_on_the_edge_are_outside():
 def test_at_most_nine_points_of_a_level():
     """Radius 1.5 never holds more than 3 x 3 points of a level, wherever the box is."""
     corner = np.random.default_rng(0).uniform(0, 100, (200, 2))
-    index, inside = centre_region_candidates(torch.tensor(np.hstack((corner - 200, corner + 200))).float(), GRID, 1.5)
+    index, inside = candidate_points(torch.tensor(np.hstack((corner - 200, corner + 200))).float(), GRID, 1.5)
     assert index.shape == inside.shape == (200, 5 * 9)
     level = torch.bucketize(index, torch.tensor(GRID.offsets[1:]), right=True)
     assert max((inside & (level == number)).sum(dim=1).max() for number in range(5)) == 9
@@ -58,14 +94,15 @@ def test_at_most_nine_points_of_a_level():
 def test_indices_are_valid_even_where_meaningless():
     """Candidates beyond the map are clamped into it, so that gathering them cannot fail."""
     far = [[-1e5, -1e5, -9e4, -9e4], [1e5, 1e5, 2e5, 2e5], [-1e6, 10, 1e6, 12], [5, 5, 5, 5], [50, 50, -50, -50]]
-    index, _ = centre_region_candidates(torch.tensor(far), GRID, 1.5)
+    index, _ = candidate_points(torch.tensor(far), GRID, 1.5)
     assert index.dtype == torch.int64 and 0 <= index.min() and index.max() < GRID.num_points
     assert found(far, GRID, 1.5) == searched(far, GRID, 1.5)
 
 
-def test_without_boxes():
-    index, inside = centre_region_candidates(torch.zeros(0, 4), GRID, 1.5)
-    assert index.shape == inside.shape == (0, 45)
+@pytest.mark.parametrize(('radius', 'columns'), [(1.5, 45), (1, 20), (None, 281)])
+def test_without_boxes(radius, columns):
+    index, inside = candidate_points(torch.zeros(0, 4), GRID, radius)
+    assert index.shape == inside.shape == (0, columns)
 
 
 def test_points_are_those_of_mmdetection():

@@ -1,9 +1,12 @@
-"""Both readings of TwoReadingsFCOS are what MMDetection's plain FCOS gives on the same weights."""
+"""Both readings of TwoReadingsFCOS and TwoReadingsCondInst are what MMDetection's plain detectors give on the same
+weights."""
 
 import copy
 
 import pytest
 import torch
+from tiny_condinst import HEADS as CONDINST_HEADS
+from tiny_condinst import make_condinst, make_masked_images
 from tiny_detectors import collate, fcos_head_config, head_config, make_detector, make_images
 
 from o2f import readings
@@ -11,11 +14,11 @@ from o2f import readings
 HEADS = dict(one_to_few=head_config, fcos=fcos_head_config)
 
 
-def predictions(model, images) -> list:
+def predictions(model, images, rescale=True) -> list:
     """The data samples of a detector, through its own preprocessing."""
     data = model.data_preprocessor(copy.deepcopy(collate(images)))
     with torch.no_grad():
-        return model.predict(data['inputs'], data['data_samples'])
+        return model.predict(data['inputs'], data['data_samples'], rescale=rescale)
 
 
 def pair_of(head: str, nms, **test_cfg):
@@ -83,4 +86,79 @@ def test_training_is_that_of_fcos():
         model(**model.data_preprocessor(copy.deepcopy(images), training=True), mode='loss') for model in (two, plain)
     ]
     assert set(losses[0]) == {'loss_cls', 'loss_bbox', 'loss_centerness'}
+    assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
+
+
+# --- instance segmentation ----------------------------------------------------------------------------------
+
+
+def condinst_pair(head: str, nms, **test_cfg):
+    """TwoReadingsCondInst and CondInst with the same weights; the latter with NMS settings of its own."""
+    two = make_condinst(head, **test_cfg)
+    plain = make_condinst(head, kind='CondInst', **test_cfg, nms=nms)
+    plain.load_state_dict(two.state_dict())
+    return two, plain
+
+
+@pytest.mark.parametrize('rescale', [True, False])
+@pytest.mark.parametrize('head', CONDINST_HEADS)
+@pytest.mark.parametrize(
+    ('field', 'nms'), [('pred_instances', None), ('pred_instances_nms', dict(type='nms', iou_threshold=0.6))]
+)
+def test_readings_equal_plain_condinst(head, field, nms, rescale):
+    """Boxes, scores, labels and masks of MMDetection's own predict, in pixels of the original image or the network's.
+
+    The convolutions draw all masks of an image at once, so a mask's logits round a little by which masks those are."""
+    two, plain = condinst_pair(head, nms)
+    images = make_images(2) + make_images(1, size=(48, 80), seed=1)  # the last one is padded
+    for found, expected in zip(predictions(two, images, rescale), predictions(plain, images, rescale)):
+        found, expected = found.get(field), expected.pred_instances
+        assert set(found.keys()) == {'bboxes', 'scores', 'labels', 'masks'} and len(expected) == 20
+        assert all(torch.equal(found[name], expected[name]) for name in ('bboxes', 'scores', 'labels'))
+        assert found.masks.shape == expected.masks.shape and found.masks.dtype == torch.bool
+        assert (found.masks != expected.masks).float().mean() < 1e-4
+        assert 0.01 < expected.masks.float().mean() < 0.99 and len(expected.masks.flatten(1).unique(dim=0)) > 5
+
+
+def test_condinst_readings_differ():
+    """NMS comes before the cut to max_per_img; each mask belongs to its own detection."""
+    for sample in predictions(make_condinst('one_to_many'), make_images(3)):
+        without, with_nms = sample.pred_instances, sample.pred_instances_nms
+        assert len(without) == len(with_nms) == 20 and with_nms.scores.min() < without.scores.min()
+        shared = 0
+        for box, score, mask in zip(with_nms.bboxes, with_nms.scores, with_nms.masks):
+            same = (without.bboxes == box).all(dim=1) & (without.scores == score)
+            shared += same.sum().item()
+            assert all(torch.equal(other, mask) for other in without.masks[same])
+        assert 0 < shared < 20
+
+
+def test_a_mask_is_drawn_once(monkeypatch):
+    """The mask head is given each candidate that a reading keeps once, whether one of them keeps it or both."""
+    model, given = make_condinst('one_to_few'), []
+    forward = model.mask_head.forward
+    monkeypatch.setattr(model.mask_head, 'forward', lambda x, infos: given.extend(infos) or forward(x, infos))
+    for infos, sample in zip(given, predictions(model, make_images(2))):
+        readings_of = [sample.get(field) for field in readings.FIELDS.values()]
+        rows = torch.cat([torch.cat((one.bboxes, one.scores[:, None]), dim=1) for one in readings_of])
+        assert len(infos) == len(rows.unique(dim=0)) < len(rows)
+
+
+@pytest.mark.parametrize('head', CONDINST_HEADS)
+def test_condinst_without_candidates(head):
+    """An image without a candidate has two empty readings with all their fields, masks of the original's size too."""
+    for sample in predictions(make_condinst(head, score_thr=1.0), make_images(2)):
+        for field in readings.FIELDS.values():
+            assert sample.get(field).bboxes.shape == (0, 4) and sample.get(field).masks.shape == (0, 128, 192)
+            assert sample.get(field).scores.shape == sample.get(field).labels.shape == (0,)
+
+
+def test_training_is_that_of_condinst():
+    """Only predict differs: the losses of a batch are those of the plain detector."""
+    two, plain = condinst_pair('one_to_many', None)
+    images = collate(make_masked_images(2))
+    losses = [
+        model(**model.data_preprocessor(copy.deepcopy(images), training=True), mode='loss') for model in (two, plain)
+    ]
+    assert set(losses[0]) == {'loss_cls', 'loss_bbox', 'loss_centerness', 'loss_mask'}
     assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])

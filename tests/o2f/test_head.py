@@ -7,15 +7,22 @@ import torch
 import torch.multiprocessing
 from assignment_cases import make_batch
 from mmengine.config import Config
-from mmengine.structures import InstanceData
-from reference import Settings, anchor_points, assign, box_loss, box_weights, cls_loss, flat, sigmoid
-from tiny_detectors import head_of, make_head, random_maps
+from reference import Settings, assign, box_loss, box_weights, cls_loss, flat, slow_predictions
+from tiny_detectors import (
+    BOXES,
+    METAS,
+    assert_same_detections,
+    head_of,
+    make_head,
+    random_maps,
+    random_outputs,
+    truth_of,
+)
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from o2f.centre_region import Grid
-from o2f.selection import Instances
-
-METAS = [dict(img_shape=(64, 96), scale_factor=(0.5, 0.25))] * 2
+from o2f.head import Predictions
+from o2f.matching_score import Instances
 
 # --- parameters ---------------------------------------------------------------------------------------------
 
@@ -79,6 +86,8 @@ def test_number_of_centerness_convolutions(number):
         ('centerness_convs', 1.5),
         ('box_weight', 'iou'),
         ('box_weight', None),
+        ('score_factor', 'iou'),
+        ('score_factor', None),
     ],
 )
 def test_bad_arguments_are_named(argument, value):
@@ -120,24 +129,6 @@ def test_centerness_is_on_the_regression_tower():
 
 
 # --- training -----------------------------------------------------------------------------------------------
-
-BOXES = dict(
-    all=[[[10, 10, 50, 40], [30, 5, 90, 60]], [[0, 0, 96, 64]]],
-    one_empty=[[], [[10, 10, 50, 40]]],
-    all_empty=[[], []],
-    without_area=[[[10, 10, 10, 40], [50, 40, 10, 10]], [[7, 7, 7, 7]]],
-    between_points=[[[5, 5, 7, 7]], [[21, 13, 23, 15]]],
-    outside=[[[-90, -90, -10, -10]], [[200, 200, 300, 300]]],
-)
-
-
-def truth_of(name: str) -> list:
-    return [
-        InstanceData(
-            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels=torch.arange(len(boxes)) % 3
-        )
-        for boxes in BOXES[name]
-    ]
 
 
 @pytest.mark.parametrize('box_weight', ['centerness', 'uniform'])
@@ -185,10 +176,12 @@ def test_the_losses_read_nothing_back_from_the_device(number):
     head, grid = make_head(80), Grid(((7, 13), (4, 6)), (8, 16 + number))  # of this test alone, as its tables are kept
     with FakeTensorMode(allow_non_fake_inputs=False):
         leaves = [torch.zeros(2, grid.num_points, *rest, requires_grad=True) for rest in ((80,), (), (4,))]
+        predictions = Predictions(*leaves, grid)
         instances = Instances(torch.zeros(number, 4), *torch.zeros(2, number, dtype=torch.long).unbind())
-        selected, degrees = head.get_targets(*leaves, instances, grid)
-        loss = head.loss_cls(*leaves[:2], instances.labels, selected, degrees, selected.kept.sum().clamp(min=1))
-        (loss + head._box_loss(leaves[2], instances, selected, grid)).backward()
+        for ignored in (None, torch.zeros(2 * grid.num_points, dtype=torch.bool)):
+            losses = head._losses(predictions, instances, *head.get_targets(predictions, instances), ignored)
+            loss = sum(losses.values())
+            loss.backward()
         assert all(leaf.grad.shape == leaf.shape for leaf in leaves)
         with pytest.raises(DataDependentOutputException):
             loss.item()
@@ -226,41 +219,6 @@ def test_several_processes_share_their_normalisers(kinds, tmp_path):
 
 
 # --- decoding -----------------------------------------------------------------------------------------------
-
-
-def slow_predictions(outputs, image: int, score_thr: float, nms_pre: int, max_per_img: int, size) -> list:
-    """(score, label, box) of one image, best first, one element at a time."""
-    detections = []
-    for level, stride in enumerate((8, 16, 32)):
-        logits, distances, centerness = (maps[level][image].permute(1, 2, 0).flatten(0, 1).tolist() for maps in outputs)
-        of_level = []
-        for i, (x, y, _) in enumerate(anchor_points([outputs[0][level].shape[2:]], [stride])):
-            left, top, right, bottom = distances[i]
-            box = [max(x - left, 0), max(y - top, 0), min(x + right, size[1]), min(y + bottom, size[0])]
-            scores = [sigmoid(logit) * sigmoid(centerness[i][0]) for logit in logits[i]]
-            of_level += [(score, label, box) for label, score in enumerate(scores) if score > score_thr]
-        of_level.sort(key=lambda detection: -detection[0])
-        detections += of_level if nms_pre is None else of_level[:nms_pre]
-    detections = [one for one in detections if one[2][2] > one[2][0] and one[2][3] > one[2][1]]
-    return sorted(detections, key=lambda detection: -detection[0])[:max_per_img]
-
-
-def random_outputs(seed=0):
-    """Outputs of a head with three classes on two images of 64 x 96; distances up to three strides, some 0."""
-    generator = torch.Generator().manual_seed(seed)
-    shapes = ((8, 12), (4, 6), (2, 3))
-
-    def maps(channels):
-        return [torch.randn(2, channels, *shape, generator=generator) * 2 for shape in shapes]
-
-    return maps(3), [map_.clamp(min=0) * stride for map_, stride in zip(maps(4), (8, 16, 32))], maps(1)
-
-
-def assert_same_detections(found: InstanceData, expected: list, scale=(1.0, 1.0)) -> None:
-    assert found.scores.tolist() == pytest.approx([score for score, _, _ in expected], rel=1e-5)
-    assert found.labels.tolist() == [label for _, label, _ in expected]
-    boxes = torch.tensor([box for _, _, box in expected]).reshape(-1, 4) * torch.tensor([*scale, *scale])
-    torch.testing.assert_close(found.bboxes, boxes, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -51,3 +51,14 @@ def test_values_at_extreme_logits():
 
 def test_broadcasts():
     assert [log.shape for log in log_joint(torch.zeros(2, 5, 3), torch.zeros(2, 5, 1))] == [(2, 5, 3)] * 2
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+def test_a_factor_of_one(dtype):
+    """b = +inf: p is sigmoid(a) exactly, values and gradients are those of logsigmoid, and none is NaN."""
+    a = torch.tensor([-1e30, -1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4, 1e30], dtype=dtype, requires_grad=True)
+    infinite = torch.full_like(a, float('inf'))
+    for log, sign in zip(log_joint(a, infinite), (1, -1)):
+        expected = torch.nn.functional.logsigmoid(sign * a)
+        assert torch.equal(log, expected)
+        assert torch.equal(*(torch.autograd.grad(x.sum(), a, retain_graph=True)[0] for x in (log, expected)))

@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from mmdet.evaluation.metrics import CocoMetric
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -201,3 +203,176 @@ def test_without_classes_labels_follow_category_ids(tmp_path):
         sample.pred_instances = sample.pred_instances_nms = found
         metric.process({}, [sample.to_dict()])
     assert metric.evaluate(size=6)['val/without_nms/AP'] == pytest.approx(1)
+
+
+# --- masks --------------------------------------------------------------------------------------------------
+
+HEIGHT, WIDTH = 200, 240
+
+
+def ellipse(x, y, width, height) -> np.ndarray:
+    """(HEIGHT, WIDTH) bool, an ellipse in a box."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    return ((2 * (columns - x) / width - 1) ** 2 + (2 * (rows - y) / height - 1) ** 2) < 1
+
+
+def encoded(mask: np.ndarray) -> dict:
+    code = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return dict(size=code['size'], counts=code['counts'].decode())
+
+
+def make_masked_truth(path, seed: int) -> dict:
+    """Five images of ellipses from 8 to 190 pixels, every third of them a polygon; the fourth image has none."""
+    rng = np.random.default_rng(seed)
+    annotations = []
+    for image in range(5):
+        for _ in range(0 if image == 3 else 6):
+            width, height = np.exp(rng.uniform(np.log(8), np.log(190), 2))
+            x, y = rng.uniform(0, WIDTH - width), rng.uniform(0, HEIGHT - height)
+            angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+            outline = np.stack((x + width * (1 + np.cos(angle)) / 2, y + height * (1 + np.sin(angle)) / 2), axis=1)
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image * 10,
+                    category_id=int(rng.choice(list(NAMES))),
+                    bbox=[x, y, width, height],
+                    area=np.pi / 4 * width * height,
+                    iscrowd=0,
+                    segmentation=[outline.flatten().tolist()]
+                    if len(annotations) % 3 == 0
+                    else encoded(ellipse(x, y, width, height)),
+                )
+            )
+    document = dict(
+        images=[dict(id=image * 10, width=WIDTH, height=HEIGHT) for image in range(5)],
+        annotations=annotations,
+        categories=[dict(id=id_, name=name) for id_, name in NAMES.items()],
+    )
+    path.write_text(json.dumps(document))
+    return document
+
+
+def masks_near_truth(document, seed: int) -> dict:
+    """image id -> detections near the annotations and some elsewhere. Boxes are larger than what the masks fill, so
+    that metrics of boxes and masks differ."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for image in document['images']:
+        true = [a for a in document['annotations'] if a['image_id'] == image['id']]
+        places = np.array([a['bbox'] for a in true] + [[20, 20, 40, 40], [70, 50, 30, 60]])
+        places = places + rng.normal(0, 0.03, places.shape) * places[:, 2:].max(axis=1, keepdims=True)
+        labels = [CLASSES.index(name) if name in CLASSES else 0 for name in (NAMES[a['category_id']] for a in true)]
+        boxes = np.hstack((places[:, :2], places[:, :2] + 1.2 * places[:, 2:]))
+        detections = instances(boxes, rng.random(len(boxes)), np.array([*labels, 1, 2]))
+        detections.masks = torch.tensor(np.array([ellipse(*place) for place in places]))
+        found[image['id']] = detections
+    return found
+
+
+def no_masks() -> InstanceData:
+    nothing = instances()
+    nothing.masks = torch.zeros(0, HEIGHT, WIDTH, dtype=torch.bool)
+    return nothing
+
+
+def samples_of(without: dict, with_nms: dict) -> list:
+    samples = []
+    for image in without:
+        sample = DetDataSample(metainfo=dict(img_id=image, ori_shape=(HEIGHT, WIDTH)))
+        sample.pred_instances, sample.pred_instances_nms = without[image], with_nms[image]
+        samples.append(sample.to_dict())
+    return samples
+
+
+def masks_measured(path, without: dict, with_nms: dict) -> dict:
+    metric = TwoReadingsMetric(str(path), masks=True)
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.process({}, samples_of(without, with_nms))
+    json.dumps(metric.results[0][2])  # plain enough for any way of joining processes
+    return metric.evaluate(size=len(without))
+
+
+def masks_alone(path, found: dict, folder) -> dict:
+    """pycocotools on one reading's masks in a results file."""
+    category = {name: id_ for id_, name in NAMES.items()}
+    results = [
+        dict(image_id=image, category_id=category[CLASSES[label]], score=score, segmentation=encoded(mask.numpy()))
+        for image, detections in found.items()
+        for label, score, mask in zip(detections.labels.tolist(), detections.scores.tolist(), detections.masks)
+    ]
+    (folder / 'masks.json').write_text(json.dumps(results))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        evaluation = COCOeval(truth, truth.loadRes(str(folder / 'masks.json')), 'segm')
+        evaluation.params.catIds = sorted(category[name] for name in CLASSES)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {f'mask_{name}': evaluation.stats[index] for name, index in STATS.items()}
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_masks_equal_pycocotools_alone(seed, tmp_path):
+    """All seven metrics of both readings' masks; those of their boxes are what they are without masks."""
+    path = tmp_path / 'truth.json'
+    document = make_masked_truth(path, seed)
+    found = [masks_near_truth(document, 10 + seed), masks_near_truth(document, 20 + seed)]
+    found[0][20] = no_masks()
+    metrics = masks_measured(path, *found)
+    assert len(metrics) == 28
+    for reading, detections in zip(('without_nms', 'with_nms'), found):
+        of_reading = part(metrics, reading)
+        expected = masks_alone(path, detections, tmp_path)
+        assert {name: of_reading.pop(name) for name in expected} == pytest.approx(expected, abs=1e-12)
+        assert of_reading == pytest.approx(coco_alone(path, detections, tmp_path), abs=1e-12)
+        assert expected['mask_AP'] > of_reading['AP'] + 0.05 and 0.1 < expected['mask_AP'] < 0.95
+
+
+def test_masks_equal_mmdetections_metric(tmp_path):
+    """CocoMetric on the same detections, to the three decimals that it gives."""
+    path = tmp_path / 'truth.json'
+    document = make_masked_truth(path, 0)
+    found = masks_near_truth(document, 1)
+    metric = CocoMetric(str(path), metric=['bbox', 'segm'])
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.cat_ids = [9, 7, 3]  # of itself it would take the order of the annotation file
+    metric.process({}, samples_of(found, found))
+    expected = metric.evaluate(size=len(found))
+    metrics = part(masks_measured(path, found, found), 'without_nms')
+    for name, theirs in dict(AP='mAP', AP50='mAP_50', AP75='mAP_75', APs='mAP_s', APm='mAP_m').items():
+        assert metrics[name] == pytest.approx(expected[f'coco/bbox_{theirs}'], abs=6e-4)
+        assert metrics[f'mask_{name}'] == pytest.approx(expected[f'coco/segm_{theirs}'], abs=6e-4)
+
+
+def test_readings_without_a_mask(tmp_path):
+    """A reading without a detection is 0 throughout, the other is what it is."""
+    path = tmp_path / 'truth.json'
+    document = make_masked_truth(path, 0)
+    something = masks_near_truth(document, 1)
+    metrics = masks_measured(path, {image: no_masks() for image in something}, something)
+    nothing = part(metrics, 'without_nms')
+    assert set(nothing) == {*STATS, *(f'mask_{name}' for name in STATS)}
+    assert all(value == 0 or math.isnan(value) for value in nothing.values()) and nothing['mask_AP'] == 0
+    expected = masks_alone(path, something, tmp_path)
+    assert {name: part(metrics, 'with_nms')[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_masks_size_is_its_own(tmp_path):
+    """A detection that matches nothing counts as large by its mask, whatever its box says."""
+    path = tmp_path / 'truth.json'
+    content = make_masked_truth(path, 0)
+    square = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    square[10:110, 10:110] = True
+    truth = dict(id=1, image_id=0, category_id=7, bbox=[10, 10, 100, 100], area=10000, iscrowd=0)
+    path.write_text(json.dumps(dict(content, annotations=[dict(truth, segmentation=encoded(square))])))
+    elsewhere = np.zeros_like(square)
+    elsewhere[:, 130:160] = True  # 3600 pixels: medium
+    found = {image['id']: no_masks() for image in content['images']}
+    found[0] = instances([[10, 10, 110, 110], [130, 0, 132, 2]], [0.5, 0.9], [1, 1])  # and a small box
+    found[0].masks = torch.tensor(np.array([square, elsewhere]))
+    metrics = part(masks_measured(path, found, found), 'with_nms')
+    assert metrics['mask_AP'] == pytest.approx(0.5) and metrics['mask_APl'] == pytest.approx(1)
+    elsewhere[:] = True
+    found[0].masks = torch.tensor(np.array([square, elsewhere]))
+    assert part(masks_measured(path, found, found), 'with_nms')['mask_APl'] < 1

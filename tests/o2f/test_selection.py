@@ -1,6 +1,7 @@
 """Section 3.2: the vectorised selection picks what the slow reference picks, and reads nothing back from the device."""
 
 import dataclasses
+import random
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from o2f.degrees import ConstantDegrees, LinearDegrees
 from o2f.loss import OneToFewLoss
+from o2f.matching_score import Instances
 from o2f.selection import OneToFewSelection
 
 SEEDS = range(18)
@@ -25,6 +27,18 @@ def described(selected, degrees) -> list:
     return [
         [(anchor, certain, as_float32(degree)) for anchor, kept, certain, degree in zip(*rows) if kept]
         for rows in zip(*(column.tolist() for column in columns))
+    ]
+
+
+def expected_of(batch: Batch, settings: Settings) -> list:
+    """The same by the reference."""
+    points = batch.boxes.shape[1]
+    return [
+        [
+            (positive.image * points + positive.anchor, positive.certain, as_float32(positive.degree))
+            for positive in kept
+        ]
+        for kept in assign(batch, settings)
     ]
 
 
@@ -49,15 +63,8 @@ def test_equals_the_reference(kind, seed, number):
     """Anchors of every instance in order, which is certain, degrees, joint scores and the label of every element."""
     batch, settings = make_batch(kind, seed), settings_number(number)
     selected, degrees = select(batch, settings)
+    assert described(selected, degrees) == expected_of(batch, settings)
     expected = assign(batch, settings)
-    points = batch.boxes.shape[1]
-    assert described(selected, degrees) == [
-        [
-            (positive.image * points + positive.anchor, positive.certain, as_float32(positive.degree))
-            for positive in kept
-        ]
-        for kept in expected
-    ]
     assert selected.p[selected.kept].tolist() == pytest.approx([positive.p for positive in flat(expected)], rel=1e-14)
     labels = torch.full(batch.cls_logits.shape, -1.0)
     for positive in flat(expected):
@@ -105,6 +112,28 @@ def test_one_to_one_is_the_best_anchor_alone():
     selected, degrees = select(make_batch('three', 0), Settings(k=0))
     assert selected.kept.all() and selected.certain.all() and not selected.ambiguous.any()
     assert torch.equal(degrees, torch.ones(6, 1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('kind', [kind for kind in TRUTH if kind != 'many'])
+def test_without_a_radius_every_point_in_the_box_is_a_candidate(kind, seed):
+    """radius=None with K = 9: the Top-k targets of DeFCN's auxiliary loss."""
+    batch, settings = make_batch(kind, seed), Settings(k=9, radius=None)
+    assert described(*select(batch, settings)) == expected_of(batch, settings)
+
+
+@pytest.mark.parametrize('kind', ['three', 'uneven', 'crowd', 'large', 'outside'])
+def test_given_centres_move_omega(kind):
+    """With points beside the boxes' middles, as masks' centroids are, the targets are those of the moved Omega."""
+    batch, rng = make_batch(kind, 1), random.Random(0)
+    batch.centres = [
+        [tuple(as_float32(rng.uniform(low, high)) for low, high in zip(box[:2], box[2:])) for box, _ in found]
+        for found in batch.instances
+    ]
+    selected, degrees = select(batch, Settings())
+    assert described(selected, degrees) == expected_of(batch, Settings())
+    moved = dataclasses.replace(batch, centres=None)
+    assert described(*select(moved, Settings())) != described(selected, degrees)
 
 
 def test_selection_has_no_gradient():
@@ -199,22 +228,36 @@ def _full_size(device: str):
         torch.randn(1, points, generator=generator),
         torch.rand(1, points, 4, generator=generator) * 100,
     ]
-    moved = dataclasses.replace(
-        instances, **{name: value.to(device) for name, value in dataclasses.asdict(instances).items()}
-    )
+    moved = Instances(instances.boxes.to(device), instances.labels.to(device), instances.image.to(device))
     return *(tensor.to(device) for tensor in tensors), moved, batch.grid
 
 
 @pytest.mark.parametrize('device', ['cpu', 'meta'])
 @pytest.mark.parametrize('degrees', [LinearDegrees(), ConstantDegrees(0.2)], ids=['linear', 'constant'])
 def test_nothing_is_read_back_and_nothing_is_large(device, degrees):
-    """Tensors on the meta device have no values at all, so there is nothing that could be read back."""
+    """Tensors on the meta device have no values at all, so there is nothing that could be read back. Omega is round the
+    box's middle or round a given point."""
     logits, centerness, boxes, instances, grid = _full_size(device)
-    with StaysOnDevice(device, limit=logits.numel()) as guard:
-        selected = selection_of(Settings())(logits, centerness, boxes, instances, grid)
-        t = degrees(selected)
-    assert t.shape == (300, 7) and t.device.type == device
-    assert guard.largest < 300 * grid.num_points, 'a matrix of points x instances would be larger'
+    for centres in (None, instances.boxes[:, 2:] - 20):
+        placed = dataclasses.replace(instances, centres=centres)
+        with StaysOnDevice(device, limit=logits.numel()) as guard:
+            selected = selection_of(Settings())(logits, centerness, boxes, placed, grid)
+            t = degrees(selected)
+        assert t.shape == (300, 7) and t.device.type == device
+        assert guard.largest < 300 * grid.num_points, 'a matrix of points x instances would be larger'
+
+
+def test_the_loss_reads_nothing_back_and_makes_nothing_large():
+    """The value and the gradient; the largest tensor is the mask of negatives, with one element past the score map."""
+    logits, centerness, boxes, instances, grid = _full_size('cpu')
+    leaves = logits.requires_grad_(), centerness.requires_grad_()
+    ignored = torch.rand(grid.num_points) < 0.1
+    with StaysOnDevice('cpu', limit=logits.numel() + 1):
+        selected = selection_of(Settings())(*leaves, boxes, instances, grid)
+        number = selected.kept.sum().clamp(min=1)
+        targets = instances.labels, selected, LinearDegrees()(selected), number
+        (OneToFewLoss()(*leaves, *targets) + OneToFewLoss(positive_gamma=2)(*leaves, *targets, ignored)).backward()
+    assert logits.grad.isfinite().all() and centerness.grad.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import contextlib
 import copy
 import json
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 import numpy as np
+import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -22,7 +23,19 @@ from o2f import OneToFewHead
 
 init_default_scope('mmdet')  # as MMDetection's configs do, so that names are looked up among its modules
 
+METAS = [dict(img_shape=(64, 96), scale_factor=(0.5, 0.25))] * 2
 TEST_CFG = dict(score_thr=0.05, nms_pre=50, max_per_img=20, min_bbox_size=0, nms=dict(type='nms', iou_threshold=0.6))
+
+#: Alpha 0.25 and gamma 2 of a focal loss on p.
+FOCAL = dict(positive_weight=0.25, positive_gamma=2.0, negative_weight=0.75, gamma=2.0)
+#: POTO's settings of a head, as experiments/variants/poto.py has them.
+POTO = dict(
+    score_factor='none',
+    selection=dict(type='HungarianSelection'),
+    degrees=dict(type='ConstantDegrees', t=1.0),
+    loss_cls=dict(type='OneToFewLoss', **FOCAL),
+    box_weight='uniform',
+)
 
 
 def head_config(num_classes: int = 3, strides=(8, 16, 32), **changes) -> dict:
@@ -101,6 +114,26 @@ def detector_config(kind: str = 'TwoReadingsFCOS', head: Optional[dict] = None, 
     )
 
 
+# What is in two images of 64 x 96, by name.
+BOXES = dict(
+    all=[[[10, 10, 50, 40], [30, 5, 90, 60]], [[0, 0, 96, 64]]],
+    one_empty=[[], [[10, 10, 50, 40]]],
+    all_empty=[[], []],
+    without_area=[[[10, 10, 10, 40], [50, 40, 10, 10]], [[7, 7, 7, 7]]],
+    between_points=[[[5, 5, 7, 7]], [[21, 13, 23, 15]]],
+    outside=[[[-90, -90, -10, -10]], [[200, 200, 300, 300]]],
+)
+
+
+def truth_of(name: str) -> list:
+    return [
+        InstanceData(
+            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels=torch.arange(len(boxes)) % 3
+        )
+        for boxes in BOXES[name]
+    ]
+
+
 def make_detector(seed: int = 0, **arguments) -> nn.Module:
     """A detector with random weights, large enough for scores all over 0 to 1."""
     torch.manual_seed(seed)
@@ -141,6 +174,24 @@ def random_maps(seed: int = 0, batch: int = 2, spread: float = 1.0) -> Tuple[Ten
     """FPN outputs of 8 channels on strides 8, 16 and 32 of a 64 x 96 image."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(batch, 8, 64 // s, 96 // s, generator=generator) * spread for s in (8, 16, 32))
+
+
+def random_outputs(seed=0):
+    """Outputs of a head with three classes on two images of 64 x 96; distances up to three strides, some 0."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((8, 12), (4, 6), (2, 3))
+
+    def maps(channels):
+        return [torch.randn(2, channels, *shape, generator=generator) * 2 for shape in shapes]
+
+    return maps(3), [map_.clamp(min=0) * stride for map_, stride in zip(maps(4), (8, 16, 32))], maps(1)
+
+
+def assert_same_detections(found: InstanceData, expected: list, scale=(1.0, 1.0)) -> None:
+    assert found.scores.tolist() == pytest.approx([score for score, _, _ in expected], rel=1e-5)
+    assert found.labels.tolist() == [label for _, label, _ in expected]
+    boxes = torch.tensor([box for _, _, box in expected]).reshape(-1, 4) * torch.tensor([*scale, *scale])
+    torch.testing.assert_close(found.bboxes, boxes, rtol=1e-5, atol=1e-4)
 
 
 def write_annotations(path: Path, images: List[dict], names=('cat', 'dog', 'hen')) -> str:
@@ -193,11 +244,12 @@ class Stopped(Exception):
 
 
 class Recorder(Hook):
-    """Notes (epoch, T) at every iteration, and stops the run before an epoch if it is told to."""
+    """Notes (epoch, something of the head) at every iteration, and stops the run before an epoch if it is told to."""
 
     priority = 'VERY_LOW'
 
-    def __init__(self, stop_before: Optional[int]) -> None:
+    def __init__(self, note: Callable, stop_before: Optional[int]) -> None:
+        self.note = note
         self.stop_before = stop_before
         self.seen = []
 
@@ -206,13 +258,20 @@ class Recorder(Hook):
             raise Stopped
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        self.seen.append((runner.epoch, runner.model.bbox_head.degrees.t))
+        self.seen.append((runner.epoch, self.note(runner.model.bbox_head)))
 
 
-def train(folder: Path, stop_before: Optional[int] = None, resume: bool = False) -> Tuple[List[tuple], dict]:
+def train(
+    folder: Path,
+    stop_before: Optional[int] = None,
+    resume: bool = False,
+    head: Optional[dict] = None,
+    note: Callable = lambda head: head.degrees.t,
+) -> Tuple[List[tuple], dict]:
     """Train a tiny detector for three epochs of two iterations, validated by both readings after each, with all that
-    a checkpoint of a real run holds. Gives (epoch, T) of every iteration and the weights at the end."""
-    recorder = Recorder(stop_before)
+    a checkpoint of a real run holds. Gives (epoch, what ``note`` says of the head, by default T) of every iteration and
+    the weights at the end."""
+    recorder = Recorder(note, stop_before)
     loader = dict(
         dataset=TinyDataset(),
         batch_size=2,
@@ -221,7 +280,7 @@ def train(folder: Path, stop_before: Optional[int] = None, resume: bool = False)
         sampler=dict(type='DefaultSampler', shuffle=False),
     )
     runner = Runner(
-        model=detector_config(),
+        model=detector_config(head=head),
         work_dir=str(folder),
         experiment_name=f'{folder.name}_{resume}',
         train_dataloader=loader,

@@ -7,6 +7,9 @@ import pytest
 
 from experiments.desk.crowd import CrowdSpec, draw_crowd, image_id, write_crowd
 from experiments.desk.scenes import SPLITS
+from experiments.grid import load_table
+from experiments.places import fill_in
+from experiments.resolve import resolve
 
 
 @pytest.fixture(scope='module')
@@ -136,3 +139,57 @@ def test_perfect_detections_score_perfectly(crowd_folder):
     scores = metric.evaluate(len(lines))
     # Its curve starts at the first detection, so the best AP is one person short of 1.
     assert scores['crowd_human/mAP'] == pytest.approx(1 - 1 / count, abs=1e-3) and scores['crowd_human/mMR'] < 0.01
+
+
+DATASET = {'type', 'data_root', 'ann_file', 'data_prefix', 'pipeline'}
+
+
+@pytest.mark.parametrize('profile', ['paper', 'desk', 'smoke'])
+def test_nothing_of_coco_is_left_in_a_config(profile):
+    """Datasets and evaluators are CrowdHuman's in every profile; method and schedule are the authors'."""
+    config = resolve(profile, ['crowdhuman'], {}, 0, 'test').config
+    folder = '${DATA}/CrowdHuman/' if profile == 'paper' else '${CROWD}/'
+    for loader, more in (('train', set()), ('val', {'test_mode'}), ('test', {'test_mode'})):
+        dataset = config[f'{loader}_dataloader']['dataset']
+        assert set(dataset) == DATASET | more and dataset['type'] == 'CrowdHumanDataset'
+        assert dataset['data_root'] == config['data_root'] == folder
+        assert dataset['pipeline'] == config['train_pipeline' if loader == 'train' else 'test_pipeline']
+    for evaluator in ('val_evaluator', 'test_evaluator'):
+        assert config[evaluator] == dict(type='TwoReadingsCrowdHumanMetric', ann_file=f'{folder}annotation_val.odgt')
+    head, test = config['model']['bbox_head'], config['model']['test_cfg']
+    assert (head['num_classes'], head['selection']['k'], head['ignore_regions']) == (1, 4, True)
+    assert (test['nms_pre'], test['max_per_img']) == (5000, 500)
+    assert config['param_scheduler'][1]['milestones'] == [40] and config['param_scheduler'][1]['end'] == 50
+    assert config['train_cfg']['max_epochs'] == (1 if profile == 'smoke' else 50)
+    plain = resolve(profile, [], {}, 0, 'test').config['optim_wrapper']
+    published = dict(plain, optimizer=dict(type='AdamW', lr=4e-5, weight_decay=1e-4))
+    assert config['optim_wrapper'] == (published if profile == 'paper' else plain)
+
+
+@pytest.mark.parametrize('cell', load_table('table8').cells, ids=lambda cell: cell.label)
+def test_each_row_of_table8_trains_on_it(cell, crowd_spec, crowd_folder, tmp_path):
+    """An epoch of a small detector from random weights on images with regions to ignore, then predictions and
+    metrics."""
+    import torch
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    # One epoch makes nobody sure.
+    overrides = {**cell.overrides, 'model.backbone.init_cfg': None, 'model.test_cfg.score_thr': 0.0}
+    config = Config(fill_in(resolve('smoke', cell.use, overrides, 0, 'test').config, dict(CROWD=str(crowd_folder))))
+    config.work_dir, config.log_level, config.visualizer = str(tmp_path), 'WARNING', None
+    runner = Runner.from_cfg(config)
+    samples = [item['data_samples'] for item in runner.build_dataloader(config.train_dataloader).dataset]
+    assert any(len(sample.ignored_instances) for sample in samples)
+    weight = runner.model.bbox_head.conv_cls.weight
+    before = weight.detach().clone()
+    runner.train()
+    assert torch.isfinite(weight).all() and not torch.equal(weight, before)
+    metrics = runner.val()
+    assert set(metrics) == {
+        f'{reading}/{name}' for reading in ('without_nms', 'with_nms') for name in ('AP', 'mMR', 'recall', 'JI')
+    }
+    assert all(0 <= value <= 1 for value in metrics.values())
+    for sample in runner.model.val_step(next(iter(runner.val_dataloader))):
+        assert 0 < len(sample.pred_instances_nms) <= len(sample.pred_instances) <= 500
+        assert sample.pred_instances.bboxes.max() <= crowd_spec.size and not sample.pred_instances.labels.any()

@@ -1,0 +1,169 @@
+"""CrowdHuman's metrics of both readings (section 4.4, Table 8): MMDetection's rules, and recall."""
+
+import json
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from mmdet.evaluation.functional import bbox_overlaps
+from mmdet.evaluation.metrics import CrowdHumanMetric
+from mmdet.evaluation.metrics.crowdhuman_metric import PERSON_CLASSES, Image
+from mmdet.registry import METRICS
+from mmengine.fileio import get_text
+from mmengine.logging import MMLogger
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from o2f.readings import FIELDS
+
+NAMES = ('AP', 'mMR', 'recall', 'JI')
+TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1
+#: The Jaccard index is that of the best of these score thresholds, written as MMDetection computes them.
+JI_THRESHOLDS = [1e-1 * step for step in range(10)]
+
+
+@METRICS.register_module()
+class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
+    """AP, mMR, recall and JI of each reading on full boxes, as ``without_nms/AP``, ``with_nms/AP`` and so on.
+
+    AP, mMR and JI are those of MMDetection's ``CrowdHumanMetric``, whose loops over single values, ten processes and
+    rounding to four decimals are left out, so that it can follow every epoch. Recall is the share of people that some
+    detection of the image was matched to. A person or region marked to be ignored neither counts nor makes a detection
+    on it wrong. Values are fractions from 0 to 1; for mMR, the log-average miss rate, lower is better. Where there is
+    nobody to find they are NaN.
+
+    Args:
+        ann_file (str): annotations in CrowdHuman's .odgt format.
+        collect_device (str): 'cpu' or 'gpu', where results of several processes are joined.
+        prefix (str, optional): put before the names.
+    """
+
+    default_prefix = None
+
+    def __init__(self, ann_file: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+        super().__init__(ann_file, collect_device=collect_device, prefix=prefix)
+        self.truth = _read_truth(ann_file)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep both readings of each image as (n, 5) rows x1, y1, x2, y2, score."""
+        for sample in data_samples:
+            rows = {reading: _rows(sample[field]) for reading, field in FIELDS.items()}
+            self.results.append((sample['img_id'], sample['ori_shape'], rows))
+
+    def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
+        """Evaluate each reading by itself over the images in ``results``, those of all processes in any order.
+
+        Raises:
+            ValueError: an image is not in the annotation file.
+        """
+        found = {image_id: (shape, rows) for image_id, shape, rows in results}
+        unknown = sorted(found.keys() - self.truth.keys())
+        if unknown:
+            raise ValueError(f'{self.ann_file} has no image {unknown[0]!r}, on which there are detections')
+        metrics = {}
+        for reading in FIELDS:
+            # Equal scores are settled by the place in the file, so that it is the only order that matters.
+            images = [
+                _Crowd(boxes, found[image_id][1][reading], found[image_id][0], self.iou_thres)
+                for image_id, boxes in self.truth.items()
+                if image_id in found
+            ]
+            values = dict(zip(NAMES, (*self._curve_metrics(images), self._jaccard_index(images))))
+            metrics.update({f'{reading}/{name}': float(value) for name, value in values.items()})
+        logger = MMLogger.get_current_instance()
+        logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
+        return metrics
+
+    def _curve_metrics(self, images: Sequence['_Crowd']) -> Tuple[float, float, float]:
+        """AP, mMR and recall, from one matching."""
+        people = sum(len(image.people) for image in images)
+        if not people:
+            return np.nan, np.nan, np.nan
+        outcome = np.concatenate([image.match() for image in images])
+        scores = np.concatenate([image.scores for image in images])
+        counted = outcome != IGNORED
+        if not counted.any():
+            return 0.0, 1.0, 0.0
+        order = np.argsort(-scores[counted], kind='stable')
+        ranked = [((score,), label) for score, label in zip(*(x[counted][order].tolist() for x in (scores, outcome)))]
+        with np.errstate(divide='ignore'):  # a miss rate of 0 has a logarithm without end; the mean rate is then 0
+            miss_rate = self.eval_mr(ranked, people, len(images))
+        return self.eval_ap(ranked, people, len(images)), miss_rate, (outcome == TRUE_POSITIVE).sum() / people
+
+    def _jaccard_index(self, images: Sequence['_Crowd']) -> float:
+        """JI at the best threshold; a threshold at which no image has anything to count has none."""
+        counts = [[image.jaccard(threshold) for image in images] for threshold in JI_THRESHOLDS]
+        defined = [each for each in counts if any(count['m'] or count['n'] for count in each)]
+        if not any(len(image.people) for image in images) or not defined:
+            return np.nan
+        return max(self.gather(each)[1] for each in defined)
+
+
+class _Crowd:
+    """One reading's detections of one image against the image's people and what is to be ignored there.
+
+    Args:
+        truth (ndarray): (g, 5) rows x1, y1, x2, y2, tag; tag -1 is to be ignored.
+        detections (ndarray): (n, 5) rows x1, y1, x2, y2, score.
+        shape (tuple): height and width of the image; boxes are clipped to it.
+        threshold (float): the overlap from which on a detection matches.
+    """
+
+    def __init__(self, truth: np.ndarray, detections: np.ndarray, shape: Tuple[int, int], threshold: float) -> None:
+        image = Image(mode=0)  # full boxes
+        image.height, image.width = shape[:2]
+        image.gt_boxes, image.dt_boxes = truth.copy(), detections.copy()
+        image.clip_all_boader()
+        ignored = truth[:, 4] == -1
+        self.people, regions = image.gt_boxes[~ignored], image.gt_boxes[ignored]
+        self.scores = detections[:, 4]
+        self.threshold = threshold
+        self.ious = bbox_overlaps(image.dt_boxes, self.people)  # (n, people)
+        self.in_region = (bbox_overlaps(image.dt_boxes, regions, mode='iof') > threshold).any(axis=1)
+        self.people_in_region = (bbox_overlaps(self.people, regions, mode='iof') > threshold).any(axis=1)
+
+    def match(self) -> np.ndarray:
+        """Match as the Caltech benchmark does: best score first, each to the person it overlaps most of those that are
+        left; what finds none and lies in a region to ignore is ignored. (n,) int of the three outcomes."""
+        ious = np.where(self.ious > self.threshold, self.ious, 0)
+        outcome = np.where(self.in_region, IGNORED, FALSE_POSITIVE)
+        order = np.argsort(-self.scores, kind='stable')
+        for detection in order[ious.any(axis=1)[order]]:
+            person = ious[detection].argmax()
+            if ious[detection, person]:
+                outcome[detection] = TRUE_POSITIVE
+                ious[:, person] = 0
+        return outcome
+
+    def jaccard(self, score: float) -> Dict[str, float]:
+        """What detections above a score have in common with the people: ``k`` pairs in the greatest matching, ``m``
+        people, ``n`` detections, less those without a partner in a region to ignore, and ``ratio``, their Jaccard
+        index."""
+        kept = self.scores > score
+        partner = np.full(kept.sum(), -1)
+        if kept.any() and len(self.people):
+            # The order is MMDetection's: which detections stay without a partner depends on it.
+            partner = maximum_bipartite_matching(csr_matrix(self.ious[kept] >= self.threshold), perm_type='column')
+        alone = np.ones(len(self.people), bool)
+        alone[partner[partner >= 0]] = False
+        k = (partner >= 0).sum()
+        m = len(self.people) - (alone & self.people_in_region).sum()
+        n = len(partner) - ((partner < 0) & self.in_region[kept]).sum()
+        return dict(k=k, m=m, n=n, ratio=k / (m + n - k + 1e-6))
+
+
+def _read_truth(path: str) -> Dict[str, np.ndarray]:
+    """(g, 5) float64 rows x1, y1, x2, y2, tag of the full boxes of each image by its ID."""
+    records = [json.loads(line) for line in get_text(path).strip().split('\n')]
+    return {
+        # MMDetection's reader takes no empty list.
+        record['ID']: Image.load_gt_boxes(record, 'gtboxes', PERSON_CLASSES)[0].astype(np.float64)
+        if record['gtboxes']
+        else np.empty((0, 5))
+        for record in records
+    }
+
+
+def _rows(instances: dict) -> np.ndarray:
+    """(n, 5) float64 rows x1, y1, x2, y2, score of one reading of one image."""
+    columns = instances['bboxes'], instances['scores'][:, None]
+    return np.hstack([column.detach().cpu().double().numpy() for column in columns])

@@ -1,0 +1,271 @@
+"""A file of weights is evaluated as the cell it belongs to, and nothing in it is run."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_datasets import write_tiny_coco
+
+from experiments.cells import find_run
+from experiments.checkpoints import load_strictly, read_weights
+from experiments.errors import UserError
+from experiments.evaluate import evaluate, format_metrics
+from experiments.grid import load_table
+from experiments.resolve import resolve
+
+CELL = ('--table', 'table3', '--cell', 't_max=0.6', '--cell', 't_min=0.2')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, data):
+    """The folder of a finished run of the smoke profile."""
+    from conftest import Suite
+
+    suite = Suite(tmp_path_factory.mktemp('trained') / 'runs', data)
+    suite.run('table3', '--profile', 'smoke', '--only', 't_max=0.6', '--only', 't_min=0.2', '--jobs', 1, check=0)
+    (suite.folder,) = suite.folders()
+    suite.checkpoint = suite.folder / 'epoch_1.pth'
+    return suite
+
+
+@pytest.fixture(scope='module')
+def weights(trained):
+    return torch.load(trained.checkpoint, weights_only=False)['state_dict']
+
+
+def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, data):
+    """To the last bit, as in the run's result.json; the command prints them, the reading without NMS first."""
+    stored = json.loads((trained.folder / 'result.json').read_text())['metrics']
+    config = resolve('smoke', (), {}, 0, 'test').config
+    said = []
+    found = evaluate(config, trained.checkpoint, data, lambda *_: None, said.append)
+    assert {key: value for key, value in found.items() if value == value} == {
+        key: value for key, value in stored.items() if value is not None
+    }
+    assert set(found) == set(stored) and said == ['evaluated 1/1 batches of images']
+    done = trained.run('--evaluate', trained.checkpoint, *CELL, '--profile', 'smoke', check=0)
+    first, second = done.stdout.splitlines()
+    assert done.stdout == format_metrics(found) + '\n'
+    assert first.startswith(f'without NMS  AP {100 * stored["without_nms/AP"]:.2f}  AP50 ')
+    assert second.startswith(f'with NMS     AP {100 * stored["with_nms/AP"]:.2f}  AP50 ')
+    assert 'table3 t_min=0.2 t_max=0.6, profile smoke' in done.stderr
+
+
+def test_metrics_that_are_not_defined_are_dashes():
+    metrics = {'with_nms/AP': 0.5, 'without_nms/AP': 0.25, 'with_nms/APl': float('nan'), 'without_nms/APl': 1}
+    assert format_metrics(metrics) == 'without NMS  AP 25.00  APl 100.00\nwith NMS     AP 50.00  APl –'
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda weights: weights,
+        lambda weights: dict(state_dict=weights, meta=dict(mmdet_version='2.25', CLASSES=('person',), epoch=12)),
+        lambda weights: dict(state_dict={f'module.{name}': weight for name, weight in weights.items()}),
+        lambda weights: dict(state_dict=weights, optimizer=dict(state={}, param_groups=[dict(lr=0.1, params=[0])])),
+    ],
+)
+@pytest.mark.parametrize('zipped', [True, False])
+def test_the_forms_of_a_checkpoint(weights, tmp_path, wrap, zipped):
+    """Weights alone, and the files of mmcv (MMDetection 2.x) and mmengine, in torch's new and old format."""
+    path = tmp_path / 'weights.pth'
+    torch.save(wrap(weights), path, _use_new_zipfile_serialization=zipped)
+    found = read_weights(path)
+    assert found.keys() == weights.keys() and all(torch.equal(found[name], weights[name]) for name in weights)
+
+
+def test_mmengine_s_checkpoint_with_its_logs(tmp_path, trained):
+    """A checkpoint to resume from holds log buffers beside the weights; they are among the harmless types."""
+    from mmengine.logging import HistoryBuffer
+
+    path = tmp_path / 'epoch_3.pth'
+    content = torch.load(trained.checkpoint, weights_only=False)
+    assert 'message_hub' in content and 'meta' in content
+    torch.save(dict(content, message_hub=dict(log_scalars={'train/loss': HistoryBuffer([1.0], [1])})), path)
+    assert read_weights(path).keys() == content['state_dict'].keys()
+
+
+def test_released_names_are_converted(tmp_path):
+    path = tmp_path / 'released.pth'
+    names = 'bbox_head.conv_quality.weight', 'bbox_head.scales.0.scale'
+    torch.save(dict(state_dict={name: torch.ones(1) for name in names}), path)
+    assert set(read_weights(path)) == {'bbox_head.conv_centerness.weight', 'bbox_head.scales.0.scale'}
+    torch.save({'bbox_head.sizes_of_interest': torch.tensor([1.0, 2.0])}, path)
+    with pytest.raises(UserError, match='released.pth: bbox_head.sizes_of_interest is'):
+        read_weights(path)
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}',)
+
+
+@pytest.mark.parametrize('place', ['beside the weights', 'among the weights', 'a bare pickle'])
+def test_nothing_in_a_file_is_run(weights, tmp_path, place):
+    path, mark = tmp_path / 'evil.pth', tmp_path / 'it-ran'
+    evil = Malicious(mark)
+    if place == 'a bare pickle':
+        path.write_bytes(pickle.dumps(evil, protocol=2))
+    else:
+        torch.save(
+            dict(state_dict=weights, meta=evil) if place == 'beside the weights' else dict(weights, evil=evil), path
+        )
+    with pytest.raises(UserError, match=r'evil.pth holds posix.system, which is no weight: it is not loaded') as caught:
+        read_weights(path)
+    assert not mark.exists() and '\n' not in str(caught.value)
+    torch.load(path, weights_only=False) if place != 'a bare pickle' else pickle.loads(path.read_bytes())
+    assert mark.exists()  # it would have run
+
+
+@pytest.mark.parametrize(
+    'content, says',
+    [
+        (None, 'is missing: name a checkpoint file'),
+        (b'', 'is damaged, or no checkpoint'),
+        (b'PK\x03\x04 half of a zip', 'is damaged, or no checkpoint'),
+        (b'hello', 'is damaged, or no checkpoint'),
+        ([1, 2], "holds no weights: neither a state dict, nor one under the key 'state_dict'"),
+        ({}, 'holds no weights'),
+        ({'state_dict': {'a': 3}}, 'holds no weights'),
+        ({'state_dict': 3}, 'holds no weights'),
+        (Path, 'cannot be read: Is a directory'),
+    ],
+)
+def test_what_is_no_checkpoint_is_named(tmp_path, content, says):
+    path = tmp_path / 'file.pth'
+    if content is Path:
+        path.mkdir()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(UserError, match=f'file.pth ({says})') as caught:
+        read_weights(path)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_truncated_checkpoint_is_named(trained, tmp_path):
+    path = tmp_path / 'half.pth'
+    whole = trained.checkpoint.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match='half.pth is damaged, or no checkpoint'):
+        read_weights(path)
+
+
+def test_weights_must_fit_without_a_gap():
+    """What is missing, left over or of another shape is named, the first few of each, in one line."""
+    model = torch.nn.Sequential(*(torch.nn.BatchNorm1d(2) for _ in range(3)))
+    whole = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
+    without_counts = {name: value for name, value in whole.items() if 'num_batches' not in name}
+    load_strictly(model, without_counts, Path('file'))
+    assert all((value == 1).all() for name, value in model.state_dict().items() if name in without_counts)
+    wrong = dict(without_counts, other=torch.ones(1))
+    wrong['2.bias'] = torch.ones(3)
+    for name in ('0.weight', '0.bias', '1.weight', '1.bias'):
+        del wrong[name]
+    with pytest.raises(UserError) as caught:
+        load_strictly(model, wrong, Path('file'))
+    assert str(caught.value) == (
+        'file does not fit the model of this cell: it lacks 0.weight, 0.bias, 1.weight and 1 more; '
+        'it has besides other; it has other shapes: 2.bias (3,) instead of (2,)'
+    )
+
+
+def find(table, *names, overrides=None):
+    run, cells = find_run(load_table(table), names, 'paper', overrides or {})
+    return [cell.label for cell in cells]
+
+
+def test_a_cell_by_name_or_label():
+    assert find('table5', 'Ours-3convs', '3x') == ['method=Ours-3convs schedule=3x']
+    assert find('table5', 'Ours-3convs', '3×') == ['method=Ours-3convs schedule=3x']
+    assert find('table5', 'method=Ours-3convs', 'schedule=1x') == ['method=Ours-3convs schedule=1x']
+    # Both schedules train the same model, and FCOS is read both ways anyway.
+    assert find('table5', 'Ours-3convs') == ['method=Ours-3convs schedule=1x', 'method=Ours-3convs schedule=3x']
+    assert find('table5', 'FCOS', '1x') == ['method=FCOS schedule=1x']
+    assert find('table5', 'Hybrid-Epoch (from the text)', '1x') == ['method=Hybrid-Epoch schedule=1x']
+    assert find('table3', '0.7', '0.2') == ['t_min=0.2 t_max=0.7'] and find('table2', '7') == ['k=7']
+    assert find('table1', 't=0.1') == ['la=t=0.1']
+
+
+@pytest.mark.parametrize(
+    'table, names, says',
+    [
+        ('table5', ['Ours-4convs'], "'Ours-4convs': no axis of table5 has such a value; it has method: FCOS-NMS, "),
+        ('table5', ['schedule=2x'], "--cell 'schedule=2x': no axis .*; schedule: 1x, 3x"),
+        ('table5', ['POTO+3DMF+Aux'], '6 cells of table5 are left, of different models .*POTO.3DMF.Aux-ATSS'),
+        ('table3', ['0.4'], '7 cells of table3 are left, of different models .*name one with --cell'),
+        ('table3', [], 'without --cell: 16 cells of table3'),
+        ('table5', ['POTO', 'Ours-3convs'], "table5 has no cell at --cell 'POTO' --cell 'Ours-3convs'"),
+    ],
+)
+def test_a_cell_that_cannot_be_told_is_refused(table, names, says):
+    with pytest.raises(UserError, match=says):
+        find(table, *names)
+
+
+def test_a_released_checkpoint_on_data_in_coco_s_layout(suite, tmp_path):
+    """The command as in the documentation, on a file with the released names (those of this head) and random weights;
+    a file of another cell's model is refused with one line."""
+    from mmdet.registry import MODELS
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    init_default_scope('mmdet')
+    config = Config(resolve('paper', (), {}, 0, 'test').config)
+    model = MODELS.build(config.model)
+    names = ('cls_convs.3.conv.bias', 'centerness_convs.2.gn.weight', 'conv_centerness.bias', 'scales.4.scale')
+    assert {f'bbox_head.{name}' for name in names} <= set(model.state_dict())
+    path, data = tmp_path / 'o2f_r50_1x.pth', tmp_path / 'data'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(mmdet_version='2.28.1')), path)
+    write_tiny_coco(data / 'coco', width=200, height=16)  # wide ones stay small when resized
+    for half in ('train2017', 'annotations/instances_train2017.json'):  # validation data are enough
+        (data / 'coco' / half).rename(tmp_path / Path(half).name)
+    here = type(suite)(suite.runs, data)
+    command = ('--evaluate', path, '--table', 'table5', '--profile', 'paper')
+    done = here.run(*command, '--cell', 'Ours-3convs', check=0)
+    assert [line.split('  ')[0] for line in done.stdout.splitlines()] == ['without NMS', 'with NMS']
+    assert 'schedule=1x, profile paper (of the same model: method=Ours-3convs schedule=3x)' in done.stderr
+    refused = here.run(*command, '--cell', 'Ours-2convs', check=2)
+    assert refused.stderr.splitlines()[-1] == (
+        f'run.py: {path} does not fit the model of this cell: it has besides bbox_head.centerness_convs.2.conv.weight, '
+        'bbox_head.centerness_convs.2.conv.bias, bbox_head.centerness_convs.2.gn.weight and 1 more'
+    )
+    assert 'Traceback' not in refused.stderr and refused.stdout == '' and not suite.runs.exists()
+
+
+@pytest.mark.parametrize(
+    'args, says',
+    [
+        (('--evaluate', 'x.pth'), '--evaluate needs one table'),
+        (('--evaluate', 'x.pth', '--table', 'table55', '--cell', 'FCOS'), "no table 'table55'"),
+        (('--evaluate', 'x.pth', '--table', 'table5', '--cell', 'FCOSS'), "--cell 'FCOSS': no axis of table5"),
+        (('--evaluate', 'x.pth', '--table', 'table5', '--cell', 'Ours-3convs'), 'x.pth is missing'),
+        (('table5', '--cell', 'FCOS'), '--table and --cell belong to --evaluate'),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_2(suite, args, says):
+    done = suite.run(*args, check=2)
+    assert says in done.stderr.splitlines()[-1] and 'Traceback' not in done.stderr and done.stdout == ''
+
+
+def test_help_and_errors_in_names_come_without_torch(suite):
+    """They come at once: neither torch nor MMDetection is imported."""
+    code = (
+        'import sys; from experiments.run import main\n'
+        'try: main(sys.argv[1:])\n'
+        'except SystemExit: pass\n'
+        'print("torch" in sys.modules, file=sys.stderr)'
+    )
+    root = Path(__file__).resolve().parents[2]
+    for args in (['--help'], ['--list'], ['--evaluate', 'x.pth', '--table', 'table5', '--cell', 'FCOSS']):
+        done = subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, cwd=root)
+        assert done.stderr.splitlines()[-1] == 'False'

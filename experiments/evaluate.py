@@ -48,8 +48,7 @@ def evaluate(
             load_strictly(runner.model, weights, checkpoint)
             # As in training, so that a run's own checkpoint gives the very numbers in its result.
             runner.model.to(memory_format=torch.channels_last)
-            # Neither training data nor pre-trained weights are needed.
-            needed = dict(config, train_dataloader=config['val_dataloader'], model={})
+            needed = dict(config, train_dataloader=config['val_dataloader'])  # the training data need not be there
             prepare([needed], data, progress, lambda function, *args: function(*args))
             return runner.val()
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -237,7 +237,7 @@ class _Reader(YamlFile):
         keys = self.texts(self.list(body['keys'], where), where)
         for key in keys:
             if set(key.replace('{reading}', '')) & set('{}'):
-                self.fail(where, f"{key!r}: only {{reading}} may stand in braces")
+                self.fail(where, f'{key!r}: only {{reading}} may stand in braces')
         return Metric(keys, at)
 
     def _cell(self, at: Position, axes: dict, shared: tuple, metrics: Dict[str, Metric], paper: dict) -> Cell:

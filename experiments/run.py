@@ -10,6 +10,7 @@ python experiments/run.py --evaluate CHECKPOINT --table table5 --cell Ours-3conv
 """
 
 import argparse
+import functools
 import os
 import signal
 import sys
@@ -215,6 +216,7 @@ def _run(plans: list, args: argparse.Namespace) -> int:
     for plan in plans:
         save_plan(plan, args.runs)
     states = _train(todo, folders, _labels(plans, args.seeds), args) if todo else {}
+    _measure_speeds(plans, folders, args)
     _print_tables(plans, args)
     return _report({run_id: status for run_id, status in states.items() if status.state != DONE})
 
@@ -223,12 +225,32 @@ def _train(todo: list, folders: dict, labels: Dict[str, str], args: argparse.Nam
     from experiments.launchers.local import LocalLauncher
     from experiments.prepare import prepare
     from experiments.view import open_view
+    from experiments.weights import ensure_weights
 
     launcher = LocalLauncher(args.jobs)
     with open_view(labels) as view:
         launcher.start()
-        prepare([run.config for run in todo], args.data, view.progress, launcher.in_process)
+        configs = [run.config for run in todo]
+        prepare(configs, args.data, view.progress, launcher.in_process)
+        ensure_weights(configs, view.progress, launcher.in_process)
         return launcher.run(todo, folders, args.data, view.show)
+
+
+def _measure_speeds(plans: list, folders: dict, args: argparse.Namespace) -> None:
+    from experiments.speed import lacking, measure
+
+    for plan in plans:
+        runs = lacking(plan, folders)
+        if runs:
+            from experiments.launchers.local import LocalLauncher
+            from experiments.places import places
+            from experiments.view import open_view
+
+            paths = {run_id: str(folders[run_id].path) for run_id in runs}
+            where = {run_id: places(run.config, args.data) for run_id, run in runs.items()}
+            with open_view({}) as view:
+                report = functools.partial(view.progress, f'speeds of {plan.name}')
+                LocalLauncher(1).in_process(measure, paths, where, report)
 
 
 def _print_tables(plans: list, args: argparse.Namespace) -> None:

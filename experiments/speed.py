@@ -1,12 +1,17 @@
 """How fast the detectors of a table are, measured in turns on the machine at hand (Table 5's ms and FPS)."""
 
+import contextlib
+import io
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from experiments.files import write_json
-from experiments.places import fill_in, places
+from experiments.places import fill_in
+from experiments.plans import Plan
+from experiments.resolve import Run
+from experiments.runs import RunFolder
 
 SCHEMA = 1
 PREFIX = 'speed/'
@@ -18,28 +23,25 @@ IMAGES = 20
 Report = Callable[[int, int], None]
 
 
-def measure_missing(
-    plans: Sequence[Any], folders: Dict[str, Any], data: Path, in_process: Callable, report: Report
-) -> None:
-    """Time the detectors of each table that shows speeds, all of it together, if a finished run of it has none.
+def lacking(plan: Plan, folders: Dict[str, RunFolder]) -> Dict[str, Run]:
+    """The finished runs of a table that shows speeds, if any of them has none; they are timed together or not at all.
 
     Args:
-        plans (sequence[Plan]): the tables.
-        folders (dict): :class:`RunFolder` of each run by its id.
-        data (Path): the data folder.
-        in_process (callable): runs :func:`measure` where torch may be imported.
-        report (callable): see :func:`measure`.
+        plan (Plan): the table.
+        folders (dict): folder of each run by its id.
     """
-    for plan in plans:
-        shown = [
-            cell
-            for cell in plan.cells
-            if any(key.startswith(PREFIX) for keys in cell.cell.keys.values() for key in keys)
-        ]
-        runs = {run.id: run for cell in shown for run in cell.runs.values() if folders[run.id].result() is not None}
-        if any(not (folders[run_id].path / FILE).exists() for run_id in runs):
-            paths = {run_id: str(folders[run_id].path) for run_id in runs}
-            in_process(measure, paths, {run_id: places(run.config, data) for run_id, run in runs.items()}, report)
+    shown = [
+        planned
+        for planned in plan.cells
+        if any(key.startswith(PREFIX) for keys in planned.cell.keys.values() for key in keys)
+    ]
+    runs = {
+        run.id: run
+        for planned in shown
+        for run in planned.runs.values()
+        if folders[run.id].result() is not None and folders[run.id].checkpoint() is not None
+    }
+    return runs if any(not (folders[run_id].path / FILE).exists() for run_id in runs) else {}
 
 
 def measure(folders: Dict[str, str], where: Dict[str, Dict[str, str]], report: Report) -> None:
@@ -60,7 +62,8 @@ def measure(folders: Dict[str, str], where: Dict[str, Dict[str, str]], report: R
     import torch
 
     torch.set_num_threads(1)
-    detectors = {run_id: _Detector(Path(path), where[run_id]) for run_id, path in folders.items()}
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools and mmengine tell what they read
+        detectors = {run_id: _Detector(Path(path), where[run_id]) for run_id, path in folders.items()}
     passes: Dict[str, List[Tuple[float, float, float]]] = {run_id: [] for run_id in detectors}
     for detector in detectors.values():
         detector.time_pass(0)  # the first pass allocates
@@ -85,7 +88,6 @@ class _Detector:
         from mmengine.runner import load_checkpoint
 
         import o2f  # noqa: F401  (registers the method)
-        from experiments.runs import RunFolder
 
         config = Config(fill_in(Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict(), where))
         self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')

@@ -17,7 +17,7 @@ class YamlFile:
         self.path = path
 
     def mapping(self, value: Any, where: str, known: Optional[set] = None, required: set = frozenset()) -> dict:
-        """``value``, if it is a mapping from texts, with no other keys than ``known`` (None: any) and all of ``required``.
+        """``value``, if it maps texts, with no other keys than ``known`` (None: any) and all of ``required``.
 
         Raises:
             UserError: it is not.

@@ -139,6 +139,8 @@ variants = {
         ),
         # '3x' replaces the pipeline, and masks with holes are no polygons.
         train_dataloader=dict(dataset=dict(type='CocoWithMasks')),
+        optim_wrapper=dict(optim_wrapper),
+        param_scheduler={'0': dict(end=100)},
     ),
     'condinst-o2m': dict(model=dict(bbox_head=dict(regress_ranges=_ranges))),
     'r101': dict(  # as much deeper than the 18 layers as is cheap

@@ -3,6 +3,4 @@
 train_cfg = dict(max_epochs=36)
 param_scheduler = {'1': dict(end=36, milestones=[24, 33])}
 # The pipeline's resize, third of its steps, becomes one at random; it keeps the ratio as before.
-train_dataloader = dict(
-    dataset=dict(pipeline={'2': dict(type='RandomResize', scale=[(1333, 640), (1333, 800)])})
-)
+train_dataloader = dict(dataset=dict(pipeline={'2': dict(type='RandomResize', scale=[(1333, 640), (1333, 800)])}))

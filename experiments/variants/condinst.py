@@ -38,3 +38,7 @@ model = dict(
 train_dataloader = dict(dataset=dict(pipeline={'1': dict(with_mask=True, poly2mask=False)}))
 val_evaluator = dict(masks=True)
 test_evaluator = dict(masks=True)
+
+# As released: biases learn twice as fast and do not decay, norm layers decay, and the warm-up is half as long.
+optim_wrapper = dict(paramwise_cfg=dict(_delete_=True, bias_lr_mult=2.0, bias_decay_mult=0.0))
+param_scheduler = {'0': dict(end=500)}

@@ -50,5 +50,8 @@ model = dict(
     test_cfg=dict(nms_pre=5000, max_per_img=500),
 )
 train_cfg = dict(max_epochs=50)
-optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=0.00004, weight_decay=0.0001))
+# As released: norm layers decay like the rest.
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=0.00004, weight_decay=0.0001), paramwise_cfg=dict(_delete_=True)
+)
 param_scheduler = {'1': dict(end=50, milestones=[40])}

@@ -1,6 +1,5 @@
 """A file of weights is evaluated as the cell it belongs to, and nothing in it is run."""
 
-import json
 import os
 import pickle
 import subprocess
@@ -16,7 +15,10 @@ from experiments.checkpoints import load_strictly, read_weights
 from experiments.errors import UserError
 from experiments.evaluate import evaluate, format_metrics
 from experiments.grid import load_table
+from experiments.places import places
+from experiments.prepare import prepare
 from experiments.resolve import resolve
+from experiments.runs import RunFolder
 
 CELL = ('--table', 'table3', '--cell', 't_max=0.6', '--cell', 't_min=0.2')
 
@@ -24,31 +26,33 @@ CELL = ('--table', 'table3', '--cell', 't_max=0.6', '--cell', 't_min=0.2')
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, data):
     """The folder of a finished run of the smoke profile."""
-    from conftest import Suite
+    from experiments.training import train
 
-    suite = Suite(tmp_path_factory.mktemp('trained') / 'runs', data)
-    suite.run('table3', '--profile', 'smoke', '--only', 't_max=0.6', '--only', 't_min=0.2', '--jobs', 1, check=0)
-    (suite.folder,) = suite.folders()
-    suite.checkpoint = suite.folder / 'epoch_1.pth'
-    return suite
+    run = resolve('smoke', (), {}, 0, 'test')
+    prepare([run.config], data, lambda *_: None, lambda function, *args: function(*args))
+    folder = RunFolder(tmp_path_factory.mktemp('trained') / run.id)
+    folder.create(run)
+    with folder.lock():
+        train(folder, run.id, run.profile, places(run.config, data), threads=1)
+    return folder
 
 
 @pytest.fixture(scope='module')
 def weights(trained):
-    return torch.load(trained.checkpoint, weights_only=False)['state_dict']
+    return torch.load(trained.checkpoint(), weights_only=False)['state_dict']
 
 
-def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, data):
+def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
     """To the last bit, as in the run's result.json; the command prints them, the reading without NMS first."""
-    stored = json.loads((trained.folder / 'result.json').read_text())['metrics']
+    stored = trained.result()['metrics']
     config = resolve('smoke', (), {}, 0, 'test').config
     said = []
-    found = evaluate(config, trained.checkpoint, data, lambda *_: None, said.append)
+    found = evaluate(config, trained.checkpoint(), data, lambda *_: None, said.append)
     assert {key: value for key, value in found.items() if value == value} == {
         key: value for key, value in stored.items() if value is not None
     }
     assert set(found) == set(stored) and said == ['evaluated 1/1 batches of images']
-    done = trained.run('--evaluate', trained.checkpoint, *CELL, '--profile', 'smoke', check=0)
+    done = suite.run('--evaluate', trained.checkpoint(), *CELL, '--profile', 'smoke', check=0)
     first, second = done.stdout.splitlines()
     assert done.stdout == format_metrics(found) + '\n'
     assert first.startswith(f'without NMS  AP {100 * stored["without_nms/AP"]:.2f}  AP50 ')
@@ -84,7 +88,7 @@ def test_mmengine_s_checkpoint_with_its_logs(tmp_path, trained):
     from mmengine.logging import HistoryBuffer
 
     path = tmp_path / 'epoch_3.pth'
-    content = torch.load(trained.checkpoint, weights_only=False)
+    content = torch.load(trained.checkpoint(), weights_only=False)
     assert 'message_hub' in content and 'meta' in content
     torch.save(dict(content, message_hub=dict(log_scalars={'train/loss': HistoryBuffer([1.0], [1])})), path)
     assert read_weights(path).keys() == content['state_dict'].keys()
@@ -154,7 +158,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path, content, says):
 
 def test_a_truncated_checkpoint_is_named(trained, tmp_path):
     path = tmp_path / 'half.pth'
-    whole = trained.checkpoint.read_bytes()
+    whole = trained.checkpoint().read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match='half.pth is damaged, or no checkpoint'):
         read_weights(path)

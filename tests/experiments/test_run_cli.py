@@ -5,10 +5,14 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+ALL = ('all', '--profile', 'smoke')
 GRID = ('table3', '--profile', 'smoke')
 SHORT = (*GRID, '--only', 't_min=0.2', '--set', 'train_cfg.max_epochs=2')
 
@@ -17,18 +21,45 @@ def results(suite):
     return {path.name: json.loads((path / 'result.json').read_text())['metrics'] for path in suite.folders()}
 
 
-def test_a_grid_is_trained_to_the_printed_table(finished):
-    printed = finished.printed.stdout
-    assert len(finished.folders()) == 16 and len(results(finished)) == 16
-    rows = re.findall(r'^\| 0\.[1-4] .*$', printed, re.M)
+def measured(text):
+    """What a table's text shows as measured, without the paper's numbers."""
+    return text.split('\nPaper (')[0]
+
+
+def test_every_cell_of_every_table_is_trained_and_printed(finished):
+    tables = re.split(r'^## ', finished.printed.stdout, flags=re.M)[1:]
+    assert len(tables) == 10 and all('profile smoke' in text for text in tables)
+    assert not any('–' in measured(text) for text in tables)
+    dry = finished.run(*ALL, '--dry-run', check=0).stdout.splitlines()[-1]
+    cells, runs = map(int, re.match(r'(\d+) cells, (\d+) distinct trainings, \2 done, 0 to do', dry).groups())
+    assert len(results(finished)) == len(finished.folders()) == runs < cells
+    table3 = next(text for text in tables if 'Table 3' in text)
+    rows = re.findall(r'^\| 0\.[1-4] .*$', table3, re.M)
     assert len(rows) == 8 and all(len(re.findall(r'\d+\.\d/\d+\.\d', row)) == 4 for row in rows)
-    assert '39.0/39.3' in printed and '16 of 16 runs' in printed and 'profile smoke' in printed
-    assert re.search(r'16/16 done  table3 t_min=\d\.\d t_max=\d\.\d  done  AP \d+\.\d/\d+\.\d', finished.printed.stderr)
+    assert '39.0/39.3' in table3 and '16 of 16 runs' in table3
+
+
+def test_figure_5_has_every_epoch(finished):
+    plan = json.loads((finished.runs / 'smoke' / 'tables' / 'fig5.json').read_text())
+    for cell in plan['cells']:
+        folder = finished.runs / 'smoke' / cell['runs']['0']
+        epochs = json.loads((folder / 'metrics.json').read_text())['epochs']
+        assert [entry['epoch'] for entry in epochs] == list(range(1, len(epochs) + 1))
+        assert all({'without_nms/AP', 'with_nms/AP'} <= set(entry['metrics']) for entry in epochs)
+        assert len(epochs) == json.loads((folder / 'result.json').read_text())['epochs']
+
+
+def test_make_tables_prints_them_all(finished):
+    script = Path(__file__).resolve().parents[2] / 'analysis' / 'make_tables.py'
+    command = [sys.executable, str(script), '--profile', 'smoke', '--strict', '--runs', str(finished.runs)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == '', done.stderr
+    assert re.findall(r'^(?:Table|Fig\.) \d', done.stdout, re.M) == [*(f'Table {n}' for n in range(1, 10)), 'Fig. 5']
 
 
 def test_a_second_start_trains_nothing_and_prints_the_same(finished):
     before = {path: path.stat().st_mtime_ns for folder in finished.folders() for path in folder.iterdir()}
-    again = finished.run(*GRID, check=0)
+    again = finished.run(*ALL, check=0)
     assert again.stdout == finished.printed.stdout and again.stderr == ''
     assert before == {path: path.stat().st_mtime_ns for folder in finished.folders() for path in folder.iterdir()}
 
@@ -41,6 +72,13 @@ def test_overviews(finished, suite):
     assert '16 cells, 32 distinct trainings, 0 done, 32 to do' in none and not suite.runs.exists()
     listed = suite.run('--list', check=0).stdout
     assert 'table3   16 cells' in listed and 'profiles: desk, paper, smoke' in listed
+
+
+def test_a_new_ablation_is_one_file(suite):
+    """The example of docs/ablations.md, run as it says."""
+    example = Path(__file__).resolve().parents[2] / 'docs' / 'examples' / 'radius.yaml'
+    printed = suite.run(example, '--profile', 'smoke', check=0).stdout
+    assert len(suite.folders()) == 6 and len(re.findall(r'\d+\.\d/\d+\.\d', printed)) == 6
 
 
 def test_another_seed_and_setting_are_other_runs(suite):

@@ -33,7 +33,7 @@ def train_backbone(
     Raises:
         OSError: a file cannot be read or written.
     """
-    MMLogger.get_instance('backbone', log_level='WARNING')  # or every layer's initialisation is printed
+    MMLogger.get_instance('backbone', log_level='ERROR')  # or it is told that there are no weights yet
     torch.manual_seed(spec.seed)
     crops, labels = _crops(scenes, 'train', spec)
     backbone, channels, prefix = _build(spec)

@@ -54,7 +54,7 @@ def test_make_tables_prints_them_all(finished):
     command = [sys.executable, str(script), '--profile', 'smoke', '--strict', '--runs', str(finished.runs)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == '', done.stderr
-    assert re.findall(r'^(?:Table|Fig\.) \d', done.stdout, re.M) == [*(f'Table {n}' for n in range(1, 10)), 'Fig. 5']
+    assert re.findall(r'^(?:Table|Figure) \d', done.stdout, re.M) == [*(f'Table {n}' for n in range(1, 10)), 'Figure 5']
 
 
 def test_a_second_start_trains_nothing_and_prints_the_same(finished):

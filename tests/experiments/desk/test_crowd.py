@@ -162,7 +162,7 @@ def test_nothing_of_coco_is_left_in_a_config(profile):
     assert config['param_scheduler'][1]['milestones'] == [40] and config['param_scheduler'][1]['end'] == 50
     assert config['train_cfg']['max_epochs'] == (1 if profile == 'smoke' else 50)
     plain = resolve(profile, [], {}, 0, 'test').config['optim_wrapper']
-    published = dict(plain, optimizer=dict(type='AdamW', lr=4e-5, weight_decay=1e-4))
+    published = dict(plain, optimizer=dict(type='AdamW', lr=4e-5, weight_decay=1e-4), paramwise_cfg={})
     assert config['optim_wrapper'] == (published if profile == 'paper' else plain)
 
 

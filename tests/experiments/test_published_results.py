@@ -1,0 +1,42 @@
+"""The results in the repository are those of the tables and settings as they are now."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.grid import load_table
+from experiments.plans import make_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+STORED = ROOT / 'results' / 'desk'
+PLANS = sorted((STORED / 'tables').glob('*.json'))
+
+
+@pytest.mark.parametrize('path', PLANS, ids=lambda path: path.stem)
+def test_a_stored_plan_is_what_its_table_resolves_to(path):
+    stored = json.loads(path.read_text())
+    table = load_table(stored['table'])
+    plan = make_plan(table, table.cells, stored['profile'], [0], {})
+    now = [{str(seed): run.id for seed, run in planned.runs.items()} for planned in plan.cells]
+    assert [cell['runs'] for cell in stored['cells']] == now
+    assert [cell['paper'] for cell in stored['cells']] == [planned.cell.paper for planned in plan.cells]
+
+
+def test_every_stored_run_is_of_a_plan_and_whole():
+    planned = {run for path in PLANS for cell in json.loads(path.read_text())['cells'] for run in cell['runs'].values()}
+    runs = [path for path in STORED.iterdir() if path.name != 'tables']
+    assert len(PLANS) >= 7 and len(runs) >= 34
+    for folder in runs:
+        result = json.loads((folder / 'result.json').read_text())
+        epochs = json.loads((folder / 'metrics.json').read_text())['epochs']
+        assert folder.name in planned and result['run'] == folder.name and len(epochs) == result['epochs']
+        assert result['metrics'] == epochs[-1]['metrics'] and result['provenance']['dirty'] is False
+
+
+def test_they_are_printed_without_a_warning():
+    command = [sys.executable, str(ROOT / 'analysis' / 'make_tables.py'), '--runs', str(ROOT / 'results')]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == '' and '28.3' in done.stdout

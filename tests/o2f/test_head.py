@@ -1,6 +1,7 @@
 """Section 3.4, Fig. 3: the head's parameters and outputs, training on any batch, several processes, and decoding."""
 
 import copy
+import os
 
 import pytest
 import torch
@@ -195,7 +196,13 @@ def _losses_of_one_process(rank: int, folder: str, batches: list, settings: Sett
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason='needs gloo')
+# Without gloo a user's machine skips by name; in CI, where it must be there, the test runs and fails.
+needs_gloo = pytest.mark.skipif(
+    not torch.distributed.is_gloo_available() and os.environ.get('O2F_REQUIRE_PROGRAMS') != '1', reason='needs gloo'
+)
+
+
+@needs_gloo
 @pytest.mark.parametrize('kinds', [('three', 'none'), ('none', 'none')], ids='-'.join)
 def test_several_processes_share_their_normalisers(kinds, tmp_path):
     """Two processes with different numbers of positives, or none, divide by the mean over both (at least 1)."""

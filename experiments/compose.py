@@ -10,7 +10,7 @@ profile and is merged right after the variant of that name.
 import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, List, Sequence
+from typing import Any, List, Sequence, Tuple
 
 from mmengine.config import Config
 
@@ -44,20 +44,22 @@ def compose(profile: str, use: Sequence[str], source: str) -> Config:
     Raises:
         UserError: there is no such profile or variant.
     """
-    config = copy.deepcopy(_load_profile(profile))
-    special = config.pop('variants', {})
+    if profile not in profile_names():
+        raise UserError(f'no profile {profile!r}; known profiles: {", ".join(profile_names())}')
     for name in use:
         if name not in variant_names():
             raise UserError(f'{source}: no variant {name!r}; known variants: {", ".join(variant_names())}')
+    return copy.deepcopy(_composed(profile, tuple(use)))
+
+
+@lru_cache(maxsize=None)
+def _composed(profile: str, use: Tuple[str, ...]) -> Config:
+    config = copy.deepcopy(_load(PROFILES / f'{profile}.py'))
+    special = config.pop('variants', {})
+    for name in use:
         for piece in (_load(VARIANTS / f'{name}.py'), special.get(name, {})):
             config.merge_from_dict(_resolve_keep(copy.deepcopy(dict(piece)), config))
     return config
-
-
-def _load_profile(name: str) -> Config:
-    if name not in profile_names():
-        raise UserError(f'no profile {name!r}; known profiles: {", ".join(profile_names())}')
-    return _load(PROFILES / f'{name}.py')
 
 
 @lru_cache(maxsize=None)

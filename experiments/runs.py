@@ -147,7 +147,7 @@ class RunFolder:
         return result
 
     def epochs(self) -> List[dict]:
-        """``epoch``, ``metrics`` and ``seconds`` of each epoch that is finished and evaluated, in order."""
+        """``epoch``, ``metrics``, ``seconds`` and ``loading_s`` of each epoch that is finished and evaluated, in order."""
         content = read_json(self._metrics)
         if content is None:
             return []
@@ -159,12 +159,22 @@ class RunFolder:
             raise UserError(f'{self._metrics} does not hold the metrics of epochs: delete the folder and run again')
         return content['epochs']
 
-    def add_epoch(self, epoch: int, metrics: Dict[str, float], seconds: float) -> None:
-        """Record an epoch, counted from 1; what was recorded from it on, before a resume, is replaced."""
+    def add_epoch(self, epoch: int, metrics: Dict[str, float], seconds: float, loading_s: float) -> None:
+        """Record an epoch, counted from 1; what was recorded from it on, before a resume, is replaced.
+
+        Args:
+            epoch (int): its number.
+            metrics (dict): what its evaluation found.
+            seconds (float): how long it took, the evaluation included.
+            loading_s (float): how much of that was spent waiting for data.
+        """
         kept = [entry for entry in self.epochs() if entry['epoch'] < epoch]
         kept.append(
             dict(
-                epoch=epoch, metrics={name: _plain(value) for name, value in metrics.items()}, seconds=round(seconds, 2)
+                epoch=epoch,
+                metrics={name: _plain(value) for name, value in metrics.items()},
+                seconds=round(seconds, 2),
+                loading_s=round(loading_s, 2),
             )
         )
         write_json(self._metrics, dict(schema=SCHEMA, epochs=kept))

@@ -19,6 +19,7 @@ from mmengine.runner import Runner, set_random_seed  # noqa: E402
 import o2f  # noqa: E402,F401  (registers the method)
 from experiments.errors import UserError  # noqa: E402
 from experiments.files import ASIDE, cannot_write  # noqa: E402
+from experiments.kept_samples import keep_samples  # noqa: E402
 from experiments.places import fill_in  # noqa: E402
 from experiments.provenance import provenance  # noqa: E402
 from experiments.runs import RunFolder  # noqa: E402
@@ -64,6 +65,7 @@ def _train_epochs(folder: RunFolder, config: Config) -> None:
     config.work_dir = str(folder.path)
     config.default_hooks.checkpoint = None  # RunFolderHook saves: after the evaluation, and whole or not at all
     config.visualizer = None
+    keep_samples(config)
     config.log_level = 'WARNING'
     _quiet()
     if mmengine.device.utils.DEVICE == 'mps':  # Apple's GPU has no double precision, which the selection needs
@@ -113,9 +115,19 @@ class RunFolderHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         if self.begin is None:
             self.begin, self.first_epoch, self.shown = time.monotonic(), runner.epoch, 0.0
-        self.epoch_begin = time.monotonic()
+        self.epoch_begin = self.left_off = time.monotonic()
+        self.loading = 0.0
         set_random_seed(runner.seed * 1000 + runner.epoch)
         self._show_progress(runner, 0.0)
+
+    def _before_iter(self, *_, **__) -> None:
+        self.loading += time.monotonic() - self.left_off
+
+    def _after_iter(self, *_, **__) -> None:
+        self.left_off = time.monotonic()
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self.left_off = time.monotonic()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
         # Looking at a loss waits for a GPU, so there it is looked at less often.
@@ -129,9 +141,10 @@ class RunFolderHook(Hook):
                 )
         if time.monotonic() - self.shown > 1:
             self._show_progress(runner, (batch_idx + 1) / len(runner.train_dataloader))
+        self.left_off = time.monotonic()
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
-        self.folder.add_epoch(runner.epoch, metrics, time.monotonic() - self.epoch_begin)
+        self.folder.add_epoch(runner.epoch, metrics, time.monotonic() - self.epoch_begin, self.loading)
         last = runner.epoch == runner.max_epochs
         aside = f'{ASIDE}checkpoint'
         runner.save_checkpoint(

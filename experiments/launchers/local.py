@@ -1,10 +1,10 @@
 """Several runs at once on this machine, each in its own process, on its cores or its GPUs."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import subprocess
-import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -101,7 +101,7 @@ class LocalLauncher:
                 waiting += left_alone  # finished there, or dropped: _start looks
                 elsewhere = [run for run in elsewhere if run not in left_alone]
                 show({run.id: folders[run.id].status() for run in runs})
-                time.sleep(POLL_S)
+                multiprocessing.connection.wait([process.sentinel for process, *_ in active.values()], POLL_S)
         finally:
             _stop([process for process, *_ in active.values()])
         states = {run.id: folders[run.id].status() for run in runs}

@@ -1,0 +1,108 @@
+"""Samples that are kept in memory train as samples that are made anew."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, set_random_seed
+
+import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
+from mmdet.registry import DATASETS, MODELS  # isort: skip
+
+from experiments.kept_samples import KeptSamples, keep_samples
+from experiments.places import fill_in, generated, places
+from experiments.prepare import prepare
+from experiments.resolve import resolve
+
+
+def config_of(use, data):
+    """A smoke config with the data that it needs."""
+    config = resolve('smoke', use, {}, 0, 'test').config
+    makes = {key: config['generate'][key] for key in config['generate'] if key != 'backbone'}
+    assert set(makes) <= set(map(str.lower, generated(config)))
+    prepare([config], data, lambda *_: None, lambda function, *args: function(*args))
+    config = Config(fill_in(copy.deepcopy(config), places(config, data)))
+    init_default_scope(config.default_scope)
+    return config
+
+
+def drawn(dataset, epochs, seed):
+    """What ``epochs`` epochs of a dataset give."""
+    set_random_seed(seed)
+    return [dataset[index] for _ in range(epochs) for index in range(len(dataset))]
+
+
+def same(sample, other):
+    """Whether two samples hold the same image, annotations and descriptions."""
+    truth, others = (each['data_samples'].gt_instances for each in (sample, other))
+    described = [
+        {key: np.asarray(value).tolist() for key, value in each['data_samples'].metainfo_items()}
+        for each in (sample, other)
+    ]
+    return (
+        torch.equal(sample['inputs'], other['inputs'])
+        and torch.equal(truth.bboxes.tensor, others.bboxes.tensor)
+        and torch.equal(truth.labels, others.labels)
+        and described[0] == described[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ('use', 'split', 'is_kept'),
+    [((), 'train', True), ((), 'val', True), (('3x',), 'train', False), (('3x',), 'val', True)],
+)
+def test_the_same_samples_in_the_same_order(data, use, split, is_kept):
+    """Also where an epoch is the first one of a process that resumes, so that nothing was kept before it."""
+    config = config_of(use, data)[f'{split}_dataloader'].dataset
+    kept, plain = KeptSamples(config), DATASETS.build(config)
+    assert kept.is_kept == is_kept and len(kept) == len(plain) and kept.metainfo == plain.metainfo
+    for seed in (3, 4):
+        assert all(map(same, drawn(kept, 3, seed), drawn(plain, 3, seed)))
+    resumed = KeptSamples(config)
+    assert all(map(same, drawn(resumed, 1, 4), drawn(plain, 1, 4)))
+    if not is_kept:
+        assert not kept.samples
+    elif split == 'val':
+        assert len(kept.samples) == len(plain)
+    else:  # most of them on both sides
+        assert len(plain) < len(kept.samples) <= 2 * len(plain)
+
+
+def test_each_sample_is_made_once(data, monkeypatch):
+    config = config_of((), data).val_dataloader.dataset
+    kept = KeptSamples(config)
+    first = kept[0]
+    monkeypatch.setattr(kept.dataset, 'prepare_data', lambda index: pytest.fail('made again'))
+    assert kept[0] is first
+
+
+@pytest.mark.parametrize('use', [(), ('fcos',), ('poto', '3dmf', 'aux-atss'), ('condinst',), ('crowdhuman',)])
+def test_training_and_evaluating_leave_them_as_they_are(data, use):
+    """A step and a prediction on samples that are handed out again must not change them."""
+    config = config_of(use, data)
+    keep_samples(config)
+    config.model.backbone.init_cfg = None
+    model = MODELS.build(config.model)
+    for name, mode in (('train_dataloader', 'loss'), ('val_dataloader', 'predict')):
+        loader = Runner.build_dataloader(config[name], seed=0)
+        assert isinstance(loader.dataset, KeptSamples)
+        batch = next(iter(loader))
+        before = copy.deepcopy(batch)
+        model(**model.data_preprocessor(copy.copy(batch), mode == 'loss'), mode=mode)
+        for sample, other in zip(batch['data_samples'], before['data_samples']):
+            assert set(sample.keys()) == set(other.keys()) and set(sample.metainfo_keys()) == set(other.metainfo_keys())
+            truth, others = sample.gt_instances, other.gt_instances
+            assert torch.equal(truth.bboxes.tensor, others.bboxes.tensor)
+            assert torch.equal(truth.labels, others.labels)
+        assert all(map(torch.equal, batch['inputs'], before['inputs']))
+
+
+def test_loaders_with_workers_are_left_alone():
+    loader = dict(num_workers=2, dataset=dict(type='CocoDataset'))
+    config = Config(dict(train_dataloader=loader, val_dataloader=dict(loader, num_workers=0)))
+    keep_samples(config)
+    assert config.train_dataloader.dataset.type == 'CocoDataset'
+    assert config.val_dataloader.dataset.type == 'KeptSamples'

@@ -20,6 +20,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(ROOT)  # run as a script: the packages lie beside this folder
 warnings.filterwarnings('ignore')  # of other packages; they would stand between the tables
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported
+os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # torch's profiler tells when it starts and stops
 
 #: Modules with ``measure(quick) -> list[Row]``; the first line of a module's docstring is its title.
 NAMES = ('assignment', 'loss', 'step', 'inference', 'readings', 'metrics', 'commands', 'grid', 'loading')

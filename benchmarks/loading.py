@@ -1,0 +1,79 @@
+"""Data loading at paper scale: images per second of the training pipeline on one core, and the cores that a GPU needs.
+
+Images of COCO's usual 640 x 480 as JPEG of COCO's usual size (about 160 kB), through the paper profile's own training
+pipeline (read, boxes, resize to 1333 x 800, flip, pack) and the collating of batches of two.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Iterator, List
+
+import cv2
+import numpy as np
+
+from benchmarks.detectors import config_of
+from benchmarks.rows import Row
+from benchmarks.timing import seconds
+
+#: Images per second of one GPU for which cores are counted. The middle one is the order of a ResNet-50 FCOS in mixed
+#: precision on a GPU of the H100's class; the step time itself is in the benchmark ``step`` where a GPU was at hand.
+SPEEDS = (20, 40, 80)
+
+
+def measure(quick: bool) -> List[Row]:
+    """Milliseconds per image in the process that asks, and through two workers."""
+    count = 8 if quick else 200
+    with tempfile.TemporaryDirectory() as folder:
+        write_coco(Path(folder), count)
+        loaders = {workers: loader(Path(folder), workers) for workers in (0, 2)}
+        times = {workers: seconds(lambda: _exhaust(of_workers)) / count for workers, of_workers in loaders.items()}
+    rate = 1 / times[0]
+    rows = [
+        Row('training pipeline, one core', 1000 * times[0], 'ms/image', note=f'{rate:.1f} images/s'),
+        Row('the same by two workers', 1000 * times[2], 'ms/image', note=f'{1 / times[2]:.1f} images/s'),
+    ]
+    return rows + [Row(f'cores for a GPU that trains {speed} images/s', speed / rate, 'cores') for speed in SPEEDS]
+
+
+def loader(folder: Path, workers: int):
+    """The paper profile's training loader over the images in ``folder``."""
+    from mmengine.runner import Runner
+
+    config = config_of('Ours-3convs').train_dataloader
+    config.num_workers, config.persistent_workers = workers, workers > 0
+    config.dataset.update(data_root=str(folder) + '/')
+    return Runner.build_dataloader(config, seed=0)
+
+
+def _exhaust(batches: Iterator) -> None:
+    for _ in batches:
+        pass
+
+
+def write_coco(folder: Path, count: int) -> None:
+    """Write ``count`` images of 640 x 480 with seven boxes each where the paper profile looks for COCO's."""
+    generator = np.random.default_rng(0)
+    (folder / 'train2017').mkdir()
+    (folder / 'annotations').mkdir()
+    images, annotations = [], []
+    for index in range(count):
+        coarse = generator.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        noise = generator.normal(0, 14, (480, 640, 3))
+        picture = np.clip(cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC) + noise, 0, 255)
+        name = f'{index:012d}.jpg'
+        cv2.imwrite(str(folder / 'train2017' / name), picture.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])
+        images.append(dict(id=index, file_name=name, height=480, width=640))
+        for _ in range(7):
+            x, y, w, h = (int(value) for value in generator.integers((0, 0, 40, 40), (500, 380, 140, 100)))
+            annotations.append(
+                dict(id=len(annotations) + 1, image_id=index, category_id=1, bbox=[x, y, w, h], area=w * h, iscrowd=0)
+            )
+    classes = config_of('Ours-3convs').model.bbox_head.num_classes
+    from mmdet.datasets import CocoDataset
+
+    names = CocoDataset.METAINFO['classes']
+    assert len(names) == classes
+    categories = [dict(id=number, name=name) for number, name in enumerate(names, 1)]
+    content = dict(images=images, annotations=annotations, categories=categories)
+    (folder / 'annotations' / 'instances_train2017.json').write_text(json.dumps(content), encoding='utf-8')

@@ -1,7 +1,7 @@
 """What the commands take besides training: help, lists, plans, and tables of many stored runs.
 
-Each command in a process of its own, from its start to its end; where "after import" is said, the process takes the time
-itself, once what the command imports has been imported.
+Each command in a process of its own, from its start to its end; where "after import" is said, the process takes the
+time itself, once what the command imports has been imported.
 """
 
 import json
@@ -68,7 +68,7 @@ def _python(command: List[str]) -> str:
 
 
 def store_runs(folder: Path, least: int) -> int:
-    """Store made-up results of every cell of every table, with as many seeds as give ``least`` runs; returns how many."""
+    """Store made-up results of every cell of every table, for seeds enough to be ``least`` runs; returns how many."""
     from experiments import grid
     from experiments.plans import make_plan, save_plan
 

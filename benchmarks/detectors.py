@@ -24,7 +24,7 @@ def config_of(method: str) -> Config:
     """The config of a row of Table 5 at full scale, 1x, that asks for no weights and no data."""
     config = Config(find_run(load_table('table5'), [method, '1x'], 'paper', {})[0].config)
     config.model.backbone.init_cfg = None
-    MMLogger.get_instance('mmengine', log_level='ERROR')  # it would tell how every parameter began
+    MMLogger.get_current_instance().setLevel('ERROR')  # it would tell how every parameter began
     init_default_scope(config.default_scope)
     return config
 

@@ -9,7 +9,7 @@ from typing import Callable, List
 
 import torch
 
-from benchmarks.detectors import DEVICE, SIZE, build, config_of, scenes, with_candidates
+from benchmarks.detectors import SIZE, build, config_of, scenes, with_candidates
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns
 

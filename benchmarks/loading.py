@@ -7,7 +7,7 @@ pipeline (read, boxes, resize to 1333 x 800, flip, pack) and the collating of ba
 import json
 import tempfile
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterable, List
 
 import cv2
 import numpy as np
@@ -26,8 +26,7 @@ def measure(quick: bool) -> List[Row]:
     count = 8 if quick else 200
     with tempfile.TemporaryDirectory() as folder:
         write_coco(Path(folder), count)
-        loaders = {workers: loader(Path(folder), workers) for workers in (0, 2)}
-        times = {workers: seconds(lambda: _exhaust(of_workers)) / count for workers, of_workers in loaders.items()}
+        times = {workers: _seconds_of(loader(Path(folder), workers)) / count for workers in (0, 2)}
     rate = 1 / times[0]
     rows = [
         Row('training pipeline, one core', 1000 * times[0], 'ms/image', note=f'{rate:.1f} images/s'),
@@ -46,9 +45,8 @@ def loader(folder: Path, workers: int):
     return Runner.build_dataloader(config, seed=0)
 
 
-def _exhaust(batches: Iterator) -> None:
-    for _ in batches:
-        pass
+def _seconds_of(batches: Iterable) -> float:
+    return seconds(lambda: [None for _ in batches])
 
 
 def write_coco(folder: Path, count: int) -> None:

@@ -1,8 +1,8 @@
 """Training step of the whole detector, ResNet-50 and FPN, beside MMDetection's FCOS on the same images.
 
-Forward, loss, backward and the optimiser's step through mmengine's ``train_step``, in turns in one process. Both have the
-paper's settings, the same backbone, neck and towers, frozen parts, and memory format. One-to-few has three more
-convolutions (of 64 channels) before its centerness map: 2.4 % more multiplications in the network.
+Forward, loss, backward and the optimiser's step through mmengine's ``train_step``, in turns in one process. Both have
+the paper's settings, the same backbone, neck and towers, frozen parts, and memory format. One-to-few has three more
+convolutions (of 64 channels) before its centerness map.
 """
 
 from typing import Callable, List
@@ -18,7 +18,7 @@ IMAGES, INSTANCES = 2, 7  # per GPU as published, and COCO's mean per image
 
 
 def measure(quick: bool) -> List[Row]:
-    """Time and peak memory of a step; on a CPU at half the image size, as a step at full size takes most of a minute."""
+    """Time and peak memory of a step; on a CPU at half the side, as a step at full size takes most of a minute."""
     full = DEVICE.type == 'cuda'
     size = (64, 96) if quick else SIZE if full else (SIZE[0] // 2, SIZE[1] // 2)
     methods = {'Ours-1conv': 'o2f, 1 convolution', 'Ours-3convs': 'o2f, 3 convolutions', 'FCOS-NMS': 'FCOS'}
@@ -29,10 +29,8 @@ def measure(quick: bool) -> List[Row]:
     for method, words in list(methods.items())[:-1]:
         case = f'{words}, {IMAGES} images of {size[1]} x {size[0]}'
         rows.append(Row(f'{case}: time', times[method], 's', times['FCOS-NMS'], 'FCOS', at_most=1.0))
-        scale = 1 / 2**20
-        rows.append(
-            Row(f'{case}: peak memory', peaks[method] * scale, 'MB', peaks['FCOS-NMS'] * scale, 'FCOS', at_most=1.0)
-        )
+        peak, of_fcos = (peaks[name] / 2**20 for name in (method, 'FCOS-NMS'))
+        rows.append(Row(f'{case}: peak memory', peak, 'MB', of_fcos, 'FCOS', at_most=1.0))
     return rows
 
 

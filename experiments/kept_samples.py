@@ -3,12 +3,11 @@
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile, Resize
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from torch.utils.data import Dataset
-
-from mmcv.transforms import LoadImageFromFile, Resize
 
 #: Transforms that make the same of the same image every time.
 FIXED = (LoadImageFromFile, LoadAnnotations, Resize, PackDetInputs)

@@ -147,7 +147,7 @@ class RunFolder:
         return result
 
     def epochs(self) -> List[dict]:
-        """``epoch``, ``metrics``, ``seconds`` and ``loading_s`` of each epoch that is finished and evaluated, in order."""
+        """``epoch``, ``metrics``, ``seconds`` and ``loading_s`` of each finished and evaluated epoch, in order."""
         content = read_json(self._metrics)
         if content is None:
             return []

@@ -16,6 +16,7 @@ _PACKAGES = (
     'mmcv-lite',
     'numpy',
     'pycocotools',
+    'faster-coco-eval',
     'opencv-python-headless',
     'opencv-python',
 )

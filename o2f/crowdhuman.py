@@ -38,6 +38,8 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
     """
 
     default_prefix = None
+    #: What is measured, and where it is found on a data sample.
+    fields = FIELDS
 
     def __init__(self, ann_file: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(ann_file, collect_device=collect_device, prefix=prefix)
@@ -46,7 +48,7 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep both readings of each image as (n, 5) rows x1, y1, x2, y2, score."""
         for sample in data_samples:
-            rows = {reading: _rows(sample[field]) for reading, field in FIELDS.items()}
+            rows = {reading: _rows(sample[field]) for reading, field in self.fields.items()}
             self.results.append((sample['img_id'], sample['ori_shape'], rows))
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
@@ -60,7 +62,7 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
         if unknown:
             raise ValueError(f'{self.ann_file} has no image {unknown[0]!r}, on which there are detections')
         metrics = {}
-        for reading in FIELDS:
+        for reading in self.fields:
             # Equal scores are settled by the place in the file, so that it is the only order that matters.
             images = [
                 _Crowd(boxes, found[image_id][1][reading], found[image_id][0], self.iou_thres)

@@ -1,4 +1,4 @@
-"""TwoReadingsMetric gives each reading what pycocotools gives it alone."""
+"""TwoReadingsMetric gives each reading what pycocotools gives it alone, with either backend."""
 
 import contextlib
 import io
@@ -15,6 +15,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from o2f.coco_evaluation import BACKENDS
 from o2f.metric import TwoReadingsMetric
 
 NAMES = {7: 'cat', 3: 'dog', 9: 'hen', 4: 'owl'}  # category ids in no order; the classes are in another one
@@ -76,9 +77,9 @@ def instances(boxes=(), scores=(), labels=()) -> InstanceData:
     )
 
 
-def measured(path, without: dict, with_nms: dict) -> dict:
+def measured(path, without: dict, with_nms: dict, **settings) -> dict:
     """TwoReadingsMetric over the images of ``without``, two to a batch, as mmengine's evaluator feeds it."""
-    metric = TwoReadingsMetric(str(path))
+    metric = TwoReadingsMetric(str(path), **settings)
     metric.dataset_meta = dict(classes=CLASSES)
     samples = []
     for image in without:
@@ -116,13 +117,14 @@ def part(metrics: dict, reading: str) -> dict:
     return {name.split('/')[1]: value for name, value in metrics.items() if name.startswith(f'{reading}/')}
 
 
+@pytest.mark.parametrize('backend', BACKENDS)
 @pytest.mark.parametrize('seed', range(4))
-def test_each_reading_equals_pycocotools_alone(seed, tmp_path):
+def test_each_reading_equals_pycocotools_alone(seed, backend, tmp_path):
     """All seven metrics of both readings to 1e-12; one image without a detection, one without truth, crowd boxes."""
     document = make_truth(tmp_path / 'truth.json', seed=seed)
     readings = [near_truth(document, 100 + seed + each, range(0, 60, 10)) for each in (0, 50)]
     readings[0][20] = readings[1][30] = instances()
-    metrics = measured(tmp_path / 'truth.json', *readings)
+    metrics = measured(tmp_path / 'truth.json', *readings, backend=backend)
     assert len(metrics) == 14
     for reading, found in zip(('without_nms', 'with_nms'), readings):
         expected = coco_alone(tmp_path / 'truth.json', found, tmp_path)
@@ -205,6 +207,24 @@ def test_without_classes_labels_follow_category_ids(tmp_path):
     assert metric.evaluate(size=6)['val/without_nms/AP'] == pytest.approx(1)
 
 
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.filterwarnings('ignore:invalid value encountered')
+def test_boxes_that_are_no_numbers_find_nothing(backend, tmp_path):
+    """A diverged model's; pycocotools itself would count them as right."""
+    document = make_truth(tmp_path / 'truth.json')
+    found = {
+        image['id']: instances([[math.nan] * 4, [math.inf] * 4], [0.9, 0.8], [0, 1]) for image in document['images']
+    }
+    metrics = measured(tmp_path / 'truth.json', found, found, backend=backend)
+    assert all(value == 0 for value in metrics.values())
+
+
+def test_an_unknown_backend(tmp_path):
+    make_truth(tmp_path / 'truth.json')
+    with pytest.raises(ValueError, match="metric: backend must be 'faster_coco_eval' or 'pycocotools', not 'faster'"):
+        TwoReadingsMetric(str(tmp_path / 'truth.json'), backend='faster')
+
+
 # --- masks --------------------------------------------------------------------------------------------------
 
 HEIGHT, WIDTH = 200, 240
@@ -285,8 +305,8 @@ def samples_of(without: dict, with_nms: dict) -> list:
     return samples
 
 
-def masks_measured(path, without: dict, with_nms: dict) -> dict:
-    metric = TwoReadingsMetric(str(path), masks=True)
+def masks_measured(path, without: dict, with_nms: dict, **settings) -> dict:
+    metric = TwoReadingsMetric(str(path), masks=True, **settings)
     metric.dataset_meta = dict(classes=CLASSES)
     metric.process({}, samples_of(without, with_nms))
     json.dumps(metric.results[0][2])  # plain enough for any way of joining processes
@@ -312,14 +332,15 @@ def masks_alone(path, found: dict, folder) -> dict:
     return {f'mask_{name}': evaluation.stats[index] for name, index in STATS.items()}
 
 
+@pytest.mark.parametrize('backend', BACKENDS)
 @pytest.mark.parametrize('seed', range(3))
-def test_masks_equal_pycocotools_alone(seed, tmp_path):
+def test_masks_equal_pycocotools_alone(seed, backend, tmp_path):
     """All seven metrics of both readings' masks; those of their boxes are what they are without masks."""
     path = tmp_path / 'truth.json'
     document = make_masked_truth(path, seed)
     found = [masks_near_truth(document, 10 + seed), masks_near_truth(document, 20 + seed)]
     found[0][20] = no_masks()
-    metrics = masks_measured(path, *found)
+    metrics = masks_measured(path, *found, backend=backend)
     assert len(metrics) == 28
     for reading, detections in zip(('without_nms', 'with_nms'), found):
         of_reading = part(metrics, reading)
@@ -356,6 +377,18 @@ def test_readings_without_a_mask(tmp_path):
     assert all(value == 0 or math.isnan(value) for value in nothing.values()) and nothing['mask_AP'] == 0
     expected = masks_alone(path, something, tmp_path)
     assert {name: part(metrics, 'with_nms')[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+
+
+def test_many_masks(tmp_path):
+    """More than 255, which is more than pycocotools gives the areas of at once."""
+    path = tmp_path / 'truth.json'
+    found = masks_near_truth(make_masked_truth(path, 0), 1)
+    for image, detections in found.items():
+        found[image] = InstanceData.cat([detections] * 12)
+    metrics = part(masks_measured(path, found, found), 'with_nms')
+    expected = masks_alone(path, found, tmp_path)
+    assert sum(map(len, found.values())) > 255
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_masks_size_is_its_own(tmp_path):

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # A one-node Slurm cluster on loopback, for tests and for trying the suite where there is no cluster:
 #
-#   slurm/dev-cluster.sh start [--dir DIR] [--no-accounting]   prints the line that makes a shell use it
-#   slurm/dev-cluster.sh status [--dir DIR]                    exit status 0 where every daemon runs
-#   slurm/dev-cluster.sh stop [--dir DIR]                      ends its jobs and daemons
+#   slurm/dev-cluster.sh start [--dir DIR] [--no-accounting] [--conf LINE]...   prints how to make a shell use it
+#   slurm/dev-cluster.sh status [--dir DIR]                                     exit status 0 where all of it runs
+#   slurm/dev-cluster.sh stop [--dir DIR]                                       ends its jobs and its daemons
+#
+# --conf adds a line to slurm.conf, say SlurmctldParameters=preempt_send_user_signal.
 #
 # Run as root, with Debian's packages slurm-wlm and munge, and slurmdbd and mariadb-server for accounting (sacct).
 # Everything lies in DIR: by default that of $SLURM_CONF where it is such a cluster's, else a fresh one. A DIR that
@@ -36,10 +38,12 @@ daemons() {  # in the order in which they start
     printf '%s\n' slurmctld slurmd
 }
 
+# A dead child stays as a zombie where the first process of a container collects none.
+runs() { grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null; }
+
 # Is process $1 the program $2 of this cluster? A process id alone may have gone to another program since.
 is_ours() {
-    [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ] &&
-        ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null &&
+    [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ] && runs "$1" &&
         grep -qzxF "SLURM_CONF=$SLURM_CONF" "/proc/$1/environ" 2>/dev/null
 }
 
@@ -59,11 +63,9 @@ launch() {
 # until_works SECONDS NAME COMMAND...: waits for the command; gives up with NAME's log, at once where NAME has died.
 until_works() {
     local end=$((SECONDS + $1)) name=$2; shift 2
-    # From fork to exec the process still carries the name of this script.
-    sleep 0.2
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || give_up "$name did not answer in time"
-        alive "$name" || give_up "$name ended"
+        runs "$(pid_of "$name")" || give_up "$name ended"
         sleep 0.2
     done
 }
@@ -113,8 +115,9 @@ $(! binds_to_loopback || echo 'CommunicationParameters=NoInAddrAny,NoCtldInAddrA
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-# A job that goes back to the queue waits for the life of a credential before it starts again, 120 s by default.
-AuthInfo=socket=$dir/munge/socket,cred_expire=5
+# A job that goes back to the queue waits for the life of a credential before it starts again, 120 s by default. It
+# must be longer than KillWait + 2 s: after a node failure a task that is still ending would drain the node.
+AuthInfo=socket=$dir/munge/socket,cred_expire=9
 StateSaveLocation=$dir/state
 SlurmdSpoolDir=$dir/spool
 SlurmctldPidFile=$dir/run/slurmctld.own-pid
@@ -149,6 +152,7 @@ SlurmdParameters=config_overrides
 NodeName=$host NodeAddr=$address CPUs=8 RealMemory=$memory State=UNKNOWN
 PartitionName=debug Nodes=$host Default=YES MaxTime=INFINITE DefaultTime=60 State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=preempt Nodes=$host MaxTime=INFINITE DefaultTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
+$extra_conf
 CONF
 }
 
@@ -207,7 +211,7 @@ start_munged() {
         (umask 077; head -c 128 /dev/urandom >"$dir/munge/key")
         chown -R munge: "$dir/munge"
     fi
-    launch munged setpriv --reuid=munge --regid=munge --init-groups munged --foreground --num-threads=2 \
+    launch munged setpriv --reuid=munge --regid=munge --init-groups munged --foreground --num-threads=4 \
         --key-file="$dir/munge/key" --socket="$dir/munge/socket" --pid-file="$dir/munge/pid" \
         --log-file="$dir/munge/log" --seed-file="$dir/munge/seed"
     until_works 20 munged eval "munge --no-input --socket='$dir/munge/socket' | unmunge --socket='$dir/munge/socket'"
@@ -343,7 +347,7 @@ kill_tree() {
 
 # --- command line ----------------------------------------------------------------------------------------------------
 
-usage() { die "usage: $0 start|stop|status [--dir DIR] [--no-accounting]"; }
+usage() { die "usage: $0 start|stop|status [--dir DIR] [--no-accounting] [--conf LINE]"; }
 
 use_dir() { dir=$1; export SLURM_CONF=$dir/slurm.conf; }
 
@@ -353,10 +357,12 @@ with_accounting=yes
 command=${1:-}
 [ $# = 0 ] || shift
 dir=''
+extra_conf=''
 while [ $# -gt 0 ]; do
     case $1 in
         --dir) [ -n "${2:-}" ] || usage; use_dir "$(realpath -m "$2")"; shift 2 ;;
         --no-accounting) with_accounting=no; shift ;;
+        --conf) [ -n "${2:-}" ] || usage; extra_conf+=$2$'\n'; shift 2 ;;
         *) usage ;;
     esac
 done

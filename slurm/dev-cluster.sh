@@ -91,18 +91,16 @@ free_port() {  # below the range from which the kernel gives out ports by itself
     free=$port
 }
 
-# Slurm can bind to what the host's own name resolves to, or else to every address. Debian's name is 127.0.1.1.
-loopback_address() {
-    local address
-    address=$(getent ahostsv4 "$host" | awk 'NR == 1 { print $1 }')
-    case $address in 127.*) echo "$address" ;; *) echo 127.0.0.1 ;; esac
-}
-
-binds_to_loopback() { case $(getent ahostsv4 "$host" | awk 'NR == 1 { print $1 }') in 127.*) ;; *) return 1 ;; esac; }
+host_address() { getent ahostsv4 "$host" | awk 'NR == 1 { print $1 }'; }
 
 write_slurm_conf() {
-    local address memory
-    address=$(loopback_address)
+    local address memory binding=''
+    # Daemons bind to what the host's own name resolves to or else to every address; Debian's name may be 127.0.1.1.
+    address=$(host_address) || address=''
+    case $address in
+        127.*) binding=CommunicationParameters=NoInAddrAny,NoCtldInAddrAny ;;
+        *) address=127.0.0.1 ;;
+    esac
     memory=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)
     free_port; local ctld_port=$free
     free_port; local slurmd_port=$free
@@ -111,7 +109,7 @@ ClusterName=dev
 SlurmctldHost=$host($address)
 SlurmctldPort=$ctld_port
 SlurmdPort=$slurmd_port
-$(! binds_to_loopback || echo 'CommunicationParameters=NoInAddrAny,NoCtldInAddrAny')
+$binding
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -206,12 +204,14 @@ write_settings() {
 
 # --- daemons ---------------------------------------------------------------------------------------------------------
 
+as_munge=(--reuid=munge --regid=munge --init-groups)
+
 start_munged() {
     if [ ! -e "$dir/munge/key" ]; then
         (umask 077; head -c 128 /dev/urandom >"$dir/munge/key")
         chown -R munge: "$dir/munge"
     fi
-    launch munged setpriv --reuid=munge --regid=munge --init-groups munged --foreground --num-threads=4 \
+    launch munged setpriv "${as_munge[@]}" munged --foreground --num-threads=4 \
         --key-file="$dir/munge/key" --socket="$dir/munge/socket" --pid-file="$dir/munge/pid" \
         --log-file="$dir/munge/log" --seed-file="$dir/munge/seed"
     until_works 20 munged eval "munge --no-input --socket='$dir/munge/socket' | unmunge --socket='$dir/munge/socket'"
@@ -268,7 +268,7 @@ start() {
 
 make_dir() {
     if [ -z "$dir" ]; then
-        use_dir "$(mktemp -d "${XDG_RUNTIME_DIR:-/tmp}/slurm-dev-XXXXXX")"
+        use_dir "$(mktemp -d -t slurm-dev-XXXXXX)"
         touch "$dir/$made_by_start"
     elif [ ! -e "$dir" ]; then
         mkdir -p "$dir"
@@ -278,6 +278,7 @@ make_dir() {
     fi
     # munged runs as its own user and must reach its files; what is secret in here is closed by itself.
     chmod go+x "$dir"
+    setpriv "${as_munge[@]}" test -x "$dir" || die "$dir lies in a folder that the user munge may not enter; choose another"
     [ ${#dir} -le 80 ] || die "$dir is too long a path for Unix sockets; choose one of at most 80 characters"
 }
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import time
 
@@ -77,9 +78,20 @@ def test_a_foreign_folder_is_not_filled(start, run_script, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['mine']
 
 
-def test_a_daemon_that_does_not_start_shows_why_and_leaves_no_other(start, run_script, tmp_path):
-    start_fails = run_script('start', '--no-accounting', '--conf', 'Nonsense=1', '--dir', str(tmp_path / 'cluster'))
-    assert start_fails.returncode == 1
-    assert 'slurmctld ended' in start_fails.stderr and 'Nonsense' in start_fails.stderr
-    status = run_script('status', '--dir', str(tmp_path / 'cluster'))
+def test_a_daemon_that_does_not_start_shows_why_and_leaves_no_other(start, run_script, monkeypatch):
+    monkeypatch.delenv('SLURM_CONF', raising=False)
+    done = run_script('start', '--no-accounting', '--conf', 'Nonsense=1')
+    assert done.returncode == 1
+    assert 'slurmctld ended' in done.stderr and 'Nonsense' in done.stderr
+    folder = re.search(r'the end of (.+)/log/slurmctld', done.stderr)[1]
+    status = run_script('status', '--dir', folder)
     assert status.returncode == 1 and status.stdout.count('does not run') == 3
+    assert run_script('stop', '--dir', folder).returncode == 0
+    assert not os.path.exists(folder)
+
+
+def test_a_folder_that_munge_cannot_reach_is_refused(start, run_script, tmp_path):
+    tmp_path.chmod(0o700)
+    done = run_script('start', '--dir', str(tmp_path / 'cluster'))
+    assert done.returncode == 1
+    assert done.stderr.startswith('dev-cluster: ') and 'the user munge may not enter' in done.stderr

@@ -278,7 +278,8 @@ make_dir() {
     fi
     # munged runs as its own user and must reach its files; what is secret in here is closed by itself.
     chmod go+x "$dir"
-    setpriv "${as_munge[@]}" test -x "$dir" || die "$dir lies in a folder that the user munge may not enter; choose another"
+    setpriv "${as_munge[@]}" test -x "$dir" ||
+        die "$dir lies in a folder that the user munge may not enter; choose another"
     [ ${#dir} -le 80 ] || die "$dir is too long a path for Unix sockets; choose one of at most 80 characters"
 }
 

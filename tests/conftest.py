@@ -1,11 +1,38 @@
-"""Lets the tests run from any folder and in any import mode, one thread per process."""
+"""Lets the tests run from any folder and in any import mode, one thread per process; asks for programs by name."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # Folders under tests/ carry the names of the packages they test, so the packages must be found first.
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+
+@pytest.fixture(scope='session')
+def unmet():
+    """unmet(reason): skips the test; fails it where O2F_REQUIRE_PROGRAMS=1 says that all must be there, as in CI."""
+
+    def unmet(reason):
+        if os.environ.get('O2F_REQUIRE_PROGRAMS') == '1':
+            pytest.fail(f'{reason}, and O2F_REQUIRE_PROGRAMS=1 requires it')
+        pytest.skip(reason)
+
+    return unmet
+
+
+@pytest.fixture(scope='session')
+def need(unmet):
+    """need(program): skips or fails, as above, the test whose program is missing."""
+
+    def need(program):
+        # Daemons lie where the PATH of a user need not point.
+        if not shutil.which(program, path=os.pathsep.join([os.environ.get('PATH', os.defpath), '/usr/sbin', '/sbin'])):
+            unmet(f'{program} is not on PATH')
+
+    return need

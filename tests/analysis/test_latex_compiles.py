@@ -1,8 +1,6 @@
 """What --format latex prints goes through a real LaTeX, with booktabs, graphicx and nothing else."""
 
-import os
 import random
-import shutil
 import subprocess
 
 import pytest
@@ -16,15 +14,6 @@ DOCUMENT = """\\documentclass%s{article}
 %s\\end{document}
 """
 NASTY = 'a_b & 50% #1 $x$ {y} ~ ^ \\z <|> "q" T^max α ≤ é 机'
-
-
-def need(program):
-    """Skip the test where a program is missing; fail where O2F_REQUIRE_PROGRAMS=1 says that it must be there."""
-    if shutil.which(program):
-        return
-    if os.environ.get('O2F_REQUIRE_PROGRAMS') == '1':
-        pytest.fail(f'{program} is not on PATH, and O2F_REQUIRE_PROGRAMS=1 requires it')
-    pytest.skip(f'{program} is not on PATH')
 
 
 def compile_latex(text, folder, options=''):
@@ -47,7 +36,7 @@ def render(store, name, provenance):
     return tables.render(plan, results.Results(found, [], speeds), 'latex')
 
 
-def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path):
+def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path, need):
     need('pdflatex')
     store.plan(
         seeds=(0, 1, 2),
@@ -70,7 +59,7 @@ def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path):
 
 @pytest.mark.parametrize('options', ['', '[twocolumn]'])
 @pytest.mark.parametrize('name', ['table1', 'table2', 'table4', 'table5'])
-def test_the_papers_layouts_compile_and_fit_the_width_of_any_text(store, tmp_path, name, options):
+def test_the_papers_layouts_compile_and_fit_the_width_of_any_text(store, tmp_path, need, name, options):
     need('pdflatex')
     getattr(store, name)(seeds=(0, 1, 2))
     text = render(store, name, {'commit': 'abc1234', 'dirty': False, 'device': 'Intel(R) Xeon(R), 1 thread(s)'})
@@ -78,7 +67,7 @@ def test_the_papers_layouts_compile_and_fit_the_width_of_any_text(store, tmp_pat
     assert 'Overfull' not in compile_latex(text, tmp_path, options)
 
 
-def test_any_text_compiles(store, tmp_path):
+def test_any_text_compiles(store, tmp_path, need):
     need('pdflatex')
     store.plan(
         'nasty',
@@ -92,7 +81,7 @@ def test_any_text_compiles(store, tmp_path):
     compile_latex(render(store, 'nasty', {'commit': None, 'dirty': True, 'device': NASTY}), tmp_path)
 
 
-def test_a_missing_program_is_a_skip_by_name_or_a_failure(monkeypatch):
+def test_a_missing_program_is_a_skip_by_name_or_a_failure(need, monkeypatch):
     monkeypatch.setenv('O2F_REQUIRE_PROGRAMS', '0')
     with pytest.raises(pytest.skip.Exception, match='no-such-program'):
         need('no-such-program')

@@ -57,6 +57,9 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
     parser.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
+    parser.add_argument(
+        '--launcher', choices=('local',), default='local', help='where to train: local (default), on this machine'
+    )
     parser.add_argument('--only', action='append', default=[], metavar='AXIS=VALUE', help='only cells at this value')
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='override a key of the config')
     parser.add_argument('--runs', type=Path, default=ROOT / 'runs', help='folder of the runs (default: runs)')
@@ -227,12 +230,13 @@ def _train(todo: list, folders: dict, labels: Dict[str, str], args: argparse.Nam
     from experiments.view import open_view
     from experiments.weights import ensure_weights
 
-    launcher = LocalLauncher(args.jobs)
+    local = LocalLauncher(args.jobs)
     with open_view(labels) as view:
-        launcher.start()
+        local.start()
         configs = [run.config for run in todo]
-        prepare(configs, args.data, view.progress, launcher.in_process)
-        ensure_weights(configs, view.progress, launcher.in_process)
+        prepare(configs, args.data, view.progress, local.in_process)
+        ensure_weights(configs, view.progress, local.in_process)
+        launcher = {'local': lambda: local}[args.launcher]()
         return launcher.run(todo, folders, args.data, view.show)
 
 

@@ -1,4 +1,4 @@
-"""What a launcher runs in a process of its own: one run, its output kept in the run's folder."""
+"""What every launcher runs in a process of its own: one run, its output kept in the run's folder."""
 
 import os
 import sys
@@ -31,15 +31,30 @@ def work(
     if device is not None:
         os.environ['CUDA_VISIBLE_DEVICES'] = device  # before torch looks for GPUs
     _end_with_parent()
-    folder = RunFolder(Path(path))
+    sys.exit(attempt(RunFolder(Path(path)), run_id, profile, places, threads))
+
+
+def attempt(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
+    """Train a run to its end in this process, whose output goes to the run's log from here on.
+
+    Every launcher calls this, where it sees fit, and as often as it likes: a run that is done is left as it is, one that
+    was begun goes on from its newest checkpoint, and one that another process is training is left to that.
+
+    Args:
+        folder (RunFolder): the run's folder, with its config.
+        run_id, profile, places, threads: see :func:`work`.
+
+    Returns:
+        int: ``DONE``, ``FAILED`` or ``BUSY``.
+    """
     try:
         with folder.lock():
             with open(folder.log, 'a', buffering=1) as log:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
-                sys.exit(_attempt(folder, run_id, profile, places, threads))
+                return _attempt(folder, run_id, profile, places, threads)
     except Busy:
-        sys.exit(BUSY)
+        return BUSY
 
 
 def _attempt(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:

@@ -37,7 +37,7 @@ def work(
 def attempt(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
     """Train a run to its end in this process, whose output goes to the run's log from here on.
 
-    Every launcher calls this, where it sees fit, and as often as it likes: a run that is done is left as it is, one that
+    Every launcher calls this, where it sees fit and as often as it likes: a run that is done is left as it is, one that
     was begun goes on from its newest checkpoint, and one that another process is training is left to that.
 
     Args:

@@ -44,10 +44,17 @@ class Problem:
         return Problem(*tensors, moved, self.grid)
 
     def with_gradients(self) -> 'Problem':
-        """The same with logits that ask for a gradient, and have none yet."""
-        logits = (x.detach().clone().requires_grad_() for x in (self.cls_logits, self.centerness_logits))
-        cls_logits, centerness_logits = logits
-        return dataclasses.replace(self, cls_logits=cls_logits, centerness_logits=centerness_logits)
+        """The same with logits that ask for a gradient."""
+        cls_logits, centerness_logits = self.cls_logits.detach().clone(), self.centerness_logits.detach().clone()
+        return dataclasses.replace(
+            self, cls_logits=cls_logits.requires_grad_(), centerness_logits=centerness_logits.requires_grad_()
+        )
+
+    def with_logits(self, dtype: torch.dtype) -> 'Problem':
+        """The same with logits in another precision, as a head under autocast gives them."""
+        return dataclasses.replace(
+            self, cls_logits=self.cls_logits.to(dtype), centerness_logits=self.centerness_logits.to(dtype)
+        )
 
 
 def problem(

@@ -62,7 +62,7 @@ def require_identical(given: Problem, selected: Selected, degrees: Tensor) -> No
 def _time(count: int, given: Problem, target: float, quick: bool) -> Row:
     require_identical(given, *assign(given))
     seconds = timing.in_turns(
-        dict(ours=partial(_often, partial(assign, given)), loop=partial(per_instance.assign, given)),
+        dict(ours=partial(often, partial(assign, given)), loop=partial(per_instance.assign, given)),
         repeats=1 if quick else 7,
     )
     return Row(
@@ -75,8 +75,9 @@ def _time(count: int, given: Problem, target: float, quick: bool) -> Row:
     )
 
 
-def _often(function: Callable) -> None:
-    for _ in range(CALLS):
+def often(function: Callable, calls: int = CALLS) -> None:
+    """Call a function again and again."""
+    for _ in range(calls):
         function()
 
 
@@ -143,5 +144,5 @@ def _on_gpu(count: int, size: tuple, quick: bool) -> Row:
     finally:
         torch.cuda.set_sync_debug_mode('default')
     # In one go, as a training step queues it: the host's part counts, the wait at the end once.
-    seconds = timing.in_turns(dict(ours=partial(_often, partial(assign, given))), repeats=3 if quick else 21)
+    seconds = timing.in_turns(dict(ours=partial(often, partial(assign, given))), repeats=3 if quick else 21)
     return Row(f'16 images, {count} instances each', seconds['ours'] / CALLS * 1e3, 'ms', below=2)

@@ -26,6 +26,11 @@ def store(name: str, rows: List[Row]) -> None:
     (folder / f'{name}.json').write_text(text + '\n', encoding='utf-8')
 
 
+def picture(name: str) -> Path:
+    """Where a benchmark's picture is, if it draws one."""
+    return PAGE.parent / 'images' / f'{name}.svg'
+
+
 def write_page() -> None:
     """Write docs/benchmarks.md: what is hand-written in ``benchmarks/notes``, and the tables of all that is stored."""
     from benchmarks.run import NAMES
@@ -53,6 +58,8 @@ def _section(name: str, found: List[Tuple[str, Dict[str, Any]]]) -> str:
         versions = ', '.join(f'{package} {version}' for package, version in content['versions'].items())
         origin = f'{content["device"]}; {content["started"][:10]}, commit {content["commit"]}; {versions}.'
         parts += [origin, table(from_json(content['rows']))]
+    if picture(name).exists():
+        parts.append(f'![{title.rstrip(".")}]({picture(name).relative_to(PAGE.parent).as_posix()})')
     note = Path(__file__).parent / 'notes' / f'{name}.md'
     if note.exists():
         parts.append(note.read_text(encoding='utf-8').strip())

@@ -23,7 +23,9 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported
 os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # torch's profiler tells when it starts and stops
 
 #: Modules with ``measure(quick) -> list[Row]``; the first line of a module's docstring is its title.
-NAMES = ('assignment', 'loss', 'step', 'inference', 'readings', 'metrics', 'commands', 'grid', 'loading')
+NAMES = ('assignment', 'loss', 'growth', 'step', 'inference', 'readings', 'metrics', 'commands', 'grid', 'loading')
+#: Of these ``measure(quick, figure)`` also draws a picture, for the page.
+DRAWN = ('growth',)
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -75,7 +77,12 @@ def _run(name: str, args: argparse.Namespace) -> None:
     from benchmarks.rows import table
 
     torch.set_num_threads(1)
-    rows = importlib.import_module(f'benchmarks.{name}').measure(args.quick)
+    options = {}
+    if args.write and name in DRAWN:
+        from benchmarks.page import picture
+
+        options['figure'] = picture(name)
+    rows = importlib.import_module(f'benchmarks.{name}').measure(args.quick, **options)
     print(f'\n{_title(name)}\n\n{table(rows)}', flush=True)
     if args.write:
         from benchmarks.page import store

@@ -110,18 +110,20 @@ class _NegativeLoss(torch.autograd.Function):
     """sum of w p^gamma * -log(1-p) over the negatives.
 
     Almost all elements are negatives, so this is where the loss spends its time and memory. The sum needs only one map
-    for its gradient, made in the forward pass; autograd on the formula would keep one for each operation.
+    for its gradient, made in the forward pass; autograd on the formula would keep one for each operation. What is
+    between the logits and that map exists for a block of anchors at a time.
     """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, is_negative: Tensor, weight: float, gamma: float) -> Tensor:
-        b = b.unsqueeze(-1)
-        log_p, log_not_p = log_joint(a, b)
-        focus = torch.exp(gamma * log_p).mul_(is_negative).mul_(weight)
+        rows = max(1, _BLOCK.get(a.device.type, _LARGE_BLOCK) // max(a.size(1), 1))
+        total, grad_a, grad_b = a.new_zeros(()), torch.empty_like(a), torch.empty_like(b)
+        maps = (a, b, is_negative, grad_a, grad_b)
+        for of_a, of_b, chosen, into_a, into_b in zip(*(map_.split(rows) for map_ in maps)):
+            total += _focal_negatives(of_a, of_b.unsqueeze(-1), chosen, weight, gamma, into_a, into_b)
         if any(ctx.needs_input_grad):
-            grad_a, grad_b = _gradients(a, b, log_p, log_not_p, focus, gamma)
             ctx.save_for_backward(grad_a, grad_b)
-        return -(focus * log_not_p).sum()
+        return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -130,19 +132,35 @@ class _NegativeLoss(torch.autograd.Function):
         return grad_a * grad, grad_b * grad, None, None, None
 
 
-def _gradients(
-    a: Tensor, b: Tensor, log_p: Tensor, log_not_p: Tensor, focus: Tensor, gamma: float
-) -> Tuple[Tensor, Tensor]:
-    """Derivatives of the focal term. With p = s(a) s(b), dp/da = p s(-a) and
+#: Elements of a block: on a CPU its temporaries stay in the cache, on a GPU it is large enough to fill the device.
+_BLOCK = dict(cpu=1 << 17)
+_LARGE_BLOCK = 1 << 24
+#: Sigmoids of minus this are still normal numbers in single precision.
+_FAR = 80.0
 
-        d(p^g * -log(1-p)) / da = p^g [ g * -log(1-p) * s(-a) + p * s(-a) / (1-p) ];
 
-    s(-a) / (1-p) is at most 1 and is taken in log space, so that nothing is divided by a vanishing 1 - p."""
-    p = log_p.exp()
-    pull = -gamma * log_not_p
-    grad_a = focus * (pull * torch.sigmoid(-a) + p * torch.exp(nn.functional.logsigmoid(-a) - log_not_p))
-    grad_b = focus * (pull * torch.sigmoid(-b) + p * torch.exp(nn.functional.logsigmoid(-b) - log_not_p))
-    return grad_a, grad_b.sum(dim=-1)
+def _focal_negatives(
+    a: Tensor, b: Tensor, is_negative: Tensor, weight: float, gamma: float, grad_a: Tensor, grad_b: Tensor
+) -> Tensor:
+    """The focal terms of (n, C) logits ``a`` with (n, 1) ``b``, summed; writes the sum's derivatives into ``grad_a``
+    (n, C) and ``grad_b`` (n,).
+
+    With q = s(-a), r = s(-b) and L = -log(1-p), the derivative of p^g L by a is p^g (g L + p / (1-p)) q, and the one
+    by b has r for q. 1 - p = q + s(a) r is a sum of positive terms, so it is exact however near p is to 1.
+    """
+    # Far beyond all doubt 1-p is no number any more. Taking the same off both logits multiplies q, r and 1-p by e^off.
+    off = torch.minimum(a, b).sub_(_FAR).clamp_(min=0)
+    not_a, not_b, p = torch.sigmoid(off - a), torch.sigmoid(off - b), torch.sigmoid(a)
+    not_p = torch.addcmul(not_a, p, not_b).clamp_(max=1 - torch.finfo(a.dtype).eps / 2)
+    p *= torch.sigmoid(b)
+    # log(x) / (x-1) changes little near x = 1, so that times p it is exact where 1-p rounds to 1, unlike the logarithm.
+    loss = torch.log(not_p).div_(not_p - 1).mul_(p).add_(off)
+    focus = (p**gamma).mul_(is_negative).mul_(weight)
+    total = (focus * loss).sum()
+    pull = loss.mul_(gamma).add_(p.div_(not_p)).mul_(focus)
+    torch.mul(pull, not_a, out=grad_a)
+    torch.sum(pull.mul_(not_b), dim=-1, out=grad_b)
+    return total
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Section 3.2, Eq. 1: how well each candidate anchor matches each instance."""
 
+import math
 from dataclasses import dataclass
 from typing import Optional
 
@@ -106,7 +107,7 @@ def one_instance_per_anchor(anchor: Tensor, score: Tensor, claimed: Tensor, num_
 
     Args:
         anchor (Tensor): (G, S) int64.
-        score (Tensor): (G, S), 0 or more where claimed.
+        score (Tensor): (G, S), any finite numbers.
         claimed (Tensor): (G, S) bool.
         num_anchors (int): B x N.
 
@@ -115,8 +116,8 @@ def one_instance_per_anchor(anchor: Tensor, score: Tensor, claimed: Tensor, num_
     """
     # The two tables have one entry per anchor, the class dimension of the score map less.
     instance = torch.arange(len(anchor), device=anchor.device).unsqueeze(1).expand_as(anchor)
-    best = score.new_full((num_anchors,), -1)
-    best.scatter_reduce_(0, anchor.flatten(), torch.where(claimed, score, -1).flatten(), 'amax')
+    best = score.new_full((num_anchors,), -math.inf)
+    best.scatter_reduce_(0, anchor.flatten(), score.where(claimed, -math.inf).flatten(), 'amax')
     winning = claimed & (score == best[anchor])
     owner = instance.new_full((num_anchors,), len(anchor))
     owner.scatter_reduce_(0, anchor.flatten(), instance.where(winning, len(anchor)).flatten(), 'amin')

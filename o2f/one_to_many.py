@@ -1,16 +1,14 @@
 """One-to-many selections, in which every selected anchor is fully positive: for DeFCN's auxiliary loss and for the
 first part of Hybrid-Epoch."""
 
-from types import SimpleNamespace
+from functools import lru_cache
 from typing import Sequence, Tuple
 
 import torch
-from mmdet.models.dense_heads.condinst_head import CondInstBboxHead
 from mmdet.registry import TASK_UTILS
-from mmengine.structures import InstanceData
 from torch import Tensor
 
-from o2f.centre_region import Grid, points_of
+from o2f.centre_region import Grid, candidate_points, points_of
 from o2f.matching_score import Instances, MatchingScore, one_instance_per_anchor
 from o2f.selection import Selected
 
@@ -19,11 +17,16 @@ from o2f.selection import Selected
 class FCOSSelection:
     """FCOS's own targets: points near the box's middle whose box fits the level's size range; the smallest box wins.
 
-    The rule is MMDetection's. Its CondInst head is asked, as it also says which instance a point belongs to.
+    The rule is that of MMDetection's FCOS with centre sampling, its targets the same to the last anchor. Of boxes of
+    one area the first in the image wins. Omega is round the boxes' middles, whatever the instances' ``centres``.
 
     Args:
-        regress_ranges (sequence): smallest and greatest distance to a box's edge per level, in pixels.
+        regress_ranges (sequence): smallest and greatest distance from a point to the farthest edge of its box, per
+            level, in pixels; both are still in the range.
         radius (float): half-side of the centre region in strides.
+
+    Raises:
+        ValueError: ``radius`` is not above 0.
     """
 
     def __init__(
@@ -31,7 +34,9 @@ class FCOSSelection:
         regress_ranges: Sequence[Tuple[float, float]] = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8)),
         radius: float = 1.5,
     ) -> None:
-        self.regress_ranges = regress_ranges
+        if radius is None or not 0 < radius < float('inf'):
+            raise ValueError(f'selection: radius must be above 0, not {radius!r}')
+        self.regress_ranges = tuple((low, high) for low, high in regress_ranges)
         self.radius = radius
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
@@ -41,38 +46,41 @@ class FCOSSelection:
     def __call__(
         self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
     ) -> Selected:
-        """Select for a batch; the arguments are those of :meth:`MatchingScore.candidates`.
+        """Select for a whole batch, without a loop over images or instances and without waiting for the device.
+
+        The arguments are those of :meth:`MatchingScore.candidates`.
 
         Returns:
-            Selected: (G, S) anchors, S the most that an instance has and at least 1, all of them certain.
+            Selected: (G, M) anchors, M as :func:`candidate_points` has it, all of those kept certain.
 
         Raises:
             ValueError: there are not as many ranges as levels.
         """
         if len(self.regress_ranges) != len(grid.shapes):
             raise ValueError(f'FCOSSelection: {len(self.regress_ranges)} regress_ranges, but {len(grid.shapes)} levels')
-        owners = [self._owners(instances, image, grid) for image in range(len(boxes))]
-        anchor, instance = (torch.cat(part) for part in zip(*owners))
-        anchor, kept = _by_instance(anchor, instance, len(instances.labels))
+        index, inside = candidate_points(instances.boxes, grid, self.radius)
+        claimed = inside & self._in_range(index, instances.boxes, grid)
+        anchor = index + (instances.image * grid.num_points).unsqueeze(-1)
+        area = (instances.boxes[:, 2:] - instances.boxes[:, :2]).prod(dim=1, keepdim=True).expand(anchor.shape)
+        kept = one_instance_per_anchor(anchor, -area, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
         a = cls_logits.flatten(0, 1)[anchor, instances.labels.unsqueeze(-1)].double()
         p = a.sigmoid() * centerness_logits.flatten()[anchor].double().sigmoid()
         return Selected(anchor, p, kept, kept)
 
-    def _owners(self, instances: Instances, image: int, grid: Grid) -> Tuple[Tensor, Tensor]:
-        """Anchors of one image that are positive, and the instance of each: two (P,) of indices in the batch."""
-        rows = (instances.image == image).nonzero().squeeze(1)
-        points = points_of(grid, instances.boxes.device)
-        sizes = [height * width for height, width in grid.shapes]
-        ranges = [points.new_tensor(pair).expand(size, 2) for pair, size in zip(self.regress_ranges, sizes)]
-        head = SimpleNamespace(
-            num_classes=1 << 30,  # its label of the background, above every class
-            center_sampling=True,
-            center_sample_radius=self.radius,
-            strides=grid.strides,
-        )
-        truth = InstanceData(bboxes=instances.boxes[rows], labels=instances.labels[rows])
-        _, _, anchor, owner = CondInstBboxHead._get_targets_single(head, truth, points, torch.cat(ranges), sizes)
-        return anchor + image * grid.num_points, rows[owner]
+    def _in_range(self, index: Tensor, boxes: Tensor, grid: Grid) -> Tensor:
+        """(G, M) bool: whether the box's farthest edge is as far from the point as the point's level wants it."""
+        points = points_of(grid, boxes.device)[index]
+        farthest = torch.cat((points - boxes[:, None, :2], boxes[:, None, 2:] - points), dim=-1).amax(dim=-1)
+        # Each level has the same number of candidates, one level after the other.
+        farthest = farthest.unflatten(1, (len(grid.shapes), -1))
+        low, high = _range_table(self.regress_ranges, boxes.device)
+        return ((farthest >= low) & (farthest <= high)).flatten(1)
+
+
+@lru_cache(maxsize=8)
+def _range_table(ranges: Tuple[Tuple[float, float], ...], device: torch.device) -> Tensor:
+    """(2, levels, 1) float32 on ``device``: each level's smallest and greatest distance; copied there once."""
+    return torch.tensor(ranges, dtype=torch.float32, device=device).T.unsqueeze(-1)
 
 
 @TASK_UTILS.register_module()
@@ -123,14 +131,3 @@ class QualityATSSSelection(MatchingScore):
         claimed = (quality >= mean + variance.sqrt()) & found.inside.gather(1, order)
         kept = one_instance_per_anchor(anchor, quality, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
         return Selected(anchor, found.p.gather(1, order), kept, kept)
-
-
-def _by_instance(anchor: Tensor, instance: Tensor, count: int) -> Tuple[Tensor, Tensor]:
-    """(P,) anchors and their instances as (G, S) anchors with a mask, S the most that an instance has, at least 1."""
-    instance, order = instance.sort(stable=True)
-    sizes = torch.bincount(instance, minlength=count)
-    place = torch.arange(len(instance), device=anchor.device) - (sizes.cumsum(0) - sizes)[instance]
-    table = anchor.new_zeros(count, max(int(sizes.max()), 1) if count else 1)
-    kept = torch.zeros_like(table, dtype=torch.bool)
-    table[instance, place], kept[instance, place] = anchor[order], True
-    return table, kept

@@ -10,6 +10,8 @@ from assignment_cases import TRUTH, joined_gradient, loss_of, make_batch, select
 from reference import Settings, assign, box_loss, box_weights, cls_loss, flat, normaliser
 from tiny_detectors import head_of
 
+import o2f.loss
+from o2f.joint_score import log_joint
 from o2f.loss import OneToFewLoss
 from o2f.selection import Selected
 
@@ -159,6 +161,43 @@ def test_values_at_extreme_logits():
     certain = OneToFewLoss()(-far, far[0], torch.tensor([0]), one, torch.ones(1, 1), torch.tensor(1.0))
     negative = OneToFewLoss()(far, 2 * far[0], torch.zeros(0).long(), nobody, empty, torch.tensor(1.0))
     assert certain.item() == pytest.approx(1e4) and negative.item() == pytest.approx(7500)
+
+
+@pytest.mark.parametrize('gamma', [2.0, 1.5, 1.0, 0.0])
+def test_negatives_are_exact_for_all_logits(gamma):
+    """Six digits of each element's loss and derivatives in single precision, near p = 0, near p = 1 and beyond: against
+    p^g L and its derivatives in double precision, each factor from its logarithm. Where both logits are beyond 80 and
+    far apart, a derivative of 1e-16 may be 0."""
+    sizes = torch.tensor([-30.0, -12, -5, -1, 0, 0.5, 3, 9, 17, 40, 79, 81, 85, 120, 300])
+    a, b = (x.flatten().requires_grad_() for x in torch.meshgrid(sizes, sizes, indexing='ij'))
+    nobody = Selected(torch.zeros(0, 1).long(), torch.zeros(0, 1), *[torch.zeros(0, 1).bool()] * 2)
+    rest = torch.zeros(0).long(), nobody, torch.zeros(0, 1), torch.tensor(1.0)
+    loss = OneToFewLoss(negative_weight=1.0, gamma=gamma)
+    values = torch.stack([loss(x.view(1, 1, 1), y.view(1, 1), *rest) for x, y in zip(a, b)])
+    gradients = torch.autograd.grad(values.sum(), (a, b))
+
+    a, b = a.detach().double(), b.detach().double()
+    log_p, log_not_p = log_joint(a, b)
+    log_not_p = torch.where(log_p < -1, torch.log1p(-log_p.exp()), log_not_p)  # each where it has all its digits
+    assert values.double().tolist() == pytest.approx((-log_not_p * (gamma * log_p).exp()).tolist(), rel=1e-6, abs=1e-30)
+    for gradient, x in zip(gradients, (a, b)):
+        log_not_x = torch.nn.functional.logsigmoid(-x)
+        expected = -gamma * log_not_p * (gamma * log_p + log_not_x).exp()
+        expected += ((gamma + 1) * log_p + log_not_x - log_not_p).exp()
+        assert gradient.tolist() == pytest.approx(expected.tolist(), rel=1e-6, abs=1e-15)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    """Negatives are summed in blocks of anchors; a block of one anchor gives what one block of all does."""
+    batch = make_batch('uneven', seed=1)
+    expected, others = losses_of(batch, Settings())
+    monkeypatch.setitem(o2f.loss._BLOCK, 'cpu', 1)
+    small, outputs = losses_of(batch, Settings())
+    assert small['loss_cls'].item() == pytest.approx(expected['loss_cls'].item(), rel=1e-6)
+    small['loss_cls'].backward()
+    expected['loss_cls'].backward()
+    for map_, other in zip((*outputs[0], *outputs[2]), (*others[0], *others[2])):
+        torch.testing.assert_close(map_.grad, other.grad, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

@@ -1,5 +1,6 @@
 """One-to-many targets: FCOS's own against MMDetection's FCOS head, DeFCN's ATSS-like ones against a slow loop."""
 
+import random
 import statistics
 from typing import Dict, List
 
@@ -58,14 +59,36 @@ def targets_of_mmdetection(batch: Batch, ranges, radius: float):
     return labels.flatten(), boxes.flatten(0, 1)
 
 
-@pytest.mark.parametrize('radius', [1.5, 0.8])
+@pytest.mark.parametrize('radius', [1.5, 0.5, 0.8, 1.0, 2.5, 40.0])
 @pytest.mark.parametrize('seed', range(4))
 @pytest.mark.parametrize('kind', TRUTH)
 def test_fcos_targets_are_those_of_mmdetection(kind, seed, radius):
-    """Label of every anchor and box of its owner: overlapping boxes, several images, images without instances."""
-    batch = make_batch(kind, seed)
+    """Label of every anchor and box of its owner: overlapping boxes, equal boxes, boxes across the image's edges and
+    with edges on points, several images, images without instances."""
+    assert_targets_of_mmdetection(make_batch(kind, seed), radius)
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_fcos_targets_where_areas_and_ranges_are_met_exactly(seed):
+    """Boxes of a few sizes in steps of 4 pixels: many of the same area though not the same, each side 4, 8, 16, ...
+    pixels from points, so that both ends of the ranges occur as distances."""
+    batch = make_batch('none', seed)
+    rng = random.Random(seed)
+    sides = ((16, 64), (32, 32), (64, 16), (24, 24), (48, 12), (128, 8), (96, 96))
+    batch.instances = [[], []]
+    for number in range(60):
+        x, y = (4 * rng.randrange(40) for _ in range(2))
+        width, height = rng.choice(sides)
+        label = rng.randrange(batch.cls_logits.shape[-1])
+        batch.instances[number % 2].append(((float(x), float(y), float(x + width), float(y + height)), label))
+    assert_targets_of_mmdetection(batch, radius=1.5, least=20)
+
+
+def assert_targets_of_mmdetection(batch: Batch, radius: float, least: int = 0) -> None:
+    """The same anchors, each of an instance with the same label and box, in the same image."""
     ranges = RANGES[len(batch.strides)]
     owners = owners_of(apply(FCOSSelection(ranges, radius), batch))
+    assert len(owners) >= least
     labels, boxes = targets_of_mmdetection(batch, ranges, radius)
     instances = batch.joined()
     positive = (labels < batch.cls_logits.shape[-1]).nonzero().squeeze(1).tolist()
@@ -104,6 +127,19 @@ def test_the_smallest_box_and_the_right_level():
     # 20 pixels away, at 40 its left one 28.
     owners = owners_of(apply(FCOSSelection(((-1, 14), (14, 1e8)), 1.5), batch))
     assert owners[27] == 1 and {owners[64 + 5], owners[64 + 6], owners[64 + 9], owners[64 + 10]} == {0}
+
+
+@pytest.mark.parametrize('value', [0, -1.5, float('nan'), float('inf'), None])
+def test_bad_radius_is_named(value):
+    with pytest.raises(ValueError, match='selection: radius must be above 0'):
+        FCOSSelection(radius=value)
+
+
+def test_ranges_may_be_lists():
+    """As a config from a file has them."""
+    batch = make_batch('three', 1)
+    lists = FCOSSelection([list(pair) for pair in RANGES[3]])
+    assert owners_of(apply(lists, batch)) == owners_of(apply(FCOSSelection(RANGES[3]), batch))
 
 
 @pytest.mark.parametrize('number', [1, 2, 4, 5])

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from o2f.degrees import ConstantDegrees, LinearDegrees
 from o2f.loss import OneToFewLoss
 from o2f.matching_score import Instances
+from o2f.one_to_many import FCOSSelection
 from o2f.selection import OneToFewSelection
 
 SEEDS = range(18)
@@ -245,6 +246,17 @@ def test_nothing_is_read_back_and_nothing_is_large(device, degrees):
             t = degrees(selected)
         assert t.shape == (300, 7) and t.device.type == device
         assert guard.largest < 300 * grid.num_points, 'a matrix of points x instances would be larger'
+
+
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+def test_fcos_targets_read_nothing_back_either(device):
+    """All 45 candidates of each instance are given back, and no points x instances matrix is made."""
+    arguments = _full_size(device)
+    FCOSSelection()(*arguments)  # its tables are copied to the device once
+    with StaysOnDevice(device, limit=arguments[0].numel()) as guard:
+        selected = FCOSSelection()(*arguments)
+    assert selected.kept.shape == (300, 45) and selected.kept.device.type == device
+    assert guard.largest < 300 * arguments[-1].num_points
 
 
 def test_the_loss_reads_nothing_back_and_makes_nothing_large():

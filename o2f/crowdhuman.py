@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
+from o2f.garbage import without_collection
 from o2f.readings import FIELDS
 
 NAMES = ('AP', 'mMR', 'recall', 'JI')
@@ -51,6 +52,7 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
             rows = {reading: _rows(sample[field]) for reading, field in self.fields.items()}
             self.results.append((sample['img_id'], sample['ori_shape'], rows))
 
+    @without_collection()
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Evaluate each reading by itself over the images in ``results``, those of all processes in any order.
 

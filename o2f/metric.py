@@ -11,6 +11,7 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from o2f.coco_evaluation import CocoEvaluation, Detections
+from o2f.garbage import without_collection
 from o2f.readings import FIELDS
 
 
@@ -58,6 +59,7 @@ class TwoReadingsMetric(BaseMetric):
             codes = {reading: _codes(detections['masks']) for reading, detections in found.items() if self.masks}
             self.results.append((sample['img_id'], rows, codes))
 
+    @without_collection()
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Evaluate each reading by itself; ``results`` are those of all processes.
 

@@ -49,8 +49,10 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
     Returns:
         Tensor: (M,) indices of the kept boxes, best first.
     """
-    # Pushing x2 and y2 out by the offset gives widths, heights and intersections of the old convention exactly.
-    return tv_ops.nms(boxes + boxes.new_tensor([0, 0, offset, offset]), scores, iou_threshold)
+    if offset:
+        # Pushing x2 and y2 out by the offset gives widths, heights and intersections of the old convention exactly.
+        boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
+    return tv_ops.nms(boxes, scores, iou_threshold)
 
 
 def sigmoid_focal_loss_forward(

@@ -24,10 +24,12 @@ def read(candidates: InstanceData, nms: Optional[dict], max_per_img: int) -> Ins
     """
     if len(candidates) == 0:
         return candidates
+    if nms is None:
+        return candidates[candidates.scores.argsort(descending=True)[:max_per_img]]
     detections, kept = batched_nms(candidates.bboxes, candidates.scores, candidates.labels, nms)
-    result = candidates[kept]
-    result.scores = detections[:, -1]  # soft NMS changes scores
-    return result[:max_per_img]
+    result = candidates[kept[:max_per_img]]
+    result.scores = detections[:max_per_img, -1]  # soft NMS changes scores
+    return result
 
 
 def read_twice(candidates: InstanceData, nms: dict, max_per_img: int) -> Dict[str, InstanceData]:

@@ -1,0 +1,164 @@
+"""Evaluating with and without NMS at once, beside evaluating once"""
+
+import copy
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from torch import nn
+
+import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
+from mmdet.registry import MODELS  # isort: skip
+from mmdet.structures import DetDataSample  # isort: skip
+
+from benchmarks.rows import Row
+from benchmarks.timing import in_turns
+from o2f.metric import TwoReadingsMetric
+from o2f.readings import FIELDS, WITH_NMS, WITHOUT_NMS
+
+ROOT = Path(__file__).resolve().parent.parent
+DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+NOTE = 'network, decoding, reading and COCO metrics'
+
+
+class OneReadingMetric(TwoReadingsMetric):
+    """MMDetection's detectors leave whichever reading they give where this one looks."""
+
+    fields = {WITHOUT_NMS: FIELDS[WITHOUT_NMS]}
+
+
+def measure(quick: bool) -> List[Row]:
+    """Time a validation pass at the desk's scale and at the paper's.
+
+    Raises:
+        AssertionError: a reading has other values than alone.
+    """
+    MMLogger.get_current_instance().setLevel('ERROR')  # metrics log what they find
+    desk = dict(config='experiments/profiles/desk.py', size=(96, 96), images=8 if quick else 300, batch=50)
+    paper = dict(config='o2f/configs/o2f_r50_fpn_1x_coco.py', size=(800, 1333), images=4, batch=1)
+    return [row for scale in ([desk] if quick else [desk, paper]) for row in compared(**scale, quick=quick)]
+
+
+def compared(config: str, size: Tuple[int, int], images: int, batch: int, quick: bool) -> List[Row]:
+    """Both readings beside MMDetection's FCOS in each of them, with the same weights and images."""
+    cfg = config_of(config)
+    batches = batches_of(images, batch, size, cfg.model.bbox_head.num_classes)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_truth(Path(folder) / 'truth.json', batches, cfg.model.bbox_head.num_classes)
+        two = build(cfg)
+        show_candidates(two, batches, 100, cfg.model.test_cfg.score_thr)
+        passes = dict(both=validation(two, TwoReadingsMetric(path), batches))
+        for reading, nms in {WITHOUT_NMS: None, WITH_NMS: cfg.model.test_cfg.nms}.items():
+            plain = build(cfg, type='FCOS', nms=nms)
+            plain.load_state_dict(two.state_dict())
+            passes[reading] = validation(plain, OneReadingMetric(path), batches)
+        check(passes)
+        times = in_turns(passes, repeats=1 if quick else 9, least=1 if quick else 3)
+    case = f'{images} images of {size[1]} x {size[0]}, against evaluating once'
+    return [
+        Row(f'{case} {words}', times['both'], 's', times[reading], 'once', at_most=1.15, note=NOTE)
+        for reading, words in {WITHOUT_NMS: 'without NMS', WITH_NMS: 'with NMS'}.items()
+    ]
+
+
+def config_of(path: str) -> Config:
+    """A config that asks for no weights; its detector's parts are those of the file."""
+    config = Config.fromfile(ROOT / path, import_custom_modules=False)
+    config.model.backbone.init_cfg = None
+    init_default_scope('mmdet')
+    return config
+
+
+def build(config: Config, **changes: Any) -> nn.Module:
+    """The detector with random weights; ``changes`` are its ``type`` and its ``nms``."""
+    model = copy.deepcopy(config.model)
+    model.type = changes.get('type', model.type)
+    model.test_cfg.nms = changes.get('nms', model.test_cfg.nms)
+    torch.manual_seed(0)
+    built = MODELS.build(model)
+    built.init_weights()
+    with torch.no_grad():
+        built.bbox_head.conv_reg.bias.fill_(2)  # boxes of four strides, which overlap as a trained detector's do
+        for convolution in (built.bbox_head.conv_cls, built.bbox_head.conv_reg):
+            convolution.weight.mul_(10)
+    return built.to(DEVICE, memory_format=torch.channels_last).eval()
+
+
+def batches_of(images: int, batch: int, size: Tuple[int, int], classes: int) -> List[dict]:
+    """Random images with up to seven random boxes each, as a data loader gives them."""
+    rng = np.random.default_rng(0)
+    items = []
+    for image_id in range(images):
+        sample = DetDataSample(metainfo=dict(img_id=image_id, img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
+        corner = rng.uniform(0, 0.7, (rng.integers(1, 8), 2)) * size[::-1]
+        side = rng.uniform(0.05, 0.3, corner.shape) * size[::-1]
+        truth = dict(bboxes=np.hstack((corner, side)).tolist(), labels=rng.integers(0, classes, len(corner)).tolist())
+        sample.set_metainfo(dict(truth=truth))
+        items.append((torch.from_numpy(rng.integers(0, 256, (3, *size), dtype=np.uint8)), sample))
+    return [
+        dict(inputs=[image for image, _ in part], data_samples=[sample for _, sample in part])
+        for part in (items[start : start + batch] for start in range(0, images, batch))
+    ]
+
+
+def write_truth(path: Path, batches: List[dict], classes: int) -> str:
+    samples = [sample for batch in batches for sample in batch['data_samples']]
+    objects = [
+        (sample.img_id, box, label) for sample in samples for box, label in zip(*map(sample.truth.get, TRUTH_FIELDS))
+    ]
+    document = dict(
+        images=[dict(id=sample.img_id, height=sample.ori_shape[0], width=sample.ori_shape[1]) for sample in samples],
+        annotations=[
+            dict(id=number, image_id=image, category_id=label + 1, bbox=box, area=box[2] * box[3], iscrowd=0)
+            for number, (image, box, label) in enumerate(objects, 1)
+        ],
+        categories=[dict(id=label + 1, name=str(label)) for label in range(classes)],
+    )
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+TRUTH_FIELDS = ('bboxes', 'labels')
+
+
+@torch.no_grad()
+def show_candidates(model: nn.Module, batches: List[dict], wanted: int, threshold: float) -> None:
+    """Shift the scores' bias until an image has ``wanted`` detections with NMS, so that each reading is full."""
+    data = model.data_preprocessor(copy.deepcopy(dict(batches[0])))
+    low, high = -20.0, 20.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        model.bbox_head.conv_cls.bias.fill_(middle)
+        samples = model.predict(data['inputs'], data['data_samples'])
+        found = np.mean([len(sample.get(FIELDS[WITH_NMS])) for sample in samples])
+        low, high = (middle, high) if found < 0.99 * wanted else (low, middle)
+    model.bbox_head.conv_cls.bias.fill_(high)
+
+
+def validation(model: nn.Module, metric: TwoReadingsMetric, batches: List[dict]) -> Callable[[], Dict[str, float]]:
+    """What mmengine's validation loop does with images that are in memory."""
+    images = sum(len(batch['data_samples']) for batch in batches)
+
+    def validate() -> Dict[str, float]:
+        with torch.no_grad():
+            for batch in batches:
+                fresh = dict(batch, data_samples=[sample.clone() for sample in batch['data_samples']])
+                metric.process(fresh, [sample.to_dict() for sample in model.val_step(fresh)])
+        return metric.evaluate(size=images)
+
+    return validate
+
+
+def check(passes: Dict[str, Callable]) -> None:
+    """Each reading's values are those that it has alone."""
+    both = passes['both']()
+    for reading in (WITHOUT_NMS, WITH_NMS):
+        for name, value in passes[reading]().items():
+            name = name.replace(WITHOUT_NMS, reading)
+            assert np.isclose(value, both[name], atol=1e-6, equal_nan=True), f'{name}: {both[name]}, alone {value}'

@@ -82,3 +82,11 @@ def test_bad_arguments(capsys):
 def test_the_list_names_all(capsys):
     assert run.main(['--list']) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(run.NAMES)
+
+
+def test_the_page_in_docs_is_made_of_what_is_stored(tmp_path, monkeypatch):
+    """Nobody has changed a figure by hand, or forgot to write the page."""
+    published = page.PAGE.read_text(encoding='utf-8')
+    monkeypatch.setattr(page, 'PAGE', tmp_path / 'benchmarks.md')
+    page.write_page()
+    assert (tmp_path / 'benchmarks.md').read_text(encoding='utf-8') == published

@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Optional
+from typing import Callable, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from o2f.centre_region import Grid, candidate_points
+from o2f.centre_region import Grid, candidate_points, num_candidates
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,12 @@ class Instances:
     labels: Tensor
     image: Tensor
     centres: Optional[Tensor] = None
+
+    def split(self, size: int) -> List['Instances']:
+        """The same ``size`` at a time, at least one part."""
+        columns = self.boxes, self.labels, self.image, self.centres
+        parts = [None if column is None else column.split(size) for column in columns]
+        return [Instances(*(part and part[number] for part in parts)) for number in range(len(parts[0]))]
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,11 @@ class Candidates:
     p: Tensor
     iou: Tensor
     score: Tensor
+
+
+#: Candidates of all instances of a part: on a CPU they stay in the cache, on a GPU they are enough to fill the device.
+_PART = dict(cpu=1 << 18)
+_LARGE_PART = 1 << 22
 
 
 class MatchingScore:
@@ -94,6 +105,33 @@ class MatchingScore:
         iou = _iou(boxes.flatten(0, 1)[anchor].double(), instances.boxes.unsqueeze(1).double())
         # Back to single precision at the end, so that scores equal but for the last bit of a double are ties.
         return Candidates(anchor, inside, p, iou, self._score(p, iou).float())
+
+    def in_parts(
+        self,
+        function: Callable[[Candidates], Tuple[Tensor, ...]],
+        cls_logits: Tensor,
+        centerness_logits: Tensor,
+        boxes: Tensor,
+        instances: Instances,
+        grid: Grid,
+    ) -> Tuple[Tensor, ...]:
+        """What ``function`` makes of the candidates, a few instances at a time where each has very many.
+
+        With every point a candidate the instances' candidates together would take gigabytes.
+
+        Args:
+            function (callable): takes (g, M) candidates and returns tensors with a row for each of the g instances.
+            cls_logits, centerness_logits, boxes, instances, grid: see :meth:`candidates`.
+
+        Returns:
+            tuple[Tensor]: the same tensors with G rows.
+        """
+        most = _PART.get(boxes.device.type, _LARGE_PART) // num_candidates(grid, self.radius)
+        parts = [
+            function(self.candidates(cls_logits, centerness_logits, boxes, some, grid))
+            for some in instances.split(max(most, 1))
+        ]
+        return parts[0] if len(parts) == 1 else tuple(torch.cat(tensors) for tensors in zip(*parts))
 
     def _score(self, p: Tensor, iou: Tensor) -> Tensor:
         """Eq. 1 without its indicator, or Table 4's sum."""

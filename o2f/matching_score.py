@@ -99,10 +99,10 @@ class MatchingScore:
         index, inside = candidate_points(instances.boxes, grid, self.radius, instances.centres)
         anchor = index + (instances.image * grid.num_points).unsqueeze(-1)
         # Candidates are few, so they are scored in double: the order then does not hang on how a machine rounds.
-        a = cls_logits.flatten(0, 1)[anchor, instances.labels.unsqueeze(-1)].double()
-        b = centerness_logits.flatten()[anchor].double()
+        a = _rows(cls_logits.flatten(), anchor * cls_logits.size(-1) + instances.labels.unsqueeze(-1)).double()
+        b = _rows(centerness_logits.flatten(), anchor).double()
         p = a.sigmoid() * b.sigmoid()
-        iou = _iou(boxes.flatten(0, 1)[anchor].double(), instances.boxes.unsqueeze(1).double())
+        iou = _iou(_rows(boxes.flatten(0, 1), anchor).double(), instances.boxes.unsqueeze(1).double())
         # Back to single precision at the end, so that scores equal but for the last bit of a double are ties.
         return Candidates(anchor, inside, p, iou, self._score(p, iou).float())
 
@@ -162,9 +162,18 @@ def one_instance_per_anchor(anchor: Tensor, score: Tensor, claimed: Tensor, num_
     return winning & (owner[anchor] == instance)
 
 
+def _rows(table: Tensor, index: Tensor) -> Tensor:
+    """``table[index]`` in half of its time on a CPU."""
+    return table.index_select(0, index.flatten()).view(*index.shape, *table.shape[1:])
+
+
 def _iou(boxes: Tensor, targets: Tensor) -> Tensor:
     """IoU of (..., 4) boxes with (..., 4) targets, broadcast; 0 where both are empty."""
-    size = torch.minimum(boxes[..., 2:], targets[..., 2:]) - torch.maximum(boxes[..., :2], targets[..., :2])
-    overlap = size.clamp(min=0).prod(dim=-1)
-    area = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1) + (targets[..., 2:] - targets[..., :2]).prod(dim=-1)
+    # Edge by edge: operations along a last dimension of two or four take several times as long.
+    x1, y1, x2, y2 = boxes.unbind(dim=-1)
+    left, top, right, bottom = targets.unbind(dim=-1)
+    width = (torch.minimum(x2, right) - torch.maximum(x1, left)).clamp(min=0)
+    height = (torch.minimum(y2, bottom) - torch.maximum(y1, top)).clamp(min=0)
+    overlap = width * height
+    area = (x2 - x1) * (y2 - y1) + (right - left) * (bottom - top)
     return overlap / (area - overlap).clamp(min=torch.finfo(overlap.dtype).tiny)

@@ -79,6 +79,11 @@ def candidate_points(
     return index.flatten(1), inside.flatten(1)
 
 
+def num_candidates(grid: Grid, radius: Optional[float]) -> int:
+    """M of :func:`candidate_points`."""
+    return grid.num_points if radius is None else len(grid.shapes) * math.ceil(2 * radius) ** 2
+
+
 def _inside_1d(
     low: Tensor, high: Tensor, middle: Tensor, stride: Tensor, cells: Tensor, radius: float, per_axis: int
 ) -> Tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """One-to-many selections, in which every selected anchor is fully positive: for DeFCN's auxiliary loss and for the
 first part of Hybrid-Epoch."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Sequence, Tuple
 
 import torch
@@ -9,7 +9,7 @@ from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
 from o2f.centre_region import Grid, candidate_points, points_of
-from o2f.matching_score import Instances, MatchingScore, one_instance_per_anchor
+from o2f.matching_score import Candidates, Instances, MatchingScore, one_instance_per_anchor
 from o2f.selection import Selected
 
 
@@ -116,7 +116,13 @@ class QualityATSSSelection(MatchingScore):
         Returns:
             Selected: (G, S) anchors, S = topk x levels or fewer, all of them certain.
         """
-        found = self.candidates(cls_logits, centerness_logits, boxes, instances, grid)
+        arguments = cls_logits, centerness_logits, boxes, instances, grid
+        anchor, p, quality, claimed = self.in_parts(partial(self._claims, grid), *arguments)
+        kept = one_instance_per_anchor(anchor, quality, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
+        return Selected(anchor, p, kept, kept)
+
+    def _claims(self, grid: Grid, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Anchor, joint score and quality of the best of each level, and which are positive; all (G, S)."""
         order = torch.cat(
             [
                 level.topk(min(self.topk, level.size(1)), dim=1).indices + first
@@ -124,10 +130,9 @@ class QualityATSSSelection(MatchingScore):
             ],
             dim=1,
         )
-        quality, anchor = found.score.gather(1, order), found.anchor.gather(1, order)
+        quality = found.score.gather(1, order)
         mean = quality.mean(dim=1, keepdim=True)
         # Tensor.std warns where there is no instance, and is NaN of a single candidate.
         variance = (quality - mean).square().sum(dim=1, keepdim=True) / max(quality.size(1) - 1, 1)
         claimed = (quality >= mean + variance.sqrt()) & found.inside.gather(1, order)
-        kept = one_instance_per_anchor(anchor, quality, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
-        return Selected(anchor, found.p.gather(1, order), kept, kept)
+        return found.anchor.gather(1, order), found.p.gather(1, order), quality, claimed

@@ -1,14 +1,14 @@
 """Section 3.2 and the first half of 3.3: which anchors. The top K by Eq. 1, one instance per anchor."""
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Tuple
 
 import torch
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
 from o2f.centre_region import Grid
-from o2f.matching_score import Instances, MatchingScore, one_instance_per_anchor
+from o2f.matching_score import Candidates, Instances, MatchingScore, one_instance_per_anchor
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,17 @@ class OneToFewSelection(MatchingScore):
         Returns:
             Selected: (G, S) anchors, best first, with S = K, or less if Omega is smaller.
         """
-        found = self.candidates(cls_logits, centerness_logits, boxes, instances, grid)
+        arguments = cls_logits, centerness_logits, boxes, instances, grid
+        anchor, p, score, claimed = self.in_parts(self._claims, *arguments)
+        kept = one_instance_per_anchor(anchor, score, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
+        certain = kept & (kept.cumsum(dim=1) == 1)
+        return Selected(anchor, p, kept, certain)
+
+    def _claims(self, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Anchor, joint score and Eq. 1 of the best candidates, best first, and which are wanted; all (G, S)."""
         score, order = found.score.where(found.inside, -1).sort(dim=1, descending=True, stable=True)
         wanted = min(self.num_selected, score.size(1))
         score, order = score[:, :wanted], order[:, :wanted]
         available = (found.inside & (found.iou > 0)).sum(dim=1, keepdim=True)
         claimed = (score >= 0) & (torch.arange(wanted, device=score.device) < available)
-        anchor, p = found.anchor.gather(1, order), found.p.gather(1, order)
-
-        kept = one_instance_per_anchor(anchor, score, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
-        certain = kept & (kept.cumsum(dim=1) == 1)
-        return Selected(anchor, p, kept, certain)
+        return found.anchor.gather(1, order), found.p.gather(1, order), score, claimed

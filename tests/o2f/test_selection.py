@@ -11,10 +11,12 @@ from reference import Settings, as_float32, assign, flat
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import o2f.matching_score
+from o2f.centre_region import candidate_points, num_candidates
 from o2f.degrees import ConstantDegrees, LinearDegrees
 from o2f.loss import OneToFewLoss
 from o2f.matching_score import Instances
-from o2f.one_to_many import FCOSSelection
+from o2f.one_to_many import FCOSSelection, QualityATSSSelection
 from o2f.selection import OneToFewSelection
 
 SEEDS = range(18)
@@ -135,6 +137,24 @@ def test_given_centres_move_omega(kind):
     assert described(selected, degrees) == expected_of(batch, Settings())
     moved = dataclasses.replace(batch, centres=None)
     assert described(*select(moved, Settings())) != described(selected, degrees)
+
+
+@pytest.mark.parametrize('kind', ['none', 'one', 'uneven', 'crowd', 'clusters', 'same_box_same_class'])
+@pytest.mark.parametrize('selection', [OneToFewSelection(), OneToFewSelection(radius=None), QualityATSSSelection()])
+def test_parts_of_the_instances_change_nothing(monkeypatch, selection, kind):
+    """Candidates of one instance, of two or of all at a time; conflicts are between instances of different parts."""
+    batch = make_batch(kind, 1)
+    batch.centres = [[box[:2] for box, _ in found] for found in batch.instances] if kind == 'crowd' else None
+    arguments = batch.cls_logits, batch.centerness_logits, batch.boxes, batch.joined(), batch.grid
+    expected = selection(*arguments)
+    index, _ = candidate_points(arguments[3].boxes, batch.grid, selection.radius)
+    assert index.shape[1] == num_candidates(batch.grid, selection.radius)
+    for at_once in (1, 2):
+        monkeypatch.setitem(o2f.matching_score._PART, 'cpu', at_once * num_candidates(batch.grid, selection.radius))
+        selected = selection(*arguments)
+        for name in ('anchor', 'kept', 'certain'):
+            assert torch.equal(getattr(selected, name), getattr(expected, name))
+        torch.testing.assert_close(selected.p, expected.p, rtol=1e-14, atol=0)
 
 
 def test_selection_has_no_gradient():

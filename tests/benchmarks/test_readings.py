@@ -15,9 +15,9 @@ def test_rows():
 
 def test_an_image_has_detections_and_nms_drops_some():
     config = readings.config_of('experiments/profiles/desk.py')
-    batches = readings.batches_of(4, 2, (96, 96), 8)
+    batches = readings.batches_of(4, 2, (96, 96))
     model = readings.build(config)
-    readings.show_candidates(model, batches, 100, 0.05)
+    readings.show_candidates(model, batches, 100)
     for sample in model.val_step(batches[1]):
         assert len(sample.get(FIELDS[WITHOUT_NMS])) == 100 and len(sample.get(FIELDS[WITH_NMS])) > 80
         assert sample.get(FIELDS[WITH_NMS]).scores.min() < sample.get(FIELDS[WITHOUT_NMS]).scores.min()

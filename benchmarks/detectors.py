@@ -1,6 +1,6 @@
 """The detectors of Table 5 at full size, with random weights, and images to give them."""
 
-from typing import Any, List, Sequence, Tuple
+from typing import Tuple
 
 import torch
 from mmengine.config import Config
@@ -21,11 +21,15 @@ DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
 
 def config_of(method: str) -> Config:
-    """The config of a row of Table 5 at full scale, 1x, that asks for no weights and no data."""
-    config = Config(find_run(load_table('table5'), [method, '1x'], 'paper', {})[0].config)
+    """The config of a row of Table 5 at full scale, 1x, made ready."""
+    return ready(Config(find_run(load_table('table5'), [method, '1x'], 'paper', {})[0].config))
+
+
+def ready(config: Config) -> Config:
+    """The same config, which now asks for no weights; MMDetection's classes can be built from it."""
     config.model.backbone.init_cfg = None
     MMLogger.get_current_instance().setLevel('ERROR')  # it would tell how every parameter began
-    init_default_scope(config.default_scope)
+    init_default_scope('mmdet')
     return config
 
 
@@ -61,26 +65,19 @@ def boxes(count: int, size: Tuple[int, int], generator: torch.Generator) -> Tens
     return torch.cat((corner, corner + sides), dim=1)
 
 
+@torch.no_grad()
 def with_candidates(model: nn.Module, batch: dict, wanted: int, score: float) -> None:
-    """Shift the bias of a detector's scores so that ``wanted`` of them are above ``score`` on the batch's one image.
+    """Set the bias of a detector's scores so that ``wanted`` of them are above ``score`` on the batch's images.
 
     With random weights nothing is above a threshold; a trained detector leaves its decoding and its NMS something.
     """
-    head = model.bbox_head
-    with torch.no_grad():
-        low, high = -20.0, 20.0
-        for _ in range(24):
-            middle = (low + high) / 2
-            head.conv_cls.bias.fill_(middle)
-            logits, _, factors = head(model.extract_feat(batch['inputs']))
-            found = sum(_above(*level, score) for level in zip(logits, factors))
-            low, high = (middle, high) if found < wanted else (low, middle)
-
-
-def _above(logits: Tensor, factor: Tensor, score: float) -> int:
-    return int((logits.sigmoid() * factor.sigmoid() > score).sum())
-
-
-def metas(samples: Sequence[DetDataSample]) -> List[Any]:
-    """What a head wants to know of each image."""
-    return [sample.metainfo for sample in samples]
+    model.bbox_head.conv_cls.bias.fill_(0)
+    logits, _, factors = model.bbox_head(model.extract_feat(batch['inputs']))
+    low, high = -20.0, 20.0
+    for _ in range(24):
+        middle = (low + high) / 2
+        found = sum(
+            int(((level + middle).sigmoid() * factor.sigmoid() > score).sum()) for level, factor in zip(logits, factors)
+        )
+        low, high = (middle, high) if found < wanted else (low, middle)
+    model.bbox_head.conv_cls.bias.fill_(high)

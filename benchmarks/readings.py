@@ -9,12 +9,9 @@ from typing import Any, Callable, Dict, List, Tuple
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 from torch import nn
 
-import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
-from mmdet.registry import MODELS  # isort: skip
+from benchmarks import detectors  # isort: skip  (o2f answers for mmcv's operations, so it comes before MMDetection)
 from mmdet.structures import DetDataSample  # isort: skip
 
 from benchmarks.rows import Row
@@ -23,7 +20,6 @@ from o2f.metric import TwoReadingsMetric
 from o2f.readings import FIELDS, WITH_NMS, WITHOUT_NMS, read
 
 ROOT = Path(__file__).resolve().parent.parent
-DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 NOTE = 'network, decoding, reading and COCO metrics'
 
 
@@ -39,7 +35,6 @@ def measure(quick: bool) -> List[Row]:
     Raises:
         AssertionError: a reading has other values than alone.
     """
-    MMLogger.get_current_instance().setLevel('ERROR')  # metrics log what they find
     desk = dict(config='experiments/profiles/desk.py', size=(96, 96), images=8 if quick else 300, batch=50)
     paper = dict(config='o2f/configs/o2f_r50_fpn_1x_coco.py', size=(800, 1333), images=2, batch=1)
     return [row for scale in ([desk] if quick else [desk, paper]) for row in compared(**scale, quick=quick)]
@@ -47,7 +42,7 @@ def measure(quick: bool) -> List[Row]:
 
 def compared(config: str, size: Tuple[int, int], images: int, batch: int, quick: bool) -> List[Row]:
     """Both readings beside MMDetection's FCOS in each of them, with the same weights and images."""
-    cfg = config_of(config)
+    cfg = detectors.ready(Config.fromfile(ROOT / config, import_custom_modules=False))
     batches = batches_of(images, batch, size)
     two = build(cfg)
     show_candidates(two, batches, cfg.model.test_cfg.max_per_img)
@@ -67,27 +62,17 @@ def compared(config: str, size: Tuple[int, int], images: int, batch: int, quick:
     ]
 
 
-def config_of(path: str) -> Config:
-    """A config that asks for no weights; its detector's parts are those of the file."""
-    config = Config.fromfile(ROOT / path, import_custom_modules=False)
-    config.model.backbone.init_cfg = None
-    init_default_scope('mmdet')
-    return config
-
-
 def build(config: Config, **changes: Any) -> nn.Module:
     """The detector with random weights; ``changes`` are its ``type`` and its ``nms``."""
-    model = copy.deepcopy(config.model)
-    model.type = changes.get('type', model.type)
-    model.test_cfg.nms = changes.get('nms', model.test_cfg.nms)
-    torch.manual_seed(0)
-    built = MODELS.build(model)
-    built.init_weights()
+    config = copy.deepcopy(config)
+    config.model.type = changes.get('type', config.model.type)
+    config.model.test_cfg.nms = changes.get('nms', config.model.test_cfg.nms)
+    built = detectors.build(config)
     with torch.no_grad():
         built.bbox_head.conv_reg.bias.fill_(2)  # boxes of four strides, which overlap as a trained detector's do
         for convolution in (built.bbox_head.conv_cls, built.bbox_head.conv_reg):
             convolution.weight.mul_(10)
-    return built.to(DEVICE, memory_format=torch.channels_last).eval()
+    return built.eval()
 
 
 def batches_of(images: int, batch: int, size: Tuple[int, int]) -> List[dict]:

@@ -1,6 +1,6 @@
 """Measure the speed and memory of this code beside what it is compared with, and print tables of ratios.
 
-python benchmarks/run.py                       # everything; about AN HOUR on two cores
+python benchmarks/run.py                       # everything; about an hour on two cores
 python benchmarks/run.py assignment loss       # some of it
 python benchmarks/run.py --list
 python benchmarks/run.py --quick               # small sizes, to see that everything runs; its figures mean nothing
@@ -20,7 +20,6 @@ if __package__ in (None, ''):
     sys.path[0] = str(ROOT)  # run as a script: the packages lie beside this folder
 warnings.filterwarnings('ignore')  # of other packages; they would stand between the tables
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported
-os.environ.setdefault('KINETO_LOG_LEVEL', '9')  # torch's profiler tells when it starts and stops
 
 #: Modules with ``measure(quick) -> list[Row]``; the first line of a module's docstring is its title.
 NAMES = ('assignment', 'loss', 'growth', 'step', 'inference', 'readings', 'metrics', 'commands', 'grid', 'loading')

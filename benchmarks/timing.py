@@ -1,8 +1,11 @@
 """Time and memory, measured in turns, so that a drifting machine is as slow for the one as for the other."""
 
+import contextlib
+import os
+import sys
 import time
 from statistics import median
-from typing import Any, Callable, Dict, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
 
 import torch
 
@@ -49,10 +52,25 @@ def memory(function: Callable[[], Any]) -> Tuple[int, int]:
     what it returns."""
     if torch.cuda.is_available():
         return _memory_of_gpu(function)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        result = function()  # held until all events are taken  # noqa: F841
+    with _quiet():
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            result = function()  # held until all events are taken  # noqa: F841
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == '[memory]']
     return _peak([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The profiler tells standard error, past Python, when it starts and stops; lost with it is what else is said."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _peak(changes: Sequence[int]) -> Tuple[int, int]:

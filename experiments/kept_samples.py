@@ -61,4 +61,5 @@ def keep_samples(config: Config) -> None:
     for name in ('train_dataloader', 'val_dataloader'):
         loader = config[name]
         if loader.num_workers == 0:
-            loader.dataset = dict(type=KeptSamples.__name__, dataset=loader.dataset)
+            # Serialized annotations would spare the memory of workers, of which there are none.
+            loader.dataset = dict(type=KeptSamples.__name__, dataset=dict(loader.dataset, serialize_data=False))

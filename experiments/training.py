@@ -43,7 +43,9 @@ def train(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], 
     folder.clear_failure()
     folder.sweep()
     torch.set_num_threads(threads)
-    config = Config(fill_in(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), places))
+    # mmengine prints the config again and again; to lay that out nicely takes a second of each run.
+    content = fill_in(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), places)
+    config = Config(content, format_python_code=False)
     origin = provenance()
     if len(folder.epochs()) < config.train_cfg.max_epochs or folder.checkpoint() is None:
         _train_epochs(folder, config)

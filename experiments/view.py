@@ -61,7 +61,7 @@ class PlainView:
         """Tell what has changed since the last call."""
         done = sum(status.state == DONE for status in statuses.values())
         for run_id, status in statuses.items():
-            news = (status.state, status.epoch) if status.state == RUNNING else (status.state,)
+            news = (status.state, status.epoch if status.epochs else 0) if status.state == RUNNING else (status.state,)
             if self.seen.get(run_id) != news and status.state in (RUNNING, REQUEUED, DONE, FAILED):
                 self.seen[run_id] = news
                 self.say(f'{done}/{len(statuses)} done  {self.labels[run_id]}  {_words(status)}')

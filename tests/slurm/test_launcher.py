@@ -63,8 +63,7 @@ class Suite:
 
     def status(self, *args, **kwargs):
         """The text that --status shows for each run, by the last word of its label."""
-        lines = self.run(*args, '--status', **kwargs).stdout.splitlines()[:-1]
-        text = '\n'.join(line for line in lines if not line.startswith('about '))
+        text = re.split(r'\n\d+ cells, ', self.run(*args, '--status', **kwargs).stdout)[0]
         return {re.split(r'\s{2,}', part)[1].split('=')[-1]: part for part in re.split(r'\n(?=\w)', text)}
 
 
@@ -95,8 +94,11 @@ def test_an_array_runs_to_a_finished_table(finished, cluster):
     [record] = finished.records()
     assert sorted(record['jobs'].values()) == [f'{record["array"]}_{i}' for i in range(4)]
     assert all((folder / 'result.json').exists() for folder in finished.folders())
-    listed = cluster.run('sacct', '-XnP', '-o', 'State', f'--name={record["name"]}').split()
-    assert listed == ['COMPLETED'] * 4
+
+    def accounted():
+        return cluster.run('sacct', '-XnP', '-o', 'State', f'--name={record["name"]}').split()
+
+    until(lambda: accounted() == ['COMPLETED'] * 4)  # the records come a moment after the results
 
 
 def test_a_finished_table_is_printed_without_a_submission(finished):

@@ -5,6 +5,8 @@ python experiments/run.py table3 --seeds 0 1 2 --jobs 2
 python experiments/run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
 python experiments/run.py table3 --dry-run
 python experiments/run.py --list | --status
+python experiments/run.py table3 --launcher slurm --cluster slurm/cpu.yaml --wait
+python experiments/run.py table3 --cancel
 python experiments/run.py table5 --profile paper --dump-configs configs
 python experiments/run.py --evaluate CHECKPOINT --table table5 --cell Ours-3convs --profile paper
 """
@@ -58,8 +60,10 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
     parser.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
     parser.add_argument(
-        '--launcher', choices=('local',), default='local', help='where to train: local (default), on this machine'
+        '--launcher', choices=('local', 'slurm'), default='local', help='train on this machine (default), or a cluster'
     )
+    parser.add_argument('--cluster', type=Path, metavar='FILE', help='what a job asks of Slurm; see the folder slurm')
+    parser.add_argument('--wait', action='store_true', help='follow the jobs, then print the tables')
     parser.add_argument('--only', action='append', default=[], metavar='AXIS=VALUE', help='only cells at this value')
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='override a key of the config')
     parser.add_argument('--runs', type=Path, default=ROOT / 'runs', help='folder of the runs (default: runs)')
@@ -70,6 +74,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     action.add_argument(
         '--status', action='store_true', help='show the state of each run (of all tables, if none is named)'
     )
+    action.add_argument('--cancel', action='store_true', help="cancel the tables' jobs that Slurm has from here")
     action.add_argument(
         '--dump-configs', type=Path, metavar='DIR', help="write a config per run for MMDetection's own tools"
     )
@@ -85,6 +90,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         parser.error('--evaluate needs one table: --table NAME')
     if (args.table or args.cell) and not args.evaluate:
         parser.error('--table and --cell belong to --evaluate')
+    if (args.cluster or args.wait) and args.launcher != 'slurm':
+        parser.error('--cluster and --wait belong to --launcher slurm')
     if args.jobs is not None and args.jobs < 1:
         parser.error('--jobs must be 1 or more')
     if min(args.seeds) < 0:
@@ -111,6 +118,10 @@ def _command(args: argparse.Namespace) -> int:
     plans = [make_plan(table, grid.select(table, only), args.profile, args.seeds, overrides) for table in tables]
     if args.dry_run or args.status:
         return _overview(plans, args)
+    if args.cancel:
+        from experiments.launchers.slurm import commands
+
+        return commands.cancel(args.runs / args.profile, _folders(plans, args))
     if args.dump_configs:
         return _dump(plans, args)
     return _run(plans, args)
@@ -189,21 +200,16 @@ def _labels(plans: list, seeds: List[int]) -> Dict[str, str]:
 
 
 def _overview(plans: list, args: argparse.Namespace) -> int:
+    from experiments.overview import print_left, print_overview, states
     from experiments.runs import DONE
-    from experiments.view import format_ap, format_left
 
-    folders, labels = _folders(plans, args), _labels(plans, args.seeds)
-    statuses = {run_id: folder.status() for run_id, folder in folders.items()}
-    for run_id, status in statuses.items():
-        line = f'{run_id}  {labels[run_id]}  {status.state:8} {format_ap(status)}  {format_left(status.left_s)}'
-        print(line.rstrip(), *([f'  {status.message}'] if status.message else []), sep='\n')
-    done = [run_id for run_id, status in statuses.items() if status.state == DONE]
-    cells = sum(len(plan.cells) for plan in plans)
-    print(f'{cells} cells, {len(statuses)} distinct trainings, {len(done)} done, {len(statuses) - len(done)} to do')
-    if done and len(done) < len(statuses):
-        walls = [sum(entry['seconds'] for entry in folders[run_id].epochs()) for run_id in done]
-        left = sum(walls) / len(walls) * (len(statuses) - len(done))
-        print(f'about {format_left(left)} of one worker, at the mean of the {len(done)} that are done')
+    folders = _folders(plans, args)
+    statuses = states(args.runs / args.profile, folders)
+    print_overview(statuses, folders, _labels(plans, args.seeds))
+    print_left(statuses, folders, sum(len(plan.cells) for plan in plans))
+    if args.dry_run and args.launcher == 'slurm':
+        jobs = sum(status.state != DONE for status in statuses.values())
+        print(_launcher(args).script(jobs) if jobs else 'nothing to submit')
     return 0
 
 
@@ -211,6 +217,7 @@ def _run(plans: list, args: argparse.Namespace) -> int:
     from experiments.plans import save_plan
     from experiments.runs import DONE
 
+    launcher = _launcher(args)
     folders = _folders(plans, args)
     todo = [run for plan in plans for run in plan.runs().values() if folders[run.id].status().state != DONE]
     todo = list({run.id: run for run in todo}.values())
@@ -218,26 +225,42 @@ def _run(plans: list, args: argparse.Namespace) -> int:
         folders[run.id].create(run)
     for plan in plans:
         save_plan(plan, args.runs)
-    states = _train(todo, folders, _labels(plans, args.seeds), args) if todo else {}
+    states = _train(launcher, todo, folders, _labels(plans, args.seeds), args) if todo else {}
+    if todo and args.launcher == 'slurm' and not args.wait:
+        return 0
     _measure_speeds(plans, folders, args)
     _print_tables(plans, args)
     return _report({run_id: status for run_id, status in states.items() if status.state != DONE})
 
 
-def _train(todo: list, folders: dict, labels: Dict[str, str], args: argparse.Namespace) -> dict:
+def _launcher(args: argparse.Namespace) -> Any:
+    if args.launcher == 'slurm':
+        from experiments.launchers.slurm.commands import open_launcher
+
+        return open_launcher(args.cluster, args.runs / args.profile)
+    from experiments.launchers.local import LocalLauncher
+
+    return LocalLauncher(args.jobs)
+
+
+def _train(launcher: Any, todo: list, folders: dict, labels: Dict[str, str], args: argparse.Namespace) -> dict:
     from experiments.launchers.local import LocalLauncher
     from experiments.prepare import prepare
     from experiments.view import open_view
     from experiments.weights import ensure_weights
 
-    local = LocalLauncher(args.jobs)
+    # Whatever the launcher, data are made on this machine.
+    local = launcher if args.launcher == 'local' else LocalLauncher(args.jobs)
     with open_view(labels) as view:
-        local.start()
+        launcher.start()
         configs = [run.config for run in todo]
         prepare(configs, args.data, view.progress, local.in_process)
         ensure_weights(configs, view.progress, local.in_process)
-        launcher = {'local': lambda: local}[args.launcher]()
-        return launcher.run(todo, folders, args.data, view.show)
+        if args.launcher == 'local':
+            return launcher.run(todo, folders, args.data, view.show)
+        from experiments.launchers.slurm import commands
+
+        return commands.submit(launcher, todo, folders, args.data, view.show if args.wait else None)
 
 
 def _measure_speeds(plans: list, folders: dict, args: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ worker.log         what the process that trains printed
 import fcntl
 import json
 import math
+import os
 import re
 import time
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from experiments.resolve import Run
 SCHEMA = 1
 #: States of a run, from its folder alone.
 WAITING, RUNNING, STOPPED, FAILED, DONE = 'waiting', 'running', 'stopped', 'failed', 'done'
+#: States that a launcher with a queue adds.
+QUEUED, REQUEUED = 'queued', 'requeued'
 
 
 class Busy(Exception):
@@ -37,7 +40,8 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class Status:
-    """What a run's folder says: its state, the epoch it is in of how many, seconds left, and its newest metrics."""
+    """What a run's folder says: its state, the epoch it is in of how many, seconds left, its newest metrics, and a word
+    on the state, such as why it failed."""
 
     state: str
     epoch: int = 0
@@ -232,6 +236,16 @@ class RunFolder:
             write_json(self._failure, dict(schema=SCHEMA, message=message))
         except UserError as error:
             print(f'{error}\nthe failure was: {message}', flush=True)
+
+    def last_log_lines(self, count: int) -> List[str]:
+        """The end of what the process that trained printed."""
+        try:
+            with open(self.log, 'rb') as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - 10_000, 0))
+                lines = file.read().decode(errors='replace').splitlines()
+        except OSError:
+            return []
+        return [line.rstrip() for line in lines if line.strip()][-count:]
 
     def clear_failure(self) -> None:
         """Forget an earlier failure."""

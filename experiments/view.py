@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Dict, List, Optional, TextIO
 
-from experiments.runs import DONE, FAILED, RUNNING, STOPPED, WAITING, Status
+from experiments.runs import DONE, FAILED, QUEUED, REQUEUED, RUNNING, STOPPED, WAITING, Status
 
 _READINGS = ('without_nms/AP', 'with_nms/AP')
 
@@ -61,8 +61,8 @@ class PlainView:
         """Tell what has changed since the last call."""
         done = sum(status.state == DONE for status in statuses.values())
         for run_id, status in statuses.items():
-            news = (status.state, status.epoch) if status.state == RUNNING else (status.state,)
-            if self.seen.get(run_id) != news and status.state in (RUNNING, DONE, FAILED):
+            news = (status.state, status.epoch if status.epochs else 0) if status.state == RUNNING else (status.state,)
+            if self.seen.get(run_id) != news and status.state in (RUNNING, REQUEUED, DONE, FAILED):
                 self.seen[run_id] = news
                 self.say(f'{done}/{len(statuses)} done  {self.labels[run_id]}  {_words(status)}')
 
@@ -70,7 +70,8 @@ class PlainView:
 def _words(status: Status) -> str:
     if status.state == FAILED:
         return f'failed: {status.message}'
-    parts = [f'epoch {status.epoch}/{status.epochs}' if status.state == RUNNING else status.state]
+    epoch = f'epoch {status.epoch}/{status.epochs}' if status.epochs else 'starting'
+    parts = [epoch if status.state == RUNNING else status.state]
     if format_ap(status):
         parts.append(f'AP {format_ap(status)}')
     if status.state == RUNNING and status.left_s is not None:
@@ -127,12 +128,14 @@ class LiveView(PlainView):
     def _fitting(self, statuses: Dict[str, Status]) -> List[str]:
         """The runs that fit the terminal, in their order: first what runs or failed, then what ended, then the rest."""
         room = max(self.live.console.size.height - 8, 4)  # title, header, lines and caption take the rest
-        order = [RUNNING, FAILED, DONE, STOPPED, WAITING]
+        order = [RUNNING, FAILED, REQUEUED, DONE, STOPPED, QUEUED, WAITING]
         first = sorted(statuses, key=lambda run_id: order.index(statuses[run_id].state))[:room]
         return [run_id for run_id in statuses if run_id in first]
 
     def _add_row(self, table, run_id: str, status: Status) -> None:
         epoch = f'{status.epoch}/{status.epochs}' if status.epochs else ''
-        style = {RUNNING: 'bold', FAILED: 'red', DONE: 'green', STOPPED: 'yellow'}.get(status.state, 'dim')
+        styles = {RUNNING: 'bold', FAILED: 'red', DONE: 'green', STOPPED: 'yellow', REQUEUED: 'yellow'}
         left = format_left(status.left_s) if status.state == RUNNING else ''
-        table.add_row(self.labels[run_id], status.state, epoch, format_ap(status), left, style=style)
+        table.add_row(
+            self.labels[run_id], status.state, epoch, format_ap(status), left, style=styles.get(status.state, 'dim')
+        )

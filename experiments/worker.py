@@ -34,21 +34,24 @@ def work(
     sys.exit(attempt(RunFolder(Path(path)), run_id, profile, places, threads))
 
 
-def attempt(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
+def attempt(
+    folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int, patience_s: float = 1.0
+) -> int:
     """Train a run to its end in this process, whose output goes to the run's log from here on.
 
-    Every launcher calls this, where it sees fit and as often as it likes: a run that is done is left as it is, one that
-    was begun goes on from its newest checkpoint, and one that another process is training is left to that.
+    Every launcher calls this, where it sees fit, and as often as it likes: a run that is done is left as it is, one
+    that was begun goes on from its newest checkpoint, and one that another process is training is left to that.
 
     Args:
         folder (RunFolder): the run's folder, with its config.
         run_id, profile, places, threads: see :func:`work`.
+        patience_s (float): how long to wait for a process that is training the run already.
 
     Returns:
         int: ``DONE``, ``FAILED`` or ``BUSY``.
     """
     try:
-        with folder.lock():
+        with folder.lock(patience_s):
             with open(folder.log, 'a', buffering=1) as log:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)

@@ -1,1 +1,1 @@
-"""Launchers only place runs; every one of them calls :func:`experiments.worker.work`."""
+"""Launchers only place runs; every one of them has :func:`experiments.worker.attempt` called where a run trains."""

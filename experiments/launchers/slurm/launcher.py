@@ -1,0 +1,219 @@
+"""Submits runs as one job array, follows them to their end, and cancels them."""
+
+import secrets
+import shutil
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+from experiments.errors import UserError
+from experiments.launchers.slurm import queue
+from experiments.launchers.slurm.records import Records, Submission
+from experiments.launchers.slurm.settings import Settings
+from experiments.launchers.slurm.states import Placed, look
+from experiments.launchers.slurm.task import Task
+from experiments.places import places
+from experiments.resolve import Run
+from experiments.runs import DONE, QUEUED, REQUEUED, RUNNING, RunFolder, Status
+
+ROOT = Path(__file__).resolve().parents[3]
+#: submitit counts time-outs and gives up after so many; a long training may have any number of them.
+_TIMEOUTS = 10**9
+#: Seconds between two looks at the queue: the first while something changes, the last while nothing does.
+_POLL_S = 1.0, 15.0
+#: A job that ended well may have written its result on a node whose writes reach this one only later.
+_SETTLE_S = 60.0
+
+
+class SlurmLauncher:
+    """Places runs on a cluster, one job each.
+
+    Args:
+        runs (Path): folder of the profile's runs; records and logs of jobs lie in ``slurm`` below it.
+        settings (Settings, optional): what a job asks of Slurm; not needed to follow or cancel.
+    """
+
+    def __init__(self, runs: Path, settings: Optional[Settings] = None) -> None:
+        self.settings = settings or Settings()
+        self.profile = runs.name
+        self.records = Records(runs.resolve() / 'slurm')
+
+    def start(self) -> None:
+        """Check, before any data are made, that runs can be submitted from here.
+
+        Raises:
+            UserError: submitit or Slurm is not installed, or the settings ask for what is not there yet.
+        """
+        try:
+            import submitit  # noqa: F401
+        except ImportError as error:
+            raise UserError("--launcher slurm needs submitit: pip install '.[slurm]'") from error
+        if not (shutil.which('sbatch') and shutil.which('srun')):
+            raise UserError(
+                "--launcher slurm needs Slurm's commands sbatch and srun: run this on a login node of the cluster, or "
+                'try slurm/dev-cluster.sh on a machine of your own (on Debian: apt-get install slurm-wlm munge)'
+            )
+
+    def script(self, jobs: int) -> str:
+        """The sbatch script of so many jobs."""
+        self.start()
+        executor = self._executor('o2f-dry-run')._executor
+        if jobs > 1:
+            executor.parameters['map_count'] = jobs  # as submitit does for an array
+        return executor._make_submission_file_text(executor._submitit_command_str, 'dry-run')
+
+    def submit(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path) -> Optional[Submission]:
+        """Submit the runs that are not done and that no process trains and no job waits for.
+
+        Args:
+            runs, folders, data: see :meth:`experiments.launchers.local.LocalLauncher.run`.
+
+        Returns:
+            Submission: what was submitted, or None if there was nothing to submit.
+
+        Raises:
+            UserError: Slurm does not take it.
+        """
+        if self.settings.tasks > 1:
+            # The seam for several processes per run: Task.__call__ would call ranks.join_ranks, and worker.attempt
+            # would let rank 0 alone hold the lock and write.
+            raise UserError(
+                f'the cluster file asks for {self.settings.tasks} tasks per run, and a run trains in one process so '
+                'far: set nodes and gpus_per_node to 1'
+            )
+        with self.records.lock():
+            self._withdraw()
+            placed = look(self.records, {run.id: folders[run.id] for run in runs}, must_know=True)
+            missing = [
+                run
+                for run in runs
+                if not placed[run.id].live and placed[run.id].status.state not in (DONE, RUNNING, QUEUED)
+            ]
+            if not missing:
+                return None
+            for run in missing:
+                folders[run.id].clear_failure()
+            return self._submit([self._task(run, folders[run.id], data) for run in missing])
+
+    def follow(self, folders: Dict[str, RunFolder], show: Callable[[Dict[str, Status]], None]) -> Dict[str, Status]:
+        """Wait until every run is done or has failed, or nobody is left who would train it.
+
+        A verdict that only Slurm knows, such as that a job ran out of memory, is then written into the run's folder.
+        """
+        pause, before = _POLL_S[0], None
+        settled: Dict[str, float] = {}
+        while True:
+            placed = look(self.records, folders)
+            states = {run_id: run.status for run_id, run in placed.items()}
+            show(states)
+            if not any(_goes_on(run_id, run, settled) for run_id, run in placed.items()):
+                break
+            pause = _POLL_S[0] if states != before else min(1.3 * pause, _POLL_S[1])
+            before = states
+            time.sleep(pause)
+        for run_id, run in placed.items():
+            if run.judged:
+                folders[run_id].fail(run.status.message)
+        return states
+
+    def cancel(self, folders: Dict[str, RunFolder]) -> List[str]:
+        """Cancel the jobs of these runs, as far as this suite has submitted them for this folder.
+
+        Returns:
+            list[str]: ids of the jobs.
+
+        Raises:
+            UserError: Slurm does not answer.
+        """
+        if not self.records.folder.exists():
+            return []
+        with self.records.lock():
+            self._withdraw()
+            placed = look(self.records, folders, must_know=True)
+            live = {run_id: run.job.id for run_id, run in placed.items() if run.live}
+            if live:
+                queue.cancel(list(live.values()))
+            for run_id, job in live.items():
+                folders[run_id].fail(f'job {job} was cancelled by --cancel')
+        return list(live.values())
+
+    def _task(self, run: Run, folder: RunFolder, data: Path) -> Task:
+        return Task(
+            path=str(folder.path.resolve()),
+            run_id=run.id,
+            profile=run.profile,
+            places=places(run.config, data.resolve()),
+            threads=self.settings.cpus_per_task,
+            timeout_min=self.settings.timeout_min,
+        )
+
+    def _withdraw(self) -> None:
+        """Cancel what a launcher submitted that was killed before it knew the jobs' ids: some may lack their pickle."""
+        for name in self.records.begun():
+            queue.cancel_named(name)
+            self.records.forget(name)
+
+    def _submit(self, tasks: List[Task]) -> Submission:
+        name = f'o2f-{self.profile}-{secrets.token_hex(4)}'
+        self.records.begin(name)
+        jobs = self._send(tasks, name)
+        submission = Submission(
+            name=name,
+            array=jobs[0].split('_')[0],
+            at=datetime.now(timezone.utc).isoformat(timespec='microseconds'),
+            jobs={task.run_id: job for task, job in zip(tasks, jobs)},
+        )
+        self.records.finish(submission)
+        return submission
+
+    def _send(self, tasks: List[Task], name: str) -> List[str]:
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        try:
+            executor = self._executor(name)
+            with executor.batch():
+                jobs = [executor.submit(task) for task in tasks]
+        except (FailedJobError, FailedSubmissionError) as error:
+            self.records.forget(name)
+            raise UserError(f'Slurm does not take the jobs: {_last(str(error))}') from error
+        return [job.job_id for job in jobs]
+
+    def _executor(self, name: str) -> Any:
+        import submitit
+
+        executor = submitit.AutoExecutor(self.records.logs, cluster='slurm', slurm_max_num_timeout=_TIMEOUTS)
+        settings = self.settings
+        executor.update_parameters(
+            name=name,
+            timeout_min=settings.timeout_min,
+            nodes=settings.nodes,
+            tasks_per_node=settings.tasks_per_node,
+            gpus_per_node=settings.gpus_per_node or None,
+            cpus_per_task=settings.cpus_per_task,
+            mem_gb=settings.mem_gb,
+            slurm_partition=settings.partition,
+            slurm_account=settings.account,
+            slurm_qos=settings.qos,
+            slurm_constraint=settings.constraint,
+            slurm_signal_delay_s=settings.signal_delay_s,
+            slurm_array_parallelism=settings.array_parallelism,
+            # A job of several tasks would hang when one of them dies.
+            slurm_srun_args=['--kill-on-bad-exit=1'],
+            # Some clusters put no job back into the queue that does not ask for it.
+            slurm_additional_parameters={'requeue': True, **settings.sbatch},
+            # Jobs need this code wherever the command was given.
+            slurm_setup=[*settings.setup, f'export PYTHONPATH={ROOT}${{PYTHONPATH:+:$PYTHONPATH}}'],
+        )
+        return executor
+
+
+def _goes_on(run_id: str, run: Placed, settled: Dict[str, float]) -> bool:
+    """Whether a run may still get further; ``settled`` keeps since when a job has ended that left no result yet."""
+    if run.judged and run.job is not None and run.job.state == 'COMPLETED':
+        return time.monotonic() < settled.setdefault(run_id, time.monotonic() + _SETTLE_S)
+    return run.status.state in (RUNNING, QUEUED, REQUEUED) or (run.live and run.status.state != DONE)
+
+
+def _last(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), 'sbatch failed')

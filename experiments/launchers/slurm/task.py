@@ -1,0 +1,108 @@
+"""What a job of Slurm does: it trains one run, and goes back to the queue when its time is up."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict
+
+from experiments import worker
+from experiments.errors import UserError
+from experiments.files import write_json
+from experiments.runs import RunFolder
+
+#: After a node failure the job may start anew while its former life still ends, and the lock of a process that died
+#: with its node is freed by a network file system after a lease.
+PATIENCE_S = 180
+#: Starts that may reach the time limit, one after the other, without finishing an epoch.
+MAX_FRUITLESS = 3
+
+
+@dataclass
+class Task:
+    """The run that one job trains, as submitit pickles it.
+
+    No checkpoint is named in it: after a node failure or a requeue by hand the pickle is replayed as it was written
+    last, so every start looks for the newest checkpoint in the run's folder instead.
+
+    Attributes:
+        path (str): the run's folder, absolute.
+        run_id, profile, places, threads: see :func:`experiments.worker.work`.
+        timeout_min (int): the job's time limit.
+        fruitless (int): starts before this one that reached the time limit without finishing an epoch.
+    """
+
+    path: str
+    run_id: str
+    profile: str
+    places: Dict[str, str]
+    threads: int
+    timeout_min: int
+    fruitless: int = 0
+    # When the training of this start began, and the epochs finished before; no field, so it is in no pickle.
+    _start = None
+
+    def __call__(self) -> None:
+        """Train, and exit with a status that is not 0 unless the run is done; Slurm then shows the job as failed."""
+        os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported; training sets its own number
+        folder = RunFolder(Path(self.path))
+        _keep_signal_from_children()
+        _note_start()
+        self._start = time.monotonic(), len(folder.epochs())
+        status = worker.attempt(folder, self.run_id, self.profile, self.places, self.threads, PATIENCE_S)
+        if status != worker.DONE:
+            sys.exit(status)
+
+    def checkpoint(self) -> Any:
+        """Called by submitit when the time limit is near, or a pre-emption is announced: what to put into the queue.
+
+        There is nothing to save: each finished epoch has been.
+
+        Raises:
+            UserError: the time limit is too short for an epoch; the attempt that is interrupted takes it as its end.
+        """
+        from submitit.helpers import DelayedSubmission
+
+        if self._start is None:
+            return DelayedSubmission(replace(self))
+        began, epochs = self._start
+        if len(RunFolder(Path(self.path)).epochs()) > epochs:
+            return DelayedSubmission(replace(self, fruitless=0))
+        # A pre-emption, which may come at any time, is no sign of a short limit.
+        timed_out = time.monotonic() - began > 0.5 * 60 * self.timeout_min
+        if timed_out and self.fruitless + 1 >= MAX_FRUITLESS:
+            raise UserError(
+                f'{self.path}: the time limit of {self.timeout_min} min ended {MAX_FRUITLESS} starts in a row before '
+                'they had finished an epoch: give timeout_min in the cluster file more'
+            )
+        return DelayedSubmission(replace(self, fruitless=self.fruitless + timed_out))
+
+
+def _keep_signal_from_children() -> None:
+    """Slurm signals every process of a job, and a forked data loader would requeue the job once more."""
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
+
+
+def started_file(logs: Path, job: str) -> Path:
+    """Where the job ``job``, such as 12_3, notes that it has started."""
+    return logs / f'{job}_started.json'
+
+
+def restarts() -> int:
+    """How often Slurm has put this job back into the queue."""
+    return int(os.environ.get('SLURM_RESTART_COUNT', 0))  # not set at the first start
+
+
+def _note_start() -> None:
+    """For --status where Slurm cannot be asked."""
+    import submitit
+
+    environment = submitit.JobEnvironment()
+    if environment.global_rank == 0:
+        note = dict(
+            restarts=restarts(), host=environment.hostname, at=datetime.now(timezone.utc).isoformat(timespec='seconds')
+        )
+        write_json(started_file(Path(os.environ['SUBMITIT_FOLDER']), environment.job_id), note)

@@ -1,0 +1,281 @@
+"""run.py --launcher slurm as a user calls it, on the one-node cluster of slurm/dev-cluster.sh."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import submitit
+
+from experiments.launchers.slurm.ranks import join_ranks
+from experiments.launchers.slurm.task import restarts
+
+ROOT = Path(__file__).resolve().parents[2]
+FATES = ROOT / 'tests' / 'slurm' / 'fates.yaml'
+LABELS = ['diverges', 'requeued', 'killed', 'cancelled', 'calm']
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, 'waited in vain'
+        time.sleep(0.1)
+    return found
+
+
+class Suite:
+    """run.py with folders and a cluster file of its own."""
+
+    def __init__(self, folder, data, cluster, **settings):
+        self.runs, self.data, self.cluster = folder / 'runs', data, cluster
+        self.file = folder / 'cluster.yaml'
+        self.file.write_text(json.dumps({'timeout_min': 30, **settings}))
+
+    def command(self, *args):
+        options = ('--profile', 'smoke', '--runs', self.runs, '--data', self.data)
+        return [sys.executable, str(ROOT / 'experiments' / 'run.py'), *map(str, (*args, *options))]
+
+    def run(self, *args, check=0, **kwargs):
+        done = subprocess.run(self.command(*args), capture_output=True, text=True, cwd=os.sep, **kwargs)
+        assert done.returncode == check and 'Traceback' not in done.stderr, done.stderr + done.stdout
+        return done
+
+    def start(self, *args):
+        return subprocess.Popen(
+            self.command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=os.sep
+        )
+
+    def slurm(self, *args, **kwargs):
+        return self.run(*args, '--launcher', 'slurm', '--cluster', self.file, **kwargs)
+
+    def records(self):
+        found = [json.loads(path.read_text()) for path in (self.runs / 'smoke' / 'slurm').glob('*.json')]
+        return sorted(found, key=lambda record: record['at'])
+
+    def folders(self):
+        """Folders of the runs of the newest submission, in the order of its jobs."""
+        return [self.runs / 'smoke' / run for run in self.records()[-1]['jobs']]
+
+    def status(self, *args, **kwargs):
+        """The text that --status shows for each run, by the last word of its label."""
+        text = re.split(r'\n\d+ cells, ', self.run(*args, '--status', **kwargs).stdout)[0]
+        return {re.split(r'\s{2,}', part)[1].split('=')[-1]: part for part in re.split(r'\n(?=\w)', text)}
+
+
+def metrics(folder):
+    return json.loads((folder / 'result.json').read_text())['metrics']
+
+
+def epochs(folder):
+    path = folder / 'metrics.json'
+    return json.loads(path.read_text())['epochs'] if path.exists() else []
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return Path(os.environ.get('O2F_TEST_DATA') or tmp_path_factory.mktemp('data'))
+
+
+@pytest.fixture(scope='module')
+def finished(cluster, data, tmp_path_factory):
+    """A suite whose four runs have filled a column of Table 3, and what that command printed."""
+    suite = Suite(tmp_path_factory.mktemp('finished'), data, cluster)
+    suite.printed = suite.slurm('table3', '--only', 't_min=0.2', '--wait')
+    return suite
+
+
+def test_an_array_runs_to_a_finished_table(finished, cluster):
+    assert len(re.findall(r'\d+\.\d/\d+\.\d', finished.printed.stdout.split('\nPaper (')[0])) == 4
+    [record] = finished.records()
+    assert sorted(record['jobs'].values()) == [f'{record["array"]}_{i}' for i in range(4)]
+    assert all((folder / 'result.json').exists() for folder in finished.folders())
+
+    def accounted():
+        return cluster.run('sacct', '-XnP', '-o', 'State', f'--name={record["name"]}').split()
+
+    until(lambda: accounted() == ['COMPLETED'] * 4)  # the records come a moment after the results
+
+
+def test_a_finished_table_is_printed_without_a_submission(finished):
+    again = finished.slurm('table3', '--only', 't_min=0.2')
+    assert again.stdout == finished.printed.stdout and again.stderr == '' and len(finished.records()) == 1
+    assert finished.run('table3', '--cancel').stderr == 'run.py: no job of these runs is queued or running\n'
+
+
+def process_of(cluster, folder):
+    """The process that trains the run in this folder, as the kernel lists the lock's holder."""
+    inode = (folder / 'lock').stat().st_ino
+    for line in open('/proc/locks'):
+        fields = line.split()
+        if 'FLOCK' in fields and 'WRITE' in fields and int(fields[-3].rsplit(':', 1)[1]) == inode:
+            return int(fields[-4]) if int(fields[-4]) in cluster.processes() else None
+
+
+@pytest.fixture(scope='module')
+def disturbed(cluster, data, finished, tmp_path_factory):
+    """A suite of five runs, each of which met its fate while --wait followed them; what was seen meanwhile."""
+    suite = Suite(tmp_path_factory.mktemp('disturbed'), data, cluster, array_parallelism=4)
+    suite.command_line = (FATES, '--set', 'train_cfg.max_epochs=8')
+    following = suite.start(*suite.command_line, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
+    [record] = until(suite.records)
+    suite.first = record
+    folders = dict(zip(LABELS, suite.folders()))
+    until(lambda: any(map(epochs, folders.values())))
+    suite.seen = [suite.status(*suite.command_line)]
+    suite.again = suite.slurm(*suite.command_line).stderr
+
+    until(lambda: epochs(folders['requeued']))
+    cluster.run('scontrol', 'requeue', record['jobs'][folders['requeued'].name])
+    suite.epochs_before = len(epochs(folders['requeued']))
+    os.kill(until(lambda: process_of(cluster, folders['killed'])), signal.SIGKILL)
+    cluster.run('scancel', record['jobs'][folders['cancelled'].name])
+    until(lambda: cluster.run('squeue', '-h', '-t', 'PENDING', '-n', record['name'], '-o', '%r').strip() == 'BeginTime')
+    suite.seen.append(suite.status(*suite.command_line))
+    suite.out, suite.err = following.communicate()
+    suite.code = following.returncode
+    suite.seen.append(suite.status(*suite.command_line))
+    return suite
+
+
+def test_a_failed_job_leaves_the_others_alone(disturbed):
+    assert disturbed.code == 1 and 'Traceback' not in disturbed.err
+    assert [(folder / 'result.json').exists() for folder in disturbed.folders()] == [False, True, False, False, True]
+    assert 'diverged' in disturbed.err and disturbed.out.count('/') >= 2
+    assert '2 of 5 runs' in disturbed.out
+
+
+def test_a_requeue_resumes_and_changes_nothing(disturbed, data, tmp_path):
+    folder = disturbed.folders()[LABELS.index('requeued')]
+    assert [entry['epoch'] for entry in epochs(folder)] == list(range(1, 9))
+    assert disturbed.epochs_before in range(1, 8) and folder.joinpath('worker.log').exists()
+    calm = Suite(tmp_path, data, None)
+    calm.run(*disturbed.command_line, '--only', 'fate=requeued')
+    assert metrics(calm.runs / 'smoke' / folder.name) == metrics(folder)
+
+
+def test_status_shows_each_state(disturbed):
+    begun, requeued, ended = disturbed.seen
+    assert re.search(r'queued  .*\n  job \d+_4, waits \(JobArrayTaskLimit\)', begun['calm'] + '  \n') or (
+        'running' in begun['calm']
+    )
+    assert any(re.search(r'running   epoch \d/8', text) for text in begun.values())
+    assert re.search(r'requeued .*\n  job \d+_1, requeued 1×, waits \(BeginTime\)', requeued['requeued'])
+    assert 'done' in ended['requeued'] and 'done' in ended['calm']
+    assert re.search(r'failed .*\n  .*training diverged: the loss was', ended['diverges'])
+    assert '\n  | ' in ended['diverges']
+    assert re.search(r'failed .*\n  job \d+_2 ended as FAILED .*Killed', ended['killed'])
+    assert re.search(r'failed .*\n  job \d+_3 ended as CANCELLED', ended['cancelled'])
+
+
+def test_status_needs_no_slurm(disturbed, tmp_path):
+    """From a node that only sees the folder."""
+    shown = disturbed.status(*disturbed.command_line, env={**os.environ, 'PATH': str(tmp_path)})
+    assert shown == disturbed.seen[-1]
+
+
+def test_nothing_is_submitted_twice(disturbed):
+    assert 'nothing to submit: ' in disturbed.again and len(disturbed.records()) == 1
+
+
+def test_only_what_is_missing_is_submitted_and_only_that_is_cancelled(disturbed, cluster):
+    foreign = cluster.run('sbatch', '--parsable', '--output=/dev/null', '--wrap', 'sleep 60').strip()
+    # A launcher that was killed between sbatch and its record.
+    cluster.run('sbatch', '-J', 'o2f-smoke-lost', '--output=/dev/null', '--wrap', 'sleep 600')
+    (disturbed.runs / 'smoke' / 'slurm' / 'o2f-smoke-lost.submitting').write_text('{}')
+    said = disturbed.slurm(*disturbed.command_line).stderr
+    record = disturbed.records()[-1]
+    assert f'submitted 3 run(s) as job {record["array"]}' in said and '--cancel' in said
+    assert set(record['jobs']) < set(disturbed.first['jobs']) and len(record['jobs']) == 3
+    said = disturbed.run(*disturbed.command_line, '--cancel').stderr
+    assert all(job in said for job in record['jobs'].values())
+
+    def left():
+        return cluster.run('squeue', '-h', '-t', 'PD,R,CG', '-o', '%A').split()
+
+    until(lambda: left() == [foreign])
+    assert 'cancelled by --cancel' in disturbed.status(*disturbed.command_line)['killed']
+    cluster.run('scancel', foreign)
+
+
+def test_a_time_out_resumes_and_changes_nothing(cluster, data, finished, tmp_path):
+    """The limit of one minute passes in mid-training; data loaders in processes of their own must not requeue too."""
+    pace = min(epochs(folder)[0]['seconds'] for folder in finished.folders())
+    one = ('--only', 't_max=0.6', '--only', 't_min=0.2', '--set', f'train_cfg.max_epochs={min(int(55 / pace), 200)}')
+    loader = ('--set', 'train_dataloader.num_workers=1', '--set', 'train_dataloader.persistent_workers=true')
+    (tmp_path / 'calm').mkdir()
+    calm = Suite(tmp_path / 'calm', data, cluster)
+    suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=25)
+    waiting = [
+        each.start('table3', *one, *loader, '--launcher', 'slurm', '--cluster', each.file, '--wait')
+        for each in (calm, suite)
+    ]
+    said = [process.communicate() for process in waiting]
+    assert [process.returncode for process in waiting] == [0, 0], said
+    [folder] = suite.folders()
+    [job] = suite.records()[0]['jobs'].values()
+    assert '_' not in job  # a single run is no array
+    note = json.loads((suite.runs / 'smoke' / 'slurm' / 'logs' / f'{job}_started.json').read_text())
+    assert note['restarts'] >= 1 and 'requeued' in said[1][1]
+    assert (folder / 'worker.log').read_text().count('this job is timed-out') == note['restarts']
+    assert metrics(calm.folders()[0]) == metrics(folder)
+
+
+def test_a_dry_run_shows_the_script(cluster, data, tmp_path):
+    suite = Suite(
+        tmp_path, data, cluster, partition='debug', cpus_per_task=2, setup=['true'], sbatch={'mail-type': 'END'}
+    )
+    shown = suite.slurm('table3', '--dry-run').stdout
+    for line in ('--partition=debug', '--array=0-15%16', '--requeue', '--mail-type=END', '--cpus-per-task=2'):
+        assert f'#SBATCH {line}' in shown
+    assert 'o2f-dry-run' in shown and '--kill-on-bad-exit=1' in shown and f'PYTHONPATH={ROOT}' in shown
+    assert not suite.runs.exists() and suite.runs.parent.exists()
+
+
+@pytest.mark.parametrize(
+    'settings, says',
+    [
+        (dict(partition='nowhere'), 'Slurm does not take the jobs: sbatch: error: '),
+        (dict(gpus_per_node=8), 'the cluster file asks for 8 tasks per run'),
+    ],
+)
+def test_what_cannot_be_submitted_gets_one_line(cluster, finished, tmp_path, settings, says):
+    suite = Suite(tmp_path, finished.data, cluster, **settings)
+    done = suite.slurm('table3', '--only', 't_min=0.2', check=2)
+    assert says in done.stderr.strip().splitlines()[-1] and not suite.records()
+
+
+def test_without_slurm_one_line_says_what_is_missing(data, tmp_path):
+    suite = Suite(tmp_path, data, None)
+    done = suite.slurm('table3', check=2, env={**os.environ, 'PATH': str(tmp_path)})
+    [line] = done.stderr.splitlines()
+    assert 'sbatch' in line and 'slurm-wlm' in line
+
+
+class Meeting:
+    """Two ranks that meet twice: the second time after a requeue by submitit's own hand."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def __call__(self):
+        import torch.distributed
+
+        rank = join_ranks(restarts())
+        torch.distributed.init_process_group('gloo')
+        total = torch.tensor(float(rank + 1))
+        torch.distributed.all_reduce(total)
+        return total.item(), rank, int(os.environ['MASTER_PORT'])
+
+
+def test_the_ranks_of_a_job_meet(cluster, tmp_path):
+    executor = submitit.AutoExecutor(tmp_path, cluster='slurm')
+    executor.update_parameters(
+        timeout_min=5, tasks_per_node=2, slurm_setup=[f'export PYTHONPATH={ROOT}:{ROOT / "tests" / "slurm"}']
+    )
+    (total, rank, port), (total_1, rank_1, port_1) = executor.submit(Meeting(str(ROOT))).results()
+    assert (total, total_1, rank, rank_1) == (3, 3, 0, 1) and port == port_1

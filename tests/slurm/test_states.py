@@ -1,0 +1,149 @@
+"""What is made of Slurm's answers and of cluster files; squeue and sacct are played by scripts here."""
+
+import pytest
+
+from experiments.errors import UserError
+from experiments.launchers.slurm import task as task_module
+from experiments.launchers.slurm.ranks import rendezvous_port
+from experiments.launchers.slurm.records import Records, Submission
+from experiments.launchers.slurm.settings import Settings, read_settings
+from experiments.launchers.slurm.states import look
+from experiments.launchers.slurm.task import MAX_FRUITLESS, Task, started_file
+from experiments.runs import RunFolder
+
+EXAMPLES = ('cpu', 'single-gpu', 'eight-gpu-nodes', 'two-nodes', 'preemptible')
+
+
+@pytest.fixture
+def says(tmp_path, monkeypatch):
+    """says(program=output or exit status): what Slurm's commands answer; those that are not named are not there."""
+    monkeypatch.setenv('PATH', str(tmp_path / 'bin'))
+
+    def says(**answers):
+        (tmp_path / 'bin').mkdir()
+        for program, answer in answers.items():
+            body = f'exit {answer}' if isinstance(answer, int) else f"printf '%b' '{answer}'"
+            (tmp_path / 'bin' / program).write_text(f'#!/bin/sh\n{body}\n')
+            (tmp_path / 'bin' / program).chmod(0o755)
+
+    return says
+
+
+@pytest.fixture
+def placed(tmp_path):
+    """placed(): the state of a run that was submitted as 7_0."""
+    records = Records(tmp_path / 'slurm')
+    records.begin('o2f-x')
+    records.finish(Submission('o2f-x', '7', '2026-01-01T00:00:00.000000+00:00', {'a': '7_0'}))
+    assert records.begun() == []
+    folder = RunFolder(tmp_path / 'a')
+    folder.path.mkdir()
+
+    def placed(**kwargs):
+        [found] = look(records, {'a': folder}, **kwargs).values()
+        return found
+
+    placed.folder, placed.records = folder, records
+    return placed
+
+
+@pytest.mark.parametrize(
+    'answers, state, message',
+    [
+        (dict(squeue='7_0|PENDING|Priority|0|\n'), 'queued', 'job 7_0, waits (Priority)'),
+        (dict(squeue='7_0|PENDING|BeginTime|2|\n'), 'requeued', 'job 7_0, requeued 2×, waits (BeginTime)'),
+        (dict(squeue='7_0|CONFIGURING|None|0|\n'), 'running', 'job 7_0, configuring'),
+        (dict(squeue='7_0|OUT_OF_MEMORY|OutOfMemory|0|\n'), 'failed', 'job 7_0 ended as OUT_OF_MEMORY (OutOfMemory)'),
+        (dict(squeue='', sacct='7_0|o2f-x|NODE_FAIL|1:0\n'), 'failed', 'job 7_0 ended as NODE_FAIL (exit code 1:0)'),
+        (dict(squeue='', sacct='7_0|o2f-x|CANCELLED by 0|0:0\n'), 'failed', 'job 7_0 ended as CANCELLED'),
+        (dict(squeue='', sacct='7_0|another|RUNNING|0:0\n'), 'failed', 'job 7_0 is no longer in the queue, and left'),
+        (dict(squeue='', sacct=1), 'failed', 'job 7_0 is no longer in the queue, and left no result'),
+        (dict(squeue=1), 'queued', 'submitted as 7_0; squeue: exit status 1'),
+        ({}, 'queued', 'submitted as 7_0; squeue is not installed here'),
+    ],
+)
+def test_a_run_that_never_trained(says, placed, answers, state, message):
+    says(**answers)
+    status = placed().status
+    assert status.state == state and status.message.startswith(message)
+
+
+def test_the_folder_has_the_last_word(says, placed):
+    says(squeue='7_0|FAILED|NonZeroExitCode|0|\n')
+    (placed.records.logs / '7_0_0_log.err').write_text('srun: error: vm: task 0: Killed\n\n')
+    assert placed().judged and placed().status.message.endswith('(NonZeroExitCode): srun: error: vm: task 0: Killed')
+    placed.folder.fail('training diverged')
+    assert placed().status.message == 'training diverged' and not placed().judged
+    with placed.folder.lock():
+        assert placed().status.state == 'running'
+
+
+def test_without_squeue_the_folder_still_tells_that_a_job_was_requeued(says, placed):
+    says()
+    started_file(placed.records.logs, '7_0').write_text('{"restarts": 2}')
+    status = placed().status
+    assert status.state == 'stopped' and status.message.startswith('job 7_0, requeued 2×, not training now')
+    with pytest.raises(UserError, match='squeue is not installed'):
+        placed(must_know=True)
+
+
+@pytest.mark.parametrize('name', EXAMPLES)
+def test_examples_are_read(name):
+    from experiments.launchers.slurm.launcher import ROOT
+
+    settings = read_settings(ROOT / 'slurm' / f'{name}.yaml')
+    assert settings.tasks == settings.nodes * max(settings.gpus_per_node, 1)
+
+
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ('partitoin: gpu', 'partitoin: unknown key; did you mean partition'),
+        ('gpus_per_node: two', "gpus_per_node: must be a whole number from 0, not 'two'"),
+        ('mem_gb: -1', 'mem_gb: must be a number of GB'),
+        ('setup: module load cuda', 'setup: must be a list'),
+        ('sbatch: {exclusive: false}', 'sbatch.exclusive: must be text, a number or true'),
+        ('{gpus_per_node: 2, tasks_per_node: 3}', 'tasks_per_node: must be that of gpus_per_node, 2'),
+        ('timeout_min: 1', 'signal_delay_s: must be shorter than timeout_min'),
+        ('- a', 'must map keys to values'),
+        ('a: [', 'is not valid YAML'),
+    ],
+)
+def test_a_wrong_cluster_file_gets_one_line(tmp_path, text, says):
+    path = tmp_path / 'c.yaml'
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_settings(path)
+    assert says in str(error.value) and str(path) in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_cluster_file_needs_nothing(tmp_path):
+    (tmp_path / 'c.yaml').write_text('{}')
+    assert read_settings(tmp_path / 'c.yaml') == Settings()
+    with pytest.raises(UserError, match='No such file'):
+        read_settings(tmp_path / 'd.yaml')
+
+
+def test_a_limit_too_short_for_an_epoch_ends_the_run(tmp_path, monkeypatch):
+    pytest.importorskip('submitit')
+    now = [0.0]
+    monkeypatch.setattr(task_module.time, 'monotonic', lambda: now[0])
+    task = Task(str(tmp_path), 'a', 'smoke', {}, 1, timeout_min=10)
+    for start in range(MAX_FRUITLESS):
+        task._start = (now[0], 0)
+        now[0] += 20
+        assert task.checkpoint().function.fruitless == start  # a pre-emption counts for nothing
+        now[0] += 500
+        if start < MAX_FRUITLESS - 1:
+            task = task.checkpoint().function
+            assert task._start is None  # no state of this start travels
+    with pytest.raises(UserError, match='ended 3 starts in a row'):
+        task.checkpoint()
+    RunFolder(tmp_path).add_epoch(1, {}, 1, 1)
+    assert task.checkpoint().function.fruitless == 0
+
+
+def test_each_start_has_a_port_of_its_own():
+    ports = [rendezvous_port('7_0', restarts) for restarts in range(50)]
+    assert len(set(ports)) > 45 and ports[0] != ports[1] and all(10000 <= port < 30000 for port in ports)
+    assert ports == [rendezvous_port('7_0', restarts) for restarts in range(50)]

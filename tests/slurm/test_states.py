@@ -70,7 +70,7 @@ def test_a_run_that_never_trained(says, placed, answers, state, message):
 
 def test_the_folder_has_the_last_word(says, placed):
     says(squeue='7_0|FAILED|NonZeroExitCode|0|\n')
-    (placed.records.logs / '7_0_0_log.err').write_text('srun: error: vm: task 0: Killed\n\n')
+    (placed.records.logs / '7_0_0_log.err').write_text('srun: error: vm: task 0: Killed\nsrun: Terminated\n\n')
     assert placed().judged and placed().status.message.endswith('(NonZeroExitCode): srun: error: vm: task 0: Killed')
     placed.folder.fail('training diverged')
     assert placed().status.message == 'training diverged' and not placed().judged

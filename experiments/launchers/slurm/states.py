@@ -126,8 +126,10 @@ def _end(job_id: str, job: Optional[Job], logs: Path) -> str:
 
 
 def _last_line(path: Path) -> str:
+    """What a job's log ends with; rather the last line that is an error, as srun sums up after it."""
     try:
-        lines = path.read_text(errors='replace').split('\n')
+        lines = [line.strip() for line in path.read_text(errors='replace').splitlines() if line.strip()]
     except OSError:
         return ''
-    return next((line.strip() for line in reversed(lines) if line.strip()), '')
+    errors = [line for line in lines if 'error: ' in line]
+    return (errors or lines or [''])[-1]

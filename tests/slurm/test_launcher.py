@@ -183,7 +183,7 @@ def test_status_shows_each_state(disturbed):
     assert '  done  ' in end['requeued'] and '  done  ' in end['calm']
     assert re.search(r'  failed .*\n  job \d+_1 ended as FAILED .*Killed\n  \| ', end['killed'])
     assert re.search(r'  failed .*\n  job \d+_2 ended as CANCELLED', end['cancelled'])
-    assert re.search(r'  failed\n  .*training diverged: the loss was .* iteration \d', end['diverges'])
+    assert re.search(r'  failed .*\n  .*training diverged: the loss was .* iteration \d', end['diverges'])
 
 
 def test_status_needs_no_slurm(disturbed, tmp_path):

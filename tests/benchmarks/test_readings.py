@@ -1,8 +1,9 @@
 """The benchmark of the two readings, at its smallest."""
 
 import pytest
+from mmengine.config import Config
 
-from benchmarks import readings
+from benchmarks import detectors, readings
 from o2f.readings import FIELDS, WITH_NMS, WITHOUT_NMS
 
 
@@ -14,7 +15,7 @@ def test_rows():
 
 
 def test_an_image_has_detections_and_nms_drops_some():
-    config = readings.config_of('experiments/profiles/desk.py')
+    config = detectors.ready(Config.fromfile(readings.ROOT / 'experiments/profiles/desk.py'))
     batches = readings.batches_of(4, 2, (96, 96))
     model = readings.build(config)
     readings.show_candidates(model, batches, 100)

@@ -231,7 +231,7 @@ def test_only_what_is_missing_is_submitted_and_only_that_is_cancelled(disturbed,
 
 def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
     """The limit of one minute passes in mid-training; data loaders in processes of their own must not requeue too."""
-    one = ('--only', 't_max=0.6', '--only', 't_min=0.2', '--set', f'train_cfg.max_epochs={int(50 / pace)}')
+    one = ('--only', 't_max=0.6', '--only', 't_min=0.2', '--set', f'train_cfg.max_epochs={int(35 / pace)}')
     # Loaders that outlive an epoch draw on from it, which a resumed one cannot know (docs/clusters.md).
     loader = ('--set', 'train_dataloader.num_workers=1', '--set', 'train_dataloader.persistent_workers=false')
     (tmp_path / 'calm').mkdir()

@@ -151,7 +151,7 @@ class RunFolder:
         return result
 
     def epochs(self) -> List[dict]:
-        """``epoch``, ``metrics``, ``seconds`` and ``loading_s`` of each finished and evaluated epoch, in order."""
+        """What :meth:`add_epoch` was told of each finished and evaluated epoch, in order."""
         content = read_json(self._metrics)
         if content is None:
             return []
@@ -163,12 +163,15 @@ class RunFolder:
             raise UserError(f'{self._metrics} does not hold the metrics of epochs: delete the folder and run again')
         return content['epochs']
 
-    def add_epoch(self, epoch: int, metrics: Dict[str, float], seconds: float, loading_s: float) -> None:
+    def add_epoch(
+        self, epoch: int, metrics: Dict[str, float], training: Dict[str, float], seconds: float, loading_s: float
+    ) -> None:
         """Record an epoch, counted from 1; what was recorded from it on, before a resume, is replaced.
 
         Args:
             epoch (int): its number.
             metrics (dict): what its evaluation found.
+            training (dict): means over its iterations of what the model's losses gave.
             seconds (float): how long it took, the evaluation included.
             loading_s (float): how much of that was spent waiting for data.
         """
@@ -177,6 +180,7 @@ class RunFolder:
             dict(
                 epoch=epoch,
                 metrics={name: _plain(value) for name, value in metrics.items()},
+                training={name: float(f'{value:.6g}') for name, value in training.items()},
                 seconds=round(seconds, 2),
                 loading_s=round(loading_s, 2),
             )

@@ -119,6 +119,7 @@ class RunFolderHook(Hook):
             self.begin, self.first_epoch, self.shown = time.monotonic(), runner.epoch, 0.0
         self.epoch_begin = self.left_off = time.monotonic()
         self.loading = 0.0
+        self.outputs: Dict[str, torch.Tensor] = {}
         set_random_seed(runner.seed * 1000 + runner.epoch)
         self._show_progress(runner, 0.0)
 
@@ -132,6 +133,8 @@ class RunFolderHook(Hook):
         self.left_off = time.monotonic()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
+        for name, value in outputs.items():
+            self.outputs[name] = self.outputs.get(name, 0) + value.detach()
         # Looking at a loss waits for a GPU, so there it is looked at less often.
         if runner.model.data_preprocessor.device.type == 'cpu' or batch_idx % 50 == 0:
             loss = outputs['loss'].item()
@@ -146,7 +149,9 @@ class RunFolderHook(Hook):
         self.left_off = time.monotonic()
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
-        self.folder.add_epoch(runner.epoch, metrics, time.monotonic() - self.epoch_begin, self.loading)
+        batches = len(runner.train_dataloader)
+        training = {name: total.item() / batches for name, total in self.outputs.items()}
+        self.folder.add_epoch(runner.epoch, metrics, training, time.monotonic() - self.epoch_begin, self.loading)
         last = runner.epoch == runner.max_epochs
         aside = f'{ASIDE}checkpoint'
         runner.save_checkpoint(

@@ -26,18 +26,6 @@ NAMES = (
     *('assignment', 'loss', 'growth', 'step', 'inference', 'readings', 'metrics'),
     *('commands', 'grid', 'launchers', 'loading'),
 )
-    'assignment',
-    'loss',
-    'growth',
-    'step',
-    'inference',
-    'readings',
-    'metrics',
-    'commands',
-    'grid',
-    'launchers',
-    'loading',
-)
 #: Of these ``measure(quick, figure)`` also draws a picture, for the page.
 DRAWN = ('growth',)
 

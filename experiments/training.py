@@ -23,6 +23,7 @@ from experiments.kept_samples import keep_samples  # noqa: E402
 from experiments.places import fill_in  # noqa: E402
 from experiments.provenance import provenance  # noqa: E402
 from experiments.runs import RunFolder  # noqa: E402
+from experiments.tracking import visualizer  # noqa: E402
 
 
 def train(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int) -> None:
@@ -66,7 +67,8 @@ def _train_epochs(folder: RunFolder, config: Config) -> None:
         config.load_from, config.resume = str(checkpoint), True
     config.work_dir = str(folder.path)
     config.default_hooks.checkpoint = None  # RunFolderHook saves: after the evaluation, and whole or not at all
-    config.visualizer = None
+    tracking = folder.tracking()
+    config.visualizer = visualizer(tracking, folder.path, folder.path.name) if tracking else None
     keep_samples(config)
     config.log_level = 'WARNING'
     _quiet()

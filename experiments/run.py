@@ -66,6 +66,13 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument('--wait', action='store_true', help='follow the jobs, then print the tables')
     parser.add_argument('--only', action='append', default=[], metavar='AXIS=VALUE', help='only cells at this value')
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='override a key of the config')
+    parser.add_argument(
+        '--track',
+        action='append',
+        default=[],
+        choices=('tensorboard', 'mlflow', 'wandb'),
+        help='also log to this (may be given again)',
+    )
     parser.add_argument('--runs', type=Path, default=ROOT / 'runs', help='folder of the runs (default: runs)')
     parser.add_argument('--data', type=Path, default=ROOT / 'data', help='folder of the data (default: data)')
     action = parser.add_mutually_exclusive_group()
@@ -221,8 +228,13 @@ def _run(plans: list, args: argparse.Namespace) -> int:
     folders = _folders(plans, args)
     todo = [run for plan in plans for run in plan.runs().values() if folders[run.id].status().state != DONE]
     todo = list({run.id: run for run in todo}.values())
+    if todo and args.track:
+        from experiments import tracking
+
+        tracking.prepare(args.track, args.runs / args.profile)
     for run in todo:
         folders[run.id].create(run)
+        folders[run.id].set_tracking(args.track)
     for plan in plans:
         save_plan(plan, args.runs)
     states = _train(launcher, todo, folders, _labels(plans, args.seeds), args) if todo else {}

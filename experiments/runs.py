@@ -8,6 +8,7 @@ metrics.json       metrics of each finished epoch
 epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
 result.json        final metrics and provenance; a run is done when it is there
 failure.json       why the last attempt failed
+tracking.json      what else the run logs to, where that was asked for
 worker.log         what the process that trains printed
 =================  =====================================================================
 """
@@ -67,6 +68,7 @@ class RunFolder:
         self._metrics = path / 'metrics.json'
         self._result = path / 'result.json'
         self._failure = path / 'failure.json'
+        self._tracking = path / 'tracking.json'
 
     def create(self, run: Run) -> None:
         """Make the folder and write the config, unless they are there.
@@ -77,6 +79,21 @@ class RunFolder:
         if not self.config.exists():
             make_folder(self.path)
             write_whole(self.config, run.config_text)
+
+    def set_tracking(self, names: List[str]) -> None:
+        """Say what the run is to log to from its next start on, see :mod:`experiments.tracking`.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if names:
+            write_json(self._tracking, names)
+        else:
+            self._tracking.unlink(missing_ok=True)
+
+    def tracking(self) -> List[str]:
+        """What :meth:`set_tracking` was told."""
+        return read_json(self._tracking) or []
 
     def sweep(self) -> None:
         """Delete what a killed process was writing; for the holder of the lock."""
@@ -151,7 +168,7 @@ class RunFolder:
         return result
 
     def epochs(self) -> List[dict]:
-        """``epoch``, ``metrics``, ``seconds`` and ``loading_s`` of each finished and evaluated epoch, in order."""
+        """What :meth:`add_epoch` was told of each finished and evaluated epoch, in order."""
         content = read_json(self._metrics)
         if content is None:
             return []
@@ -163,12 +180,15 @@ class RunFolder:
             raise UserError(f'{self._metrics} does not hold the metrics of epochs: delete the folder and run again')
         return content['epochs']
 
-    def add_epoch(self, epoch: int, metrics: Dict[str, float], seconds: float, loading_s: float) -> None:
+    def add_epoch(
+        self, epoch: int, metrics: Dict[str, float], training: Dict[str, float], seconds: float, loading_s: float
+    ) -> None:
         """Record an epoch, counted from 1; what was recorded from it on, before a resume, is replaced.
 
         Args:
             epoch (int): its number.
             metrics (dict): what its evaluation found.
+            training (dict): means over its iterations of what the model's losses gave.
             seconds (float): how long it took, the evaluation included.
             loading_s (float): how much of that was spent waiting for data.
         """
@@ -177,6 +197,7 @@ class RunFolder:
             dict(
                 epoch=epoch,
                 metrics={name: _plain(value) for name, value in metrics.items()},
+                training={name: float(f'{value:.6g}') for name, value in training.items()},
                 seconds=round(seconds, 2),
                 loading_s=round(loading_s, 2),
             )

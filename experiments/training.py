@@ -23,6 +23,7 @@ from experiments.kept_samples import keep_samples  # noqa: E402
 from experiments.places import fill_in  # noqa: E402
 from experiments.provenance import provenance  # noqa: E402
 from experiments.runs import RunFolder  # noqa: E402
+from experiments.tracking import visualizer  # noqa: E402
 
 
 def train(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int) -> None:
@@ -66,7 +67,8 @@ def _train_epochs(folder: RunFolder, config: Config) -> None:
         config.load_from, config.resume = str(checkpoint), True
     config.work_dir = str(folder.path)
     config.default_hooks.checkpoint = None  # RunFolderHook saves: after the evaluation, and whole or not at all
-    config.visualizer = None
+    tracking = folder.tracking()
+    config.visualizer = visualizer(tracking, folder.path, folder.path.name) if tracking else None
     keep_samples(config)
     config.log_level = 'WARNING'
     _quiet()
@@ -119,6 +121,7 @@ class RunFolderHook(Hook):
             self.begin, self.first_epoch, self.shown = time.monotonic(), runner.epoch, 0.0
         self.epoch_begin = self.left_off = time.monotonic()
         self.loading = 0.0
+        self.outputs: Dict[str, torch.Tensor] = {}
         set_random_seed(runner.seed * 1000 + runner.epoch)
         self._show_progress(runner, 0.0)
 
@@ -132,6 +135,8 @@ class RunFolderHook(Hook):
         self.left_off = time.monotonic()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
+        for name, value in outputs.items():
+            self.outputs[name] = self.outputs.get(name, 0) + value.detach()
         # Looking at a loss waits for a GPU, so there it is looked at less often.
         if runner.model.data_preprocessor.device.type == 'cpu' or batch_idx % 50 == 0:
             loss = outputs['loss'].item()
@@ -146,7 +151,9 @@ class RunFolderHook(Hook):
         self.left_off = time.monotonic()
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
-        self.folder.add_epoch(runner.epoch, metrics, time.monotonic() - self.epoch_begin, self.loading)
+        batches = len(runner.train_dataloader)
+        training = {name: total.item() / batches for name, total in self.outputs.items()}
+        self.folder.add_epoch(runner.epoch, metrics, training, time.monotonic() - self.epoch_begin, self.loading)
         last = runner.epoch == runner.max_epochs
         aside = f'{ASIDE}checkpoint'
         runner.save_checkpoint(

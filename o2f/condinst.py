@@ -76,7 +76,7 @@ class OneToFewCondInstHead(OneToFewHead):
             batch_img_metas, batch_gt_instances_ignore: see :meth:`OneToFewHead.loss_by_feat`.
 
         Returns:
-            dict[str, Tensor]: two scalars, and ``loss_aux`` with an auxiliary selection.
+            dict[str, Tensor]: those of :meth:`OneToFewHead.loss_by_feat`.
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
         losses, selected = self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)

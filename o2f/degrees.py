@@ -1,5 +1,7 @@
 """Section 3.3: how positive an ambiguous anchor is, and how that falls over training (Eq. 3)."""
 
+from typing import Dict
+
 import torch
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
@@ -64,3 +66,25 @@ class ConstantDegrees:
     def __call__(self, selected: Selected) -> Tensor:
         """(G, S) float64: 1 for the certain anchor, t for ambiguous ones, 0 for the rest."""
         return selected.certain.double() + selected.ambiguous.double() * self.t
+
+
+@torch.no_grad()
+def positives_per_instance(selected: Selected, degrees: Tensor) -> Dict[str, Tensor]:
+    """How positive a batch's instances are, as means over its G instances (0 where there is none).
+
+    Args:
+        selected (Selected): (G, S) anchors of each instance.
+        degrees (Tensor): (G, S) positive degrees t.
+
+    Returns:
+        dict[str, Tensor]: scalars ``certain_anchors`` and ``ambiguous_anchors``, their numbers per instance, and
+        ``ambiguous_degree``, the sum of t over an instance's ambiguous anchors. No name holds the word by which
+        mmengine knows what to minimise.
+    """
+    ambiguous = selected.ambiguous
+    totals = dict(
+        certain_anchors=selected.certain.sum(),
+        ambiguous_anchors=ambiguous.sum(),
+        ambiguous_degree=degrees.where(ambiguous, 0).sum(),
+    )
+    return {name: total.float() / max(len(degrees), 1) for name, total in totals.items()}

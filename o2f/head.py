@@ -19,6 +19,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from o2f.centre_region import Grid, grid_of, points_of
+from o2f.degrees import positives_per_instance
 from o2f.ignore_regions import ignored_points
 from o2f.matching_score import Instances
 from o2f.selection import Selected
@@ -190,7 +191,8 @@ class OneToFewHead(AnchorFreeHead):
                 ignore; used with ``ignore_regions``.
 
         Returns:
-            dict[str, Tensor]: two scalars, and ``loss_aux`` with an auxiliary selection.
+            dict[str, Tensor]: two scalars, ``loss_aux`` with an auxiliary selection, and to be logged what
+            :func:`o2f.degrees.positives_per_instance` counts.
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
         return self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)[0]
@@ -208,7 +210,8 @@ class OneToFewHead(AnchorFreeHead):
         if self.ignore_regions:
             grid, device = predictions.grid, predictions.boxes.device
             ignored = ignored_points(batch_gt_instances, batch_gt_instances_ignore, grid, device).flatten()
-        return self._losses(predictions, instances, selected, degrees, ignored), selected
+        losses = self._losses(predictions, instances, selected, degrees, ignored)
+        return {**losses, **positives_per_instance(selected, degrees)}, selected
 
     def _predictions(
         self, cls_scores: List[Tensor], bbox_preds: List[Tensor], centernesses: List[Tensor]

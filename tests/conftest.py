@@ -9,8 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Folders under tests/ carry the names of the packages they test, so the packages must be found first.
-sys.path.insert(0, str(ROOT))
+# Folders under tests/ carry the names of the packages they test, so the packages must be found first. What several of
+# those folders share are plain modules in tests/.
+sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 

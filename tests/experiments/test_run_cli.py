@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -89,27 +88,6 @@ def test_another_seed_and_setting_are_other_runs(suite):
     assert len(suite.folders()) == 3 and '±' not in other
     assert suite.run(*cell, check=0).stdout.count('/') >= 16  # the plan of the plain table is as it was
     assert len(list((suite.runs / 'smoke' / 'tables').iterdir())) == 2
-
-
-@pytest.mark.parametrize('seed', [0, 1])
-def test_killed_at_any_moment_it_ends_in_the_same_table(suite, tmp_path, seed):
-    """SIGKILL to launcher or worker at random moments; the next start ends with the metrics of an undisturbed run."""
-    draw = random.Random(seed)
-    for _ in range(2):
-        process = suite.start(*SHORT, start_new_session=True)
-        time.sleep(draw.uniform(1, 8))
-        kept = {
-            folder: (folder / 'result.json').read_bytes()
-            for folder in suite.folders()
-            if (folder / 'result.json').exists()
-        }
-        process.kill()
-        process.communicate()
-    end = suite.run(*SHORT, check=0)
-    assert all((folder / 'result.json').read_bytes() == content for folder, content in kept.items())
-    undisturbed = type(suite)(tmp_path / 'other', suite.data)
-    assert undisturbed.run(*SHORT, check=0).stdout == end.stdout
-    assert results(undisturbed) == results(suite) and len(results(suite)) == 4
 
 
 def test_a_killed_worker_is_reported_and_the_others_go_on(suite):

@@ -25,7 +25,8 @@ def test_the_states_in_turn(folder):
         folder.set_progress(1, 12, 3.5)
         status = folder.status()
         assert (status.state, status.epoch, status.epochs, status.left_s) == (RUNNING, 1, 12, 3.5)
-        folder.add_epoch(1, {'without_nms/AP': 0.25, 'without_nms/APl': math.nan}, 9.5, 0.5)
+        folder.add_epoch(1, {'without_nms/AP': 0.25, 'without_nms/APl': math.nan}, {'loss': 1 / 3}, 9.5, 0.5)
+    assert folder.epochs()[0]['training'] == {'loss': 0.333333}
     assert folder.status().state == STOPPED
     folder.fail('lack of trying')
     assert (folder.status().state, folder.status().message) == (FAILED, 'lack of trying')
@@ -65,7 +66,7 @@ def test_a_run_is_held_by_one_process_and_freed_by_its_death(folder):
 
 def test_epochs_after_a_resume_replace_what_was_recorded(folder):
     for epoch in (1, 2, 3, 2):
-        folder.add_epoch(epoch, {'m': epoch}, 1, 0)
+        folder.add_epoch(epoch, {'m': epoch}, {}, 1, 0)
     assert [entry['epoch'] for entry in folder.epochs()] == [1, 2]
 
 
@@ -100,6 +101,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_what_is_stored_is_json_that_any_reader_takes(folder):
-    folder.add_epoch(1, {'m': math.nan}, 1, 0)
+    folder.add_epoch(1, {'m': math.nan}, {}, 1, 0)
     text = (folder.path / 'metrics.json').read_text()
     assert json.loads(text, parse_constant=pytest.fail)['epochs'][0]['metrics'] == {'m': None}

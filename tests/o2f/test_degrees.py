@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from o2f.degrees import ConstantDegrees, LinearDegrees
+from o2f.degrees import ConstantDegrees, LinearDegrees, positives_per_instance
 from o2f.selection import Selected
 
 #: Two instances with three ambiguous anchors in all, one that kept only its certain anchor, one that kept none.
@@ -90,3 +90,13 @@ def test_without_instances(degrees):
 def test_bad_arguments_are_named(kind, argument, value):
     with pytest.raises(ValueError, match=f'degrees: {argument} must be'):
         kind(**{argument: value})
+
+
+def test_positives_per_instance():
+    """Of the four instances three have a certain anchor; they have three ambiguous ones with 0.6 + 0.3 + 0.6."""
+    found = positives_per_instance(SELECTED, LinearDegrees(0.6, 0.2)(SELECTED))
+    assert {name: value.item() for name, value in found.items()} == pytest.approx(
+        dict(certain_anchors=3 / 4, ambiguous_anchors=3 / 4, ambiguous_degree=1.5 / 4)
+    )
+    nobody = Selected(*(getattr(SELECTED, name)[:0] for name in ('anchor', 'p', 'kept', 'certain')))
+    assert all(value == 0 for value in positives_per_instance(nobody, nobody.p).values())

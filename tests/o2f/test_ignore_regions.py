@@ -187,5 +187,6 @@ def test_the_maps_of_a_head_are_those_of_the_loss():
     with torch.no_grad():
         out = head(random_maps(batch=1))
     found = head.loss_by_feat(*out, [instances(PERSON)], [{}], [instances(REGION)])
-    assert set(found) == {'loss_cls', 'loss_bbox', 'loss_aux'}
-    assert all(math.isfinite(loss) and loss > 0 for loss in found.values())
+    minimised = {name: loss for name, loss in found.items() if 'loss' in name}
+    assert set(minimised) == {'loss_cls', 'loss_bbox', 'loss_aux'}
+    assert all(math.isfinite(loss) and loss > 0 for loss in minimised.values())

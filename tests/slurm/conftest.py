@@ -2,10 +2,12 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # slurm_suite is a plain module
 SCRIPT = Path(__file__).resolve().parents[2] / 'slurm' / 'dev-cluster.sh'
 PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'sbatch', 'srun')
 ACCOUNTING = ('slurmdbd', 'mariadbd', 'mariadb-install-db')

@@ -139,7 +139,7 @@ def test_a_limit_too_short_for_an_epoch_ends_the_run(tmp_path, monkeypatch):
             assert task._start is None  # no state of this start travels
     with pytest.raises(UserError, match='ended 3 starts in a row'):
         task.checkpoint()
-    RunFolder(tmp_path).add_epoch(1, {}, 1, 1)
+    RunFolder(tmp_path).add_epoch(1, {}, {}, 1, 1)
     assert task.checkpoint().function.fruitless == 0
 
 

@@ -1,0 +1,57 @@
+"""--track: a run that was stopped and went on, in TensorBoard's and MLflow's own stores, read by their own readers."""
+
+import importlib.util
+import json
+import time
+
+import pytest
+
+from experiments.errors import UserError
+from experiments.tracking import prepare
+
+CELL = ('table3', '--profile', 'smoke', '--only', 't_max=0.6', '--only', 't_min=0.2')
+TRACKED = (*CELL, '--set', 'train_cfg.max_epochs=6', '--track', 'tensorboard', '--track', 'mlflow')
+AP = 'without_nms/AP'
+
+
+@pytest.fixture
+def run(suite, unmet):
+    """The folder of a run that was killed after an epoch, and ended by a second start."""
+    for package in ('tensorboard', 'mlflow'):
+        if importlib.util.find_spec(package) is None:
+            unmet(f'{package} is not installed')
+    process = suite.start(*TRACKED)
+    deadline = time.monotonic() + 120
+    while not list(suite.runs.glob('smoke/*/metrics.json')) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    suite.run(*TRACKED, check=0)
+    [folder] = suite.folders()
+    return folder
+
+
+def test_every_epoch_is_in_every_store(run):
+    from mlflow import MlflowClient
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    expected = {
+        entry['epoch']: entry['metrics'][AP] for entry in json.loads((run / 'metrics.json').read_text())['epochs']
+    }
+    assert len(expected) == 6
+    store = run.parent / 'tracking'
+    events = EventAccumulator(str(store / 'tensorboard' / run.name)).Reload()
+    assert {event.step: event.value for event in events.Scalars(AP)} == pytest.approx(expected)
+    client = MlflowClient(f'sqlite:///{store / "mlflow.db"}')
+    [experiment] = client.search_experiments(filter_string="name = 'o2f-smoke'")
+    [record] = client.search_runs([experiment.experiment_id])  # one, though the run began twice
+    assert record.info.run_name == run.name and record.info.status == 'FINISHED'
+    history = client.get_metric_history(record.info.run_id, AP)
+    assert {metric.step: metric.value for metric in history} == pytest.approx(expected)
+    assert record.data.params['train_cfg.max_epochs'] == '6'
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(UserError, match=r"--track wandb needs wandb: pip install '.\[track\]'"):
+        prepare(['wandb'], tmp_path)

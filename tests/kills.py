@@ -1,0 +1,182 @@
+"""Kill the suite at random moments, start it again, and see that nothing was lost and nothing changed.
+
+python tests/kills.py                           # fifty kills under the local launcher
+python tests/kills.py --kills 5 --seed 7
+python tests/kills.py -- --launcher ray         # what stands after -- goes to run.py: launcher, cluster file, ...
+
+Each kill has a folder of its own, in which a small grid is begun. At a moment drawn from the time that an undisturbed
+grid takes, SIGKILL goes to the launcher, to a process that trains, or to both and all their children. The same command
+is then given again and must end well, with the results of the undisturbed grid, to the last digit.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Four trainings of two epochs.
+GRID = ('table3', '--only', 't_max=0.6', '--set', 'train_cfg.max_epochs=2', '--profile', 'smoke')
+VICTIMS = ('launcher', 'worker', 'both')
+PATIENCE_S = 300
+
+
+class Grid:
+    """The grid in a runs folder of its own, on shared data, under a launcher."""
+
+    def __init__(self, runs, data, options=()):
+        self.runs = Path(runs)
+        self.command = [sys.executable, str(ROOT / 'experiments' / 'run.py'), *GRID, *options]
+        self.command += ['--runs', str(runs), '--data', str(data)]
+
+    def start(self):
+        return subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def folders(self):
+        return sorted(path.parent for path in (self.runs / 'smoke').glob('*/config.py'))
+
+    def results(self):
+        """Content and time of each finished run's result."""
+        paths = [folder / 'result.json' for folder in self.folders()]
+        return {path.parent.name: (path.read_text(), path.stat().st_mtime_ns) for path in paths if path.exists()}
+
+    def metrics(self):
+        """The metrics of every epoch of every run, and the final ones."""
+        found = {}
+        for folder in self.folders():
+            epochs = json.loads((folder / 'metrics.json').read_text())['epochs']
+            result = json.loads((folder / 'result.json').read_text())['metrics']
+            found[folder.name] = [(entry['epoch'], entry['metrics'], entry['training']) for entry in epochs], result
+        return found
+
+    def workers(self):
+        """The processes that hold a run's lock, as the kernel lists them."""
+        inodes = {folder.joinpath('lock').stat().st_ino for folder in self.folders() if (folder / 'lock').exists()}
+        lines = [line.split() for line in Path('/proc/locks').read_text().splitlines()]
+        held = [line for line in lines if 'FLOCK' in line and 'WRITE' in line]
+        return [int(line[-4]) for line in held if int(line[-3].rsplit(':', 1)[1]) in inodes]
+
+
+def kill(grid, launcher, victim, draw):
+    """SIGKILL to ``victim`` of a grid that ``launcher``, a process, has begun; how many processes that were."""
+    doomed = []
+    if victim in ('launcher', 'both'):
+        doomed.append(launcher.pid)
+    if victim == 'both':
+        doomed += [child.pid for child in psutil.Process(launcher.pid).children(recursive=True)] + grid.workers()
+    if victim == 'worker':
+        while not (workers := grid.workers()) and launcher.poll() is None:  # none trains yet, or none at this moment
+            time.sleep(0.01)
+        doomed += draw.sample(workers, min(len(workers), 1))
+    for pid in set(doomed):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return len(set(doomed))
+
+
+def complaints(grid, kept, undisturbed, text, status):
+    """What is wrong after the second start: a list of texts, empty where all is well."""
+    wrong = []
+    if status:
+        wrong.append(f'the second start ended with status {status}')
+    wrong += [f'{run} was done, and is another one now' for run in kept if grid.results().get(run) != kept[run]]
+    try:
+        found = grid.metrics()
+    except (OSError, ValueError, KeyError) as error:
+        return [*wrong, f'half-written: {error!r}']
+    if found != undisturbed.found:
+        differing = sorted(run for run in undisturbed.found if found.get(run) != undisturbed.found[run])
+        wrong.append(f'other metrics than undisturbed: {differing or sorted(set(found) - set(undisturbed.found))}')
+    if text != undisturbed.text:
+        wrong.append('the table is another one')
+    wrong += [f'left behind: {path.name}' for path in grid.runs.rglob('.aside.*')]
+    return wrong
+
+
+class Undisturbed:
+    """The grid without any kill: how long it takes, what it finds and what it prints.
+
+    Raises:
+        RuntimeError: it does not even end well undisturbed.
+    """
+
+    def __init__(self, folder, data, options=()):
+        first = Grid(Path(folder) / 'first', data, ('--only', 't_min=0.2', *options))
+        first.start().communicate()  # makes the data
+        grid = Grid(Path(folder) / 'undisturbed', data, options)
+        begin = time.monotonic()
+        process = grid.start()
+        self.text, err = process.communicate()
+        self.seconds = time.monotonic() - begin
+        if process.returncode:
+            raise RuntimeError(f'the undisturbed grid ended with status {process.returncode}: {err}')
+        self.found = grid.metrics()
+
+
+def one_kill(folder, data, options, undisturbed, draw, victim):
+    """One kill and what came of it.
+
+    Returns:
+        tuple: the moment in seconds, processes killed, runs that were done by then, and the complaints.
+    """
+    grid = Grid(folder, data, options)
+    moment = draw.uniform(0, undisturbed.seconds)
+    launcher = grid.start()
+    try:
+        launcher.communicate(timeout=moment)
+    except subprocess.TimeoutExpired:
+        pass
+    killed = kill(grid, launcher, victim, draw) if launcher.poll() is None else 0
+    kept = grid.results()
+    launcher.communicate(timeout=PATIENCE_S)  # where it lives on, it ends the rest
+    kept = {**grid.results(), **kept}
+    again = grid.start()
+    text, _ = again.communicate(timeout=PATIENCE_S)
+    return moment, killed, len(kept), complaints(grid, kept, undisturbed, text, again.returncode)
+
+
+def kills(count, seed, options=(), report=print):
+    """So many kills, the victims in turn.
+
+    Returns:
+        list[str]: all complaints.
+    """
+    draw = random.Random(seed)
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / 'data'
+        undisturbed = Undisturbed(folder, data, options)
+        report(f'undisturbed: {len(undisturbed.found)} trainings, {undisturbed.seconds:.1f} s')
+        for number in range(1, count + 1):
+            victim = VICTIMS[(number - 1) % len(VICTIMS)]
+            runs = Path(folder) / f'runs{number}'
+            moment, killed, done, found = one_kill(runs, data, options, undisturbed, draw, victim)
+            end = '; '.join(found) or 'all as undisturbed'
+            report(f'{number:3}  {moment:5.1f} s  {victim:8}  {killed:2} killed  {done} done by then  {end}')
+            wrong += found
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('--kills', type=int, default=50)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('options', nargs='*', metavar='OPTION', help='for run.py, after --')
+    args = parser.parse_args()
+    wrong = kills(args.kills, args.seed, args.options, lambda line: print(line, flush=True))
+    print(f'{args.kills} kills, {len(wrong)} complaints')
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

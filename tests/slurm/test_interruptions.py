@@ -1,0 +1,64 @@
+"""A node that fails and a job that is pre-empted, on a cluster without accounting."""
+
+import socket
+
+import pytest
+from slurm_suite import Suite, epochs, metrics, until
+
+ONE = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2', '--set', 'train_cfg.max_epochs=40')
+
+
+@pytest.fixture(scope='module')
+def plain_cluster(start):
+    """Without slurmdbd: what became of a job is known from squeue and from the run's folder alone."""
+    cluster = start('--no-accounting')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('SLURM_CONF', cluster.conf)
+        yield cluster
+    cluster.stop()
+
+
+def fail_node(cluster, job):
+    node = f'nodename={socket.gethostname().partition(".")[0]}'
+    cluster.run('scontrol', 'update', node, 'state=down', 'reason=test')
+    until(lambda: state(cluster, job).startswith('PENDING'))
+    cluster.run('scontrol', 'update', node, 'state=resume')
+
+
+def preempt(cluster, job):
+    """By a job of the partition that goes first; there is a CPU for it, but it wants all of them."""
+    cluster.run('sbatch', '--partition=debug', '--exclusive', '--output=/dev/null', '--wrap', 'sleep 2')
+    until(lambda: state(cluster, job).startswith('PENDING'))
+
+
+def state(cluster, job):
+    return cluster.run('squeue', '-h', '-j', job, '-o', '%T %r').strip()
+
+
+@pytest.mark.parametrize('happens', [fail_node, preempt], ids=lambda function: function.__name__)
+def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alone, tmp_path, happens):
+    suite = Suite(tmp_path, finished_alone.data, plain_cluster, partition='preempt')
+    following = suite.start(*ONE, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
+    try:
+        [record] = until(suite.records)
+        [job] = record['jobs'].values()
+        [folder] = suite.folders()
+        until(lambda: len(epochs(folder)) >= 2)
+        happens(plain_cluster, job)
+        before = epochs(folder)
+        assert len(before) < 40 and 'requeued' in suite.run(*ONE, '--status').stdout
+        out, err = following.communicate(timeout=180)
+    finally:
+        following.kill()
+    assert following.returncode == 0, err
+    assert epochs(folder)[: len(before)] == before  # seconds and all: they were not trained again
+    assert metrics(folder) == metrics(finished_alone.runs / 'smoke' / folder.name)
+    assert 'requeued 1' in err
+
+
+@pytest.fixture(scope='module')
+def finished_alone(tmp_path_factory):
+    """The same run, undisturbed, on this machine."""
+    suite = Suite(tmp_path_factory.mktemp('alone'), tmp_path_factory.mktemp('data'), None)
+    suite.run(*ONE)
+    return suite

@@ -130,6 +130,8 @@ class RunFolderHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         self.left_off = time.monotonic()
+        for metric in runner.val_evaluator.metrics:
+            metric.keep_matches = runner.epoch == runner.max_epochs
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
         # Looking at a loss waits for a GPU, so there it is looked at less often.
@@ -146,8 +148,11 @@ class RunFolderHook(Hook):
         self.left_off = time.monotonic()
 
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
-        self.folder.add_epoch(runner.epoch, metrics, time.monotonic() - self.epoch_begin, self.loading)
         last = runner.epoch == runner.max_epochs
+        if last:  # before its metrics: once these are there, nothing is evaluated again
+            [metric] = runner.val_evaluator.metrics
+            self.folder.add_matches(metric.matches)
+        self.folder.add_epoch(runner.epoch, metrics, time.monotonic() - self.epoch_begin, self.loading)
         aside = f'{ASIDE}checkpoint'
         runner.save_checkpoint(
             str(self.folder.path),

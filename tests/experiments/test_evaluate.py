@@ -43,7 +43,7 @@ def weights(trained):
 
 
 def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
-    """To the last bit, as in the run's result.json, and its matches; the command prints the reading without NMS first."""
+    """To the last bit, as in the run's result.json, and its matches; the reading without NMS is printed first."""
     stored = trained.result()['metrics']
     config = resolve('smoke', (), {}, 0, 'test').config
     said = []

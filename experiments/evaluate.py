@@ -18,6 +18,7 @@ from mmengine.runner import Runner  # noqa: E402
 
 from experiments.checkpoints import load_strictly, read_weights  # noqa: E402
 from experiments.errors import UserError  # noqa: E402
+from experiments.files import make_folder, write_arrays  # noqa: E402
 from experiments.places import fill_in, places  # noqa: E402
 from experiments.prepare import Progress, prepare  # noqa: E402
 from o2f.readings import WITH_NMS, WITHOUT_NMS  # noqa: E402
@@ -26,7 +27,12 @@ _NAMES = {WITHOUT_NMS: 'without NMS', WITH_NMS: 'with NMS'}
 
 
 def evaluate(
-    config: dict, checkpoint: Path, data: Path, progress: Progress, say: Callable[[str], None]
+    config: dict,
+    checkpoint: Path,
+    data: Path,
+    progress: Progress,
+    say: Callable[[str], None],
+    matches: Optional[Path] = None,
 ) -> Dict[str, float]:
     """The metrics of a checkpoint, named and scaled as those in a run's ``result.json``.
 
@@ -36,9 +42,11 @@ def evaluate(
         data (Path): the data folder.
         progress (callable): told how far data that are made first have come.
         say (callable): told in a line how far the evaluation is.
+        matches (Path, optional): write here what a run has in its ``matches.npz``.
 
     Raises:
-        UserError: the checkpoint cannot be read or does not fit the model, or data are missing or broken.
+        UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or ``matches``
+            cannot be written.
     """
     weights = read_weights(checkpoint)
     try:
@@ -50,10 +58,16 @@ def evaluate(
             runner.model.to(memory_format=torch.channels_last)
             needed = dict(config, train_dataloader=config['val_dataloader'])  # the training data need not be there
             prepare([needed], data, progress, lambda function, *args: function(*args))
-            return runner.val()
+            [metric] = runner.val_evaluator.metrics
+            metric.keep_matches = matches is not None
+            metrics = runner.val()
     except (OSError, ValueError, TypeError, KeyError) as error:
         # The registries wrap what a constructor raises; its own message says which setting or file is wrong.
         raise UserError(f'{checkpoint} cannot be evaluated: {error}') from error
+    if matches is not None:
+        make_folder(matches.parent)
+        write_arrays(matches, metric.matches)
+    return metrics
 
 
 def _runner(config: Config, folder: str, say: Callable[[str], None]) -> Runner:

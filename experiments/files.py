@@ -1,9 +1,10 @@
 """Files that appear whole or not at all."""
 
+import io
 import json
 import os
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Dict, Union
 
 from experiments.errors import UserError
 
@@ -58,6 +59,15 @@ def cannot_write(path: Path, error: OSError) -> UserError:
 def write_json(path: Path, content: Any) -> None:
     """:func:`write_whole` for JSON."""
     write_whole(path, json.dumps(content, indent=1, allow_nan=False) + '\n')
+
+
+def write_arrays(path: Path, arrays: Dict[str, Any]) -> None:
+    """:func:`write_whole` for NumPy arrays by name, compressed; equal arrays make equal bytes."""
+    import numpy as np  # the command line starts without it
+
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_whole(path, content.getvalue())
 
 
 def read_json(path: Path) -> Any:

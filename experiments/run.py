@@ -90,13 +90,14 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument(
         '--cell', action='append', default=[], metavar='NAME', help="the cell of --evaluate: a row's or column's name"
     )
+    parser.add_argument('--matches', type=Path, metavar='FILE', help="--evaluate writes a run's matches.npz here")
     args = parser.parse_args(argv)
     if not (args.tables or args.list or args.status or args.evaluate):
         parser.error('name a table, or give --list or --status')
     if args.evaluate and len(args.tables) + bool(args.table) != 1:
         parser.error('--evaluate needs one table: --table NAME')
-    if (args.table or args.cell) and not args.evaluate:
-        parser.error('--table and --cell belong to --evaluate')
+    if (args.table or args.cell or args.matches) and not args.evaluate:
+        parser.error('--table, --cell and --matches belong to --evaluate')
     if (args.cluster or args.wait) and args.launcher != 'slurm':
         parser.error('--cluster and --wait belong to --launcher slurm')
     if args.jobs is not None and args.jobs < 1:
@@ -164,7 +165,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from experiments.evaluate import evaluate, format_metrics
 
     with open_view({}) as view:
-        metrics = evaluate(run.config, args.evaluate, args.data, view.progress, view.say)
+        metrics = evaluate(run.config, args.evaluate, args.data, view.progress, view.say, args.matches)
     print(format_metrics(metrics))
     return 0
 

@@ -6,6 +6,7 @@ lock               held by the process that trains; the kernel frees it when tha
 progress.json      epoch and iteration it is in, time left (a hint; not flushed)
 metrics.json       metrics of each finished epoch
 epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
+matches.npz        which detections of the last epoch were right on which image (o2f/matches.py)
 result.json        final metrics and provenance; a run is done when it is there
 failure.json       why the last attempt failed
 tracking.json      what else the run logs to, where that was asked for
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 from experiments.errors import UserError
-from experiments.files import ASIDE, make_folder, read_json, rename_whole, write_json, write_whole
+from experiments.files import ASIDE, make_folder, read_json, rename_whole, write_arrays, write_json, write_whole
 from experiments.resolve import Run
 
 SCHEMA = 1
@@ -66,6 +67,7 @@ class RunFolder:
         self._lock = path / 'lock'
         self._progress = path / 'progress.json'
         self._metrics = path / 'metrics.json'
+        self._matches = path / 'matches.npz'
         self._result = path / 'result.json'
         self._failure = path / 'failure.json'
         self._tracking = path / 'tracking.json'
@@ -203,6 +205,10 @@ class RunFolder:
             )
         )
         write_json(self._metrics, dict(schema=SCHEMA, epochs=kept))
+
+    def add_matches(self, matches: Dict[str, Any]) -> None:
+        """Store the matches of an evaluation, as :meth:`o2f.matches.Matches.arrays` has them."""
+        write_arrays(self._matches, matches)
 
     def checkpoint(self) -> Optional[Path]:
         """The newest checkpoint, or None."""

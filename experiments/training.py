@@ -133,6 +133,8 @@ class RunFolderHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         self.left_off = time.monotonic()
+        for metric in runner.val_evaluator.metrics:
+            metric.keep_matches = runner.epoch == runner.max_epochs
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
         for name, value in outputs.items():
@@ -153,8 +155,11 @@ class RunFolderHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
         batches = len(runner.train_dataloader)
         training = {name: total.item() / batches for name, total in self.outputs.items()}
-        self.folder.add_epoch(runner.epoch, metrics, training, time.monotonic() - self.epoch_begin, self.loading)
         last = runner.epoch == runner.max_epochs
+        if last:  # before its metrics: once these are there, nothing is evaluated again
+            [metric] = runner.val_evaluator.metrics
+            self.folder.add_matches(metric.matches)
+        self.folder.add_epoch(runner.epoch, metrics, training, time.monotonic() - self.epoch_begin, self.loading)
         aside = f'{ASIDE}checkpoint'
         runner.save_checkpoint(
             str(self.folder.path),

@@ -4,13 +4,15 @@ import contextlib
 import io
 import logging
 from functools import partial
-from typing import Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import pycocotools.coco
 import pycocotools.cocoeval
 from faster_coco_eval.core.coco import COCO as FasterCOCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+
+from o2f.matches import Outcomes
 
 #: Name -> what reads annotations and what evaluates. The faster one would log its progress and summary as INFO.
 BACKENDS = {
@@ -81,16 +83,31 @@ class CocoEvaluation:
         Raises:
             ValueError: an image is not in the annotation file.
         """
+        return _stats(self._evaluated(kind, found, image_ids, category_ids))
+
+    def metrics_and_outcomes(
+        self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int]
+    ) -> Tuple[Dict[str, float], Outcomes]:
+        """:meth:`metrics`, and what became of each detection at each overlap; images and categories are numbered in
+        the order of their ids. It takes longer."""
+        # The faster one keeps its matches only when it is told to.
+        settings = dict(separate_eval=True) if self._coco is FasterCOCO else {}
+        evaluation = self._evaluated(kind, found, image_ids, category_ids, **settings)
+        return _stats(evaluation), _outcomes(evaluation)
+
+    def _evaluated(
+        self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int], **settings: bool
+    ) -> pycocotools.cocoeval.COCOeval:
         unknown = sorted(set(image_ids) - self.truth.imgs.keys())
         if unknown:
             raise ValueError(f'{self.ann_file} has no image {unknown[0]!r}')
         with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = self._evaluate(self.truth, self._results(kind, found), kind)
+            evaluation = self._evaluate(self.truth, self._results(kind, found), kind, **settings)
             evaluation.params.imgIds, evaluation.params.catIds = list(image_ids), list(category_ids)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        return {name: float(evaluation.stats[i]) if evaluation.stats[i] >= 0 else np.nan for name, i in STATS.items()}
+        return evaluation
 
     def _results(self, kind: str, found: Detections) -> Union[FasterCOCO, pycocotools.coco.COCO]:
         """What ``COCO.loadRes`` would make of the detections; that fails without any, and takes longer than the
@@ -112,3 +129,45 @@ class CocoEvaluation:
         results.dataset = dict(self.truth.dataset, annotations=annotations)
         results.createIndex()
         return results
+
+
+def _stats(evaluation: pycocotools.cocoeval.COCOeval) -> Dict[str, float]:
+    stats = evaluation.stats
+    return {name: float(stats[i]) if stats[i] >= 0 else np.nan for name, i in STATS.items()}
+
+
+def _outcomes(evaluation: pycocotools.cocoeval.COCOeval) -> Outcomes:
+    """What became of the detections on objects of any size."""
+    params = evaluation.params
+    objects = np.zeros((len(params.catIds), len(params.imgIds)), int)
+    places, scores, matches, ignored = [], [], [], []
+    for place, (scores_here, matches_here, ignored_here, objects_ignored) in _matched(evaluation):
+        objects[place] = len(objects_ignored) - np.count_nonzero(objects_ignored)
+        places += [place] * len(scores_here)
+        scores += scores_here
+        matches.append(np.reshape(matches_here, (len(params.iouThrs), -1)) != 0)  # an object of id 0 is no match
+        ignored.append(np.reshape(ignored_here, (len(params.iouThrs), -1)) != 0)
+    categories, images = np.array(places, int).reshape(-1, 2).T
+    nothing = np.zeros((len(params.iouThrs), 0), bool)
+    matches, ignored = (np.concatenate([nothing, *columns], axis=1) for columns in (matches, ignored))
+    return Outcomes(categories, images, np.array(scores, float), matches & ~ignored, ignored, objects)
+
+
+def _matched(evaluation: pycocotools.cocoeval.COCOeval) -> Iterator[tuple]:
+    """For each category and image with something on it: their indices, and the scores, matches and ignored of its
+    detections, best first, and the ignored of its objects."""
+    params = evaluation.params
+    images, sizes = len(params.imgIds), len(params.areaRng)
+    faster = isinstance(evaluation, COCOeval_faster)
+    stored = evaluation._evalImgs_cpp if faster else evaluation.evalImgs
+    for category, image in np.ndindex(len(params.catIds), images):
+        entry = stored[category * sizes * images + image]  # the first size is any
+        if faster:  # written in C++, which shows what it holds only to pickle
+            matches, _, scores, objects_ignored, ignored, _ = entry.__getstate__()
+        elif entry is None:
+            continue
+        else:
+            scores, matches = entry['dtScores'], entry['dtMatches']
+            objects_ignored, ignored = entry['gtIgnore'], entry['dtIgnore']
+        if len(scores) or len(objects_ignored):
+            yield (category, image), (scores, matches, ignored, objects_ignored)

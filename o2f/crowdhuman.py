@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from o2f.garbage import without_collection
+from o2f.matches import Matches, Outcomes
 from o2f.readings import FIELDS
 
 NAMES = ('AP', 'mMR', 'recall', 'JI')
@@ -39,6 +40,11 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
         ann_file (str): annotations in CrowdHuman's .odgt format.
         collect_device (str): 'cpu' or 'gpu', where results of several processes are joined.
         prefix (str, optional): put before the names.
+
+    Attributes:
+        keep_matches (bool): whether the next evaluation leaves its matches.
+        matches (dict | None): those of the last evaluation, as :meth:`o2f.matches.Matches.arrays` has them; None
+            where they were not wanted, and on all processes but the first.
     """
 
     default_prefix = None
@@ -48,6 +54,7 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
     def __init__(self, ann_file: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(ann_file, collect_device=collect_device, prefix=prefix)
         self.truth = _read_truth(ann_file)
+        self.keep_matches, self.matches = False, None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep both readings of each image as (n, 5) rows x1, y1, x2, y2, score."""
@@ -67,25 +74,31 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
         if unknown:
             raise ValueError(f'{self.ann_file} has no image {unknown[0]!r}, on which there are detections')
         metrics = {}
+        # Equal scores are settled by the place in the file, so that it is the only order that matters.
+        image_ids = [image_id for image_id in self.truth if image_id in found]
+        matches = Matches('crowdhuman', self.ann_file, image_ids) if self.keep_matches else None
         for reading in self.fields:
-            # Equal scores are settled by the place in the file, so that it is the only order that matters.
             images = [
-                _Crowd(boxes, found[image_id][1][reading], found[image_id][0], self.iou_thres)
-                for image_id, boxes in self.truth.items()
-                if image_id in found
+                _Crowd(self.truth[image_id], found[image_id][1][reading], found[image_id][0], self.iou_thres)
+                for image_id in image_ids
             ]
-            values = dict(zip(NAMES, (*self._curve_metrics(images), self._jaccard_index(images))))
+            outcomes = [image.match() for image in images]
+            counts = [[image.jaccard(threshold) for image in images] for threshold in JI_THRESHOLDS]
+            values = dict(zip(NAMES, (*self._curve_metrics(images, outcomes), self._jaccard_index(images, counts))))
             metrics.update({f'{reading}/{name}': float(value) for name, value in values.items()})
+            if matches:
+                matches.add(f'{reading}/', _columns(images, outcomes), _of_jaccard(counts))
+        self.matches = matches.arrays() if matches else None
         logger = MMLogger.get_current_instance()
         logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
         return metrics
 
-    def _curve_metrics(self, images: Sequence['_Crowd']) -> Tuple[float, float, float]:
+    def _curve_metrics(self, images: Sequence['_Crowd'], outcomes: Sequence[np.ndarray]) -> Tuple[float, float, float]:
         """AP, mMR and recall, from one matching."""
         people = sum(len(image.people) for image in images)
         if not people:
             return np.nan, np.nan, np.nan
-        outcome = np.concatenate([image.match() for image in images])
+        outcome = np.concatenate(outcomes)
         scores = np.concatenate([image.scores for image in images])
         counted = outcome != IGNORED
         if not counted.any():
@@ -101,9 +114,8 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
             miss_rate = np.exp(np.log(1 - recall[reached]).mean())
         return average_precision, miss_rate, recall[-1]
 
-    def _jaccard_index(self, images: Sequence['_Crowd']) -> float:
+    def _jaccard_index(self, images: Sequence['_Crowd'], counts: Sequence[List[dict]]) -> float:
         """JI at the best threshold; a threshold at which no image has anything to count has none."""
-        counts = [[image.jaccard(threshold) for image in images] for threshold in JI_THRESHOLDS]
         defined = [each for each in counts if any(count['m'] or count['n'] for count in each)]
         if not any(len(image.people) for image in images) or not defined:
             return np.nan
@@ -169,6 +181,24 @@ class _Crowd:
         starts = np.concatenate(([0], self.partners[kept].cumsum()))
         people = self.person[kept[self.detection]]
         return csr_matrix((np.ones(len(people), bool), people, starts), shape=(len(starts) - 1, len(self.people)))
+
+
+def _columns(images: Sequence[_Crowd], outcomes: Sequence[np.ndarray]) -> Outcomes:
+    """The one set of matches that AP, mMR and recall come from."""
+    outcome = np.concatenate(outcomes)
+    return Outcomes(
+        categories=np.zeros(len(outcome), int),
+        images=np.repeat(np.arange(len(images)), [len(image.scores) for image in images]),
+        scores=np.concatenate([image.scores for image in images]),
+        right=outcome[None] == TRUE_POSITIVE,
+        ignored=outcome[None] == IGNORED,
+        objects=np.array([[len(image.people) for image in images]]),
+    )
+
+
+def _of_jaccard(counts: Sequence[List[dict]]) -> np.ndarray:
+    """(3, thresholds, images) k, m and n."""
+    return np.array([[[count[name] for count in each] for each in counts] for name in 'kmn'])
 
 
 def _read_truth(path: str) -> Dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from o2f.coco_evaluation import CocoEvaluation, Detections
 from o2f.garbage import without_collection
+from o2f.matches import Matches
 from o2f.readings import FIELDS
 
 
@@ -32,6 +33,11 @@ class TwoReadingsMetric(BaseMetric):
         masks (bool): measure the detections' ``masks`` too.
         backend (str): what evaluates, 'faster_coco_eval' or 'pycocotools'; the values are the same.
 
+    Attributes:
+        keep_matches (bool): whether the next evaluation leaves its matches.
+        matches (dict | None): those of the last evaluation, as :meth:`o2f.matches.Matches.arrays` has them; None
+            where they were not wanted, and on all processes but the first.
+
     Raises:
         ValueError: there is no such backend.
     """
@@ -50,6 +56,7 @@ class TwoReadingsMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.masks = masks
         self.evaluation = CocoEvaluation(ann_file, backend)
+        self.keep_matches, self.matches = False, None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep both readings of each image as (n, 6) rows x, y, width, height, score, label, and n encoded masks."""
@@ -67,14 +74,17 @@ class TwoReadingsMetric(BaseMetric):
             ValueError: an image is not in the annotation file.
         """
         metrics = {}
+        image_ids = sorted({image_id for image_id, *_ in results})
+        matches = Matches('coco', self.evaluation.ann_file, image_ids) if self.keep_matches else None
         for reading in self.fields:
             found = [(image_id, rows[reading], codes.get(reading)) for image_id, rows, codes in results]
-            metrics.update({f'{reading}/{name}': value for name, value in self._evaluate(found).items()})
+            metrics.update(self._evaluate(f'{reading}/', found, matches))
+        self.matches = matches.arrays() if matches else None
         logger = MMLogger.get_current_instance()
         logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
         return metrics
 
-    def _evaluate(self, found: List[tuple]) -> Dict[str, float]:
+    def _evaluate(self, prefix: str, found: List[tuple], matches: Optional[Matches]) -> Dict[str, float]:
         """One reading's metrics; ``found`` are image id, rows and codes of each image."""
         image_ids = [image_id for image_id, *_ in found]
         category_ids = self.evaluation.category_ids((self.dataset_meta or {}).get('classes'))
@@ -84,14 +94,20 @@ class TwoReadingsMetric(BaseMetric):
             np.array(category_ids)[table[:, 5].astype(int)].tolist(),
             table[:, 4].tolist(),
         )
-        boxes = Detections(*columns, (table[:, 2] * table[:, 3]).tolist(), table[:, :4].tolist())
-        values = self.evaluation.metrics('bbox', boxes, image_ids, category_ids)
+        kinds = {'': ('bbox', Detections(*columns, (table[:, 2] * table[:, 3]).tolist(), table[:, :4].tolist()))}
         if self.masks:
             codes = [code for *_, of_image in found for code in of_image]
-            masks = Detections(*columns, np.asarray(area(codes)).tolist(), codes)
-            of_masks = self.evaluation.metrics('segm', masks, image_ids, category_ids)
-            values.update({f'mask_{name}': value for name, value in of_masks.items()})
-        return values
+            kinds['mask_'] = ('segm', Detections(*columns, np.asarray(area(codes)).tolist(), codes))
+        metrics = {}
+        for name, (kind, detections) in kinds.items():
+            if matches is None:
+                values = self.evaluation.metrics(kind, detections, image_ids, category_ids)
+            else:
+                asked = kind, detections, image_ids, category_ids
+                values, outcomes = self.evaluation.metrics_and_outcomes(*asked)
+                matches.add(f'{prefix}{name}', outcomes)
+            metrics.update({f'{prefix}{name}{key}': value for key, value in values.items()})
+        return metrics
 
 
 def _rows(instances: dict) -> np.ndarray:

@@ -43,7 +43,7 @@ def weights(trained):
 
 
 def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
-    """To the last bit, as in the run's result.json; the command prints them, the reading without NMS first."""
+    """To the last bit, as in the run's result.json, and its matches; the reading without NMS is printed first."""
     stored = trained.result()['metrics']
     config = resolve('smoke', (), {}, 0, 'test').config
     said = []
@@ -52,7 +52,9 @@ def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
         key: value for key, value in stored.items() if value is not None
     }
     assert set(found) == set(stored) and said == ['evaluated 1/1 batches of images']
-    done = suite.run('--evaluate', trained.checkpoint(), *CELL, '--profile', 'smoke', check=0)
+    matches = suite.runs / 'new' / 'matches.npz'
+    done = suite.run('--evaluate', trained.checkpoint(), *CELL, '--profile', 'smoke', '--matches', matches, check=0)
+    assert matches.read_bytes() == (trained.path / 'matches.npz').read_bytes()
     first, second = done.stdout.splitlines()
     assert done.stdout == format_metrics(found) + '\n'
     assert first.startswith(f'without NMS  AP {100 * stored["without_nms/AP"]:.2f}  AP50 ')
@@ -253,7 +255,7 @@ def test_a_released_checkpoint_on_data_in_coco_s_layout(suite, tmp_path):
         (('--evaluate', 'x.pth', '--table', 'table55', '--cell', 'FCOS'), "no table 'table55'"),
         (('--evaluate', 'x.pth', '--table', 'table5', '--cell', 'FCOSS'), "--cell 'FCOSS': no axis of table5"),
         (('--evaluate', 'x.pth', '--table', 'table5', '--cell', 'Ours-3convs'), 'x.pth is missing'),
-        (('table5', '--cell', 'FCOS'), '--table and --cell belong to --evaluate'),
+        (('table5', '--cell', 'FCOS'), '--table, --cell and --matches belong to --evaluate'),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_2(suite, args, says):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.matches import load_matches
+
 ALL = ('all', '--profile', 'smoke')
 GRID = ('table3', '--profile', 'smoke')
 SHORT = (*GRID, '--only', 't_min=0.2', '--set', 'train_cfg.max_epochs=2')
@@ -46,6 +48,19 @@ def test_figure_5_has_every_epoch(finished):
         assert [entry['epoch'] for entry in epochs] == list(range(1, len(epochs) + 1))
         assert all({'without_nms/AP', 'with_nms/AP'} <= set(entry['metrics']) for entry in epochs)
         assert len(epochs) == json.loads((folder / 'result.json').read_text())['epochs']
+
+
+def test_every_run_leaves_its_matches(finished):
+    """Boxes, masks and crowds: in each folder, with the metrics of the result, and small."""
+    kinds = set()
+    for folder in finished.folders():
+        matches = load_matches(folder / 'matches.npz')
+        result = json.loads((folder / 'result.json').read_text())['metrics']
+        matches.check(result)
+        kinds.add((matches.kind, len(matches.sets)))
+        assert {key.split('/')[0] for key in result} == {key.split('/')[0] for key in matches.keys}
+        assert (folder / 'matches.npz').stat().st_size < 20_000
+    assert kinds == {('coco', 2), ('coco', 4), ('crowdhuman', 2)}
 
 
 def test_make_tables_prints_them_all(finished):

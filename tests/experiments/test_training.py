@@ -63,7 +63,8 @@ def test_an_undisturbed_run(undisturbed):
 
 @pytest.mark.parametrize('moment', ['in an epoch', 'before the checkpoint', 'before the result'])
 def test_a_stopped_run_ends_as_if_it_had_not_been(undisturbed, here, tmp_path, monkeypatch, moment):
-    """Stopped at three moments and started again: the same metrics of every epoch and the same weights, bit for bit."""
+    """Stopped at three moments and started again: the same metrics of every epoch, weights and matches, bit for
+    bit."""
     from experiments import training
 
     class Stop(BaseException):
@@ -91,6 +92,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(undisturbed, here, tmp_path, m
             patch.setattr(RunFolder, 'finish', stop)
         with pytest.raises(Stop):
             start(tmp_path / 'run', run_of({}), here)
+    assert (tmp_path / 'run' / 'matches.npz').exists() == (moment == 'before the result')
     (tmp_path / 'run' / f'{files.ASIDE}result.json.1').write_text('{"half')
     folder = start(tmp_path / 'run', run_of({}), here)
 
@@ -102,6 +104,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(undisturbed, here, tmp_path, m
     assert without_seconds(folder) == without_seconds(undisturbed)
     ours, theirs = (torch.load(each.checkpoint())['state_dict'] for each in (folder, undisturbed))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert (folder.path / 'matches.npz').read_bytes() == (undisturbed.path / 'matches.npz').read_bytes()
 
 
 def test_a_finished_run_is_not_touched(undisturbed, here):

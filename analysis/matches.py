@@ -1,0 +1,126 @@
+"""Reads ``matches.npz``: which detections of a run were right on which image (the format: o2f/matches.py)."""
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+
+from analysis.checks import has, same
+from analysis.resampled import COCO, CROWDHUMAN, Detections, coco, crowdhuman
+
+SCHEMA = 1
+_ABOUT = dict(kind=str, evaluated=str, images=int, categories=int, sets=list)
+_KINDS = {'coco': (coco, COCO), 'crowdhuman': (crowdhuman, CROWDHUMAN)}
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The matches of one run.
+
+    Attributes:
+        kind (str): 'coco' or 'crowdhuman'.
+        evaluated (str): a digest of annotations and images; those of two runs can be resampled together where it is
+            the same.
+        images (int): how many there are.
+        sets (dict): the detections, by what the names of their metrics begin with.
+    """
+
+    kind: str
+    evaluated: str
+    images: int
+    sets: Dict[str, Detections]
+
+    @property
+    def keys(self) -> List[str]:
+        """The metrics that can be computed, as a result names them."""
+        return [prefix + name for prefix in self.sets for name in _KINDS[self.kind][1]]
+
+    def metrics(self, prefix: str, drawn: np.ndarray) -> Dict[str, np.ndarray]:
+        """The metrics of one set of detections on samples of the images.
+
+        Args:
+            prefix (str): the set.
+            drawn (ndarray): (samples, images) int, how often each image was drawn.
+
+        Returns:
+            dict: by their whole names, each (samples,) fractions, NaN where not defined.
+        """
+        values = _KINDS[self.kind][0](self.sets[prefix], drawn)
+        return {prefix + name: value for name, value in values.items()}
+
+    def check(self, metrics: Dict[str, Optional[float]]) -> None:
+        """A ValueError unless they give these metrics, which must be those of the run's result."""
+        once = np.ones((1, self.images), int)
+        for prefix in self.sets:
+            for key, [value] in self.metrics(prefix, once).items():
+                expected = np.nan if metrics.get(key) is None else metrics[key]
+                if not np.isclose(value, expected, rtol=0, atol=1e-9, equal_nan=True):
+                    raise ValueError(f'gives {key} {value:.6f}, but the result has {expected:.6f}: of another run')
+
+
+def load_matches(path: Path) -> Matches:
+    """Read a file.
+
+    Raises:
+        ValueError: it cannot be read or is something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f'cannot be read ({error})') from error
+    try:
+        about = json.loads(str(arrays['about']))
+        has(about, dict(schema=int), 'about')
+        same(about, schema=SCHEMA)
+        has(about, _ABOUT, 'about')
+        return _matches(about, arrays)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f'does not hold matches ({error})') from error
+
+
+def _matches(about: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Matches:
+    per_category = _whole(arrays, 'per_category', (len(about['sets']), about['categories']))
+    number = int(per_category.sum())
+    per_object_category = _whole(arrays, 'objects_per_category', (about['categories'],))
+    columns = {name: _whole(arrays, name, (number,)) for name in ('right', 'ignored', 'tied')}
+    columns.update(images=_images(arrays, 'images', number, about['images']))
+    everything = Detections(
+        **columns,
+        per_category=per_category.sum(axis=0),
+        objects=_images(arrays, 'objects', int(per_object_category.sum()), about['images']),
+        objects_per_category=per_object_category,
+    )
+    ends = per_category.sum(axis=1).cumsum()
+    sets = {}
+    for i, prefix in enumerate(about['sets']):
+        part = {name: column[ends[i] - per_category[i].sum() : ends[i]] for name, column in columns.items()}
+        sets[prefix] = replace(everything, **part, per_category=per_category[i])
+    if about['kind'] not in _KINDS:
+        raise ValueError(f'kind is {about["kind"]!r}')
+    if about['kind'] == 'crowdhuman':
+        jaccard = _whole(arrays, 'jaccard', (len(sets), 3, arrays['jaccard'].shape[2], about['images']))
+        sets = {prefix: replace(each, jaccard=jaccard[i]) for i, (prefix, each) in enumerate(sets.items())}
+    return Matches(about['kind'], about['evaluated'], about['images'], sets)
+
+
+def _whole(arrays: Dict[str, np.ndarray], name: str, shape: tuple) -> np.ndarray:
+    """An array of whole numbers from 0, or of truth values."""
+    array = arrays[name]
+    if array.shape != shape or array.dtype.kind not in 'iub' or array.dtype.kind == 'i' and (array < 0).any():
+        raise ValueError(f'{name} must be {shape} whole numbers from 0, not {array.shape} of {array.dtype}')
+    return array if array.dtype == bool else array.astype(np.int64)
+
+
+def _images(arrays: Dict[str, np.ndarray], name: str, number: int, images: int) -> np.ndarray:
+    """Image numbers from the differences that are stored."""
+    stored = arrays[name]
+    _whole(arrays, name, (number,))
+    numbers = np.cumsum(stored, dtype=stored.dtype).astype(np.int64)
+    if stored.dtype.kind != 'u' or (numbers >= images).any():
+        raise ValueError(f'{name} must be images from 0 to {images - 1}')
+    return numbers

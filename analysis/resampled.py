@@ -1,0 +1,202 @@
+"""The metrics of COCO and of CrowdHuman on test images of which each counts as often as it was drawn.
+
+They are those of an evaluation of the copied images, which stand beside each other where scores are equal; only what is
+counted is counted anew. Everything is laid out as (detections, samples), samples side by side.
+"""
+
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Tuple
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+#: Recalls at which COCO looks up the precision, and which of its ten overlaps a metric of one overlap is of.
+RECALLS = np.linspace(0, 1, 101)
+OVERLAPS = {'AP50': 0, 'AP75': 5}
+COCO = ('AP', 'AP50', 'AP75', 'AR')
+CROWDHUMAN = ('AP', 'mMR', 'recall', 'JI')
+#: False positives per image at which the log-average miss rate looks up the miss rate.
+WRONG_PER_IMAGE = [0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0]
+#: Samples that are computed at once: more take more memory, fewer more time.
+_AT_ONCE = 125
+
+
+@dataclass(frozen=True)
+class Detections:
+    """One set of detections that were matched to objects.
+
+    Attributes:
+        images (ndarray): (n,) int, the image of each, category by category, best first.
+        right (ndarray): (n,) int, bit t is set where it is right at the t-th overlap.
+        ignored (ndarray): (n,) int, likewise.
+        tied (ndarray): (n,) bool, whether it has the image and score of the one before.
+        per_category (ndarray): (categories,) int, how many belong to each.
+        objects (ndarray): image of each object, category by category.
+        objects_per_category (ndarray): (categories,) int.
+        jaccard (ndarray, optional): (3, thresholds, images) int, k, m and n of CrowdHuman's Jaccard index.
+    """
+
+    images: np.ndarray
+    right: np.ndarray
+    ignored: np.ndarray
+    tied: np.ndarray
+    per_category: np.ndarray
+    objects: np.ndarray
+    objects_per_category: np.ndarray
+    jaccard: Optional[np.ndarray] = None
+
+
+def coco(found: Detections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
+    """COCO's metrics of objects of any size.
+
+    Args:
+        found (Detections): what was found.
+        drawn (ndarray): (samples, images) int, how often each image was drawn.
+
+    Returns:
+        dict: the metrics of ``COCO``, each (samples,) fractions, NaN where a sample has no object.
+    """
+    parts = [_coco(found, drawn[i : i + _AT_ONCE].T.astype(np.int32)) for i in range(0, len(drawn), _AT_ONCE)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in COCO}
+
+
+def _coco(found: Detections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
+    found, counts = _untied(found, drawn)
+    precision, recall = [], []  # of each category that some sample has objects of: (overlaps, samples)
+    for here, objects in zip(_ranges(found.per_category), _ranges(found.objects_per_category)):
+        total = drawn[found.objects[objects]].sum(axis=0)
+        if total.any():
+            values = _category(counts[found.images[here]], found.right[here], found.ignored[here], total)
+            precision.append(values[0])
+            recall.append(values[1])
+    if not precision:
+        return {name: np.full(drawn.shape[1], np.nan) for name in COCO}
+    average, last = np.stack(precision), np.stack(recall)
+    with np.errstate(invalid='ignore'):  # where a sample has no object at all
+        each = {name: np.nanmean(average[:, t], axis=0) for name, t in OVERLAPS.items()}
+        return dict(AP=np.nanmean(average, axis=(0, 1)), **each, AR=np.nanmean(last, axis=(0, 1)))
+
+
+def _category(
+    counts: np.ndarray, right: np.ndarray, ignored: np.ndarray, objects: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray]:
+    """(overlaps, samples) average precision and last recall of one category, NaN where it has no objects.
+
+    Args:
+        counts (ndarray): (n, samples) how often each detection is there.
+        right, ignored (ndarray): (n,) see :class:`Detections`.
+        objects (ndarray): (samples,) objects to be found.
+    """
+    upto = np.cumsum(counts, axis=0, dtype=np.int32)
+    objects = np.where(objects, objects, np.nan)
+    precisions, recalls = np.zeros((2, 10, counts.shape[1]))
+    for t in range(10):
+        places = np.flatnonzero(right >> t & 1)
+        found = np.cumsum(counts[places], axis=0)
+        counted = upto[places]
+        if (left_out := ignored >> t & 1).any():
+            counted = counted - np.cumsum(counts * left_out[:, None], axis=0)[places]
+        if len(places):
+            precisions[t], recalls[t] = _precision_at_recalls(found, counted, objects), found[-1] / objects
+    nothing = np.where(np.isnan(objects), np.nan, 0.0)
+    return precisions + nothing, recalls + nothing
+
+
+def _precision_at_recalls(found: np.ndarray, counted: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """(samples,) COCO's average precision.
+
+    Precision is highest after the last copy of a right detection, and each copy raises recall: so the precision that
+    counts at its recalls is that after the last copy, or a higher one further down.
+
+    Args:
+        found (ndarray): (n, samples) right detections up to each right one, its own copies included.
+        counted (ndarray): (n, samples) all that are not ignored up to there.
+        objects (ndarray): (samples,) objects to be found.
+    """
+    precision = found / (counted + np.spacing(1))
+    best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    # How many recalls are reached; that of 0 is with the first right detection.
+    reached = np.searchsorted(RECALLS, found / objects, side='right') * (found > 0)
+    return (best * np.diff(reached, axis=0, prepend=0)).sum(axis=0) / len(RECALLS)
+
+
+def crowdhuman(found: Detections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
+    """CrowdHuman's metrics; arguments and result as :func:`coco` has them, with the names of ``CROWDHUMAN``."""
+    values = {name: np.empty(len(drawn)) for name in CROWDHUMAN[:3]}
+    for i in range(0, len(drawn), _AT_ONCE):
+        part = drawn[i : i + _AT_ONCE].T
+        here, counts = _untied(found, part)
+        right = here.right == 1
+        people = part[found.objects].sum(axis=0)
+        for sample in range(part.shape[1]):
+            curve = _curve(np.repeat(right, counts[here.images, sample]), people[sample], part[:, sample].sum())
+            for name, value in zip(values, curve):
+                values[name][i + sample] = value
+    return dict(values, JI=_jaccard_index(found, drawn))
+
+
+def _curve(right: np.ndarray, people: int, images: int) -> Tuple[float, float, float]:
+    """AP, mMR and recall of detections, best first, of which ``right`` says whether they are."""
+    if not people:
+        return np.nan, np.nan, np.nan
+    if not len(right):
+        return 0.0, 1.0, 0.0
+    found = np.cumsum(right)
+    number = np.arange(1, len(right) + 1)
+    recall = found / people
+    reached = np.searchsorted((number - found) / images, WRONG_PER_IMAGE).clip(max=len(right) - 1)
+    with np.errstate(divide='ignore'):  # a miss rate of 0
+        miss_rate = np.exp(np.log(1 - recall[reached]).mean())
+    return trapezoid(found / number, recall), miss_rate, recall[-1]
+
+
+def _jaccard_index(found: Detections, drawn: np.ndarray) -> np.ndarray:
+    k, m, n = found.jaccard
+    with np.errstate(invalid='ignore', divide='ignore'):  # a threshold at which nothing counts has none
+        ratios = drawn @ (k / (m + n - k + 1e-6)).T / (drawn @ ((m > 0) | (n > 0)).T)
+    index = np.where(np.isnan(ratios), -np.inf, ratios).max(axis=1)
+    people = drawn[:, found.objects].sum(axis=1)
+    return np.where((people > 0) & (index >= 0), index, np.nan)
+
+
+def _ranges(lengths: np.ndarray) -> List[slice]:
+    ends = np.cumsum(lengths)
+    return [slice(end - length, end) for length, end in zip(lengths, ends)]
+
+
+def _untied(found: Detections, drawn: np.ndarray) -> Tuple[Detections, np.ndarray]:
+    """Detections of one image with equal scores stand together as often as the image was drawn: first all of them, then
+    all of them again. They are written so, and each copy of them gets a row of its own in the counts.
+
+    Args:
+        found (Detections): what was found.
+        drawn (ndarray): (images, samples) how often each image was drawn.
+
+    Returns:
+        tuple: detections whose ``images`` are rows of the counts, and (rows, samples) counts.
+    """
+    if not found.tied.any():
+        return found, drawn
+    copies = max(1, drawn.max())
+    together = found.tied | np.append(found.tied[1:], False)
+    first = np.maximum.accumulate(np.where(found.tied, 0, np.arange(len(found.tied))))
+    members = np.flatnonzero(together)
+    source = np.concatenate((np.flatnonzero(~together), np.repeat(members, copies)))
+    copy = np.concatenate((np.zeros(len(found.tied) - len(members), int), np.tile(np.arange(copies), len(members))))
+    order = np.lexsort((source, copy, first[source]))
+    source, copy = source[order], copy[order]
+    images, place = np.unique(found.images[members], return_inverse=True)
+    row = np.zeros(len(found.tied), int)
+    row[members] = len(drawn) + place * copies
+    of_copies = (drawn[images][:, None] > np.arange(copies)[:, None]).reshape(-1, drawn.shape[1])
+    category = np.repeat(np.arange(len(found.per_category)), found.per_category)[source]
+    untied = Detections(
+        images=np.where(together[source], row[source] + copy, found.images[source]),
+        right=found.right[source],
+        ignored=found.ignored[source],
+        tied=np.zeros(len(source), bool),
+        per_category=np.bincount(category, minlength=len(found.per_category)),
+        objects=found.objects,
+        objects_per_category=found.objects_per_category,
+    )
+    return untied, np.concatenate((drawn, of_copies.astype(drawn.dtype)))

@@ -2,13 +2,13 @@
 
 =================  =====================================================================
 config.py          the resolved config, with ``${...}`` for folders of the machine
-lock               held by the process that trains; the kernel frees it when that dies
+lock               held by the process that trains, of several by rank 0; the kernel frees it when that dies
 progress.json      epoch and iteration it is in, time left (a hint; not flushed)
 metrics.json       metrics of each finished epoch
 epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
 result.json        final metrics and provenance; a run is done when it is there
 failure.json       why the last attempt failed
-worker.log         what the process that trains printed
+worker.log         what the process that trains printed; of several it is rank 0, and rank n has worker.log.n
 =================  =====================================================================
 """
 
@@ -61,12 +61,16 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / 'config.py'
-        self.log = path / 'worker.log'
+        self.log = self.log_of(0)
         self._lock = path / 'lock'
         self._progress = path / 'progress.json'
         self._metrics = path / 'metrics.json'
         self._result = path / 'result.json'
         self._failure = path / 'failure.json'
+
+    def log_of(self, rank: int) -> Path:
+        """What one of the processes that train it prints."""
+        return self.path / (f'worker.log.{rank}' if rank else 'worker.log')
 
     def create(self, run: Run) -> None:
         """Make the folder and write the config, unless they are there.

@@ -1,7 +1,7 @@
 """From a profile, a cell's overrides and a seed to a complete mmengine config and the name of the run it makes.
 
 A run is named after what it computes: a hash over the resolved training config, the seed and the data. Where files lie,
-how many workers read them, in how many processes it trains and who launches it are left out of it, so equal cells of any
+how many workers read them, how many processes train and who launches them are left out of it, so equal cells of any
 table share one training.
 """
 

@@ -330,11 +330,11 @@ def train_once(config, data, folder, small=True):
     for loader in (config.train_dataloader, config.val_dataloader):
         loader.update(num_workers=0, persistent_workers=False)
         if small:
-            loader.update(batch_size=2)
             loader.dataset.pipeline = [shrink(step) for step in loader.dataset.pipeline]
         else:
             loader.update(batch_size=1)
             loader.dataset.indices = 1
+    config.train_dataloader.batch_size = 2 if small else 1
     config.train_cfg.max_epochs = 1
     config.default_hooks.checkpoint = None
     config.update(work_dir=str(folder), visualizer=None, log_level='ERROR', experiment_name=folder.name)

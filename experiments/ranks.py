@@ -5,6 +5,7 @@ the process group, over which training averages gradients, all ranks reach a sto
 agree on what to do before training begins, and learn why another one has to end while they wait for it.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -176,13 +177,14 @@ class Group(Alone):
         """End together: the store is there until the last one needs it no more."""
         import torch.distributed
 
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-        parted = self._store.add('parted', 1)
-        deadline = time.monotonic() + _SETTLE_S
-        while self.leads and parted < self.size and time.monotonic() < deadline:
-            time.sleep(0.05)
-            parted = self._store.add('parted', 0)
+        with contextlib.suppress(RuntimeError):  # all is done, so it matters no more who is gone
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+            parted = self._store.add('parted', 1)
+            deadline = time.monotonic() + _SETTLE_S
+            while self.leads and parted < self.size and time.monotonic() < deadline:
+                time.sleep(0.05)
+                parted = self._store.add('parted', 0)
 
     def fail(self, message: str) -> None:
         """Have the run fail with this message, unless another rank was first to say why; then all others end too."""

@@ -21,7 +21,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import IO, Any, Dict, Iterator, List, Optional, Set
 
 from experiments.errors import UserError
 from experiments.files import ASIDE, make_folder, read_json, rename_whole, write_json, write_whole
@@ -32,6 +32,12 @@ SCHEMA = 1
 WAITING, RUNNING, STOPPED, FAILED, DONE = 'waiting', 'running', 'stopped', 'failed', 'done'
 #: States that a launcher with a queue adds.
 QUEUED, REQUEUED = 'queued', 'requeued'
+
+
+#: Files whose locks this process holds. A process forked from it, such as a data loader's, closes them at once: it may
+#: live on for a while when this one dies, and the run must be free then.
+_LOCKS: Set[IO] = set()
+os.register_at_fork(after_in_child=lambda: [file.close() for file in _LOCKS])
 
 
 class Busy(Exception):
@@ -104,7 +110,11 @@ class RunFolder:
                     if time.monotonic() > deadline:
                         raise Busy(self.path) from None
                     time.sleep(0.05)
-            yield
+            _LOCKS.add(file)
+            try:
+                yield
+            finally:
+                _LOCKS.remove(file)
 
     def _is_locked(self) -> bool:
         try:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional
 
 from experiments import worker
 from experiments.errors import UserError
@@ -40,9 +40,7 @@ class LocalLauncher:
     def __init__(self, jobs: Optional[int] = None, processes: int = 1) -> None:
         self.gpus = _gpus()
         if self.gpus and processes > len(self.gpus):
-            raise UserError(
-                f'--processes-per-run {processes}: each trains on a GPU, and there are {len(self.gpus)} here'
-            )
+            raise UserError(f'--processes-per-run {processes}: each takes a GPU, and there are {len(self.gpus)} here')
         cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
         self.processes = processes
         self.jobs = jobs or max((len(self.gpus) or cores) // processes, 1)
@@ -148,41 +146,44 @@ class _Training:
         run (Run): the run.
         slot (int): its place among the runs at once, which says what GPUs it has.
         processes (list): its processes, by rank.
-        failed (tuple, optional): rank and exit status of the first one that ended and was not through.
-        deadline (float): when the others must have ended too.
+        deadline (float, optional): when all must have ended, as one of them has and was not through.
+        stopped (bool): they did not end by themselves.
     """
 
     run: Run
     slot: int
     processes: List[BaseProcess]
-    failed: Optional[Tuple[int, int]] = None
-    deadline: float = 0.0
+    deadline: Optional[float] = None
+    stopped: bool = False
 
     def living(self) -> List[BaseProcess]:
         return [process for process in self.processes if process.exitcode is None]
 
     def ended(self) -> bool:
         """Whether all processes have ended, which they must soon after one of them has failed."""
-        if self.failed is None:
-            codes = [(rank, process.exitcode) for rank, process in enumerate(self.processes)]
-            self.failed = next((found for found in codes if found[1] not in (None, worker.DONE)), None)
-            self.deadline = time.monotonic() + GRACE_S
-        elif time.monotonic() > self.deadline:
-            _stop(self.living())
+        living = self.living()
+        if living and any(process.exitcode for process in self.processes):
+            self.deadline = self.deadline or time.monotonic() + GRACE_S
+            if time.monotonic() > self.deadline:
+                self.stopped = True
+                _stop(living)
         return not self.living()
 
     def judge(self, folder: RunFolder, elsewhere: List[Run]) -> None:
-        """Note in the folder what a process that failed could not, or that the run is another launcher's."""
-        if self.failed is None:
-            return
-        rank, code = self.failed
+        """Note in the folder what a process that died could not, or that the run is another launcher's."""
+        failed = [(rank, process.exitcode) for rank, process in enumerate(self.processes) if process.exitcode]
+        if self.stopped:  # by a signal of this launcher
+            failed = [found for found in failed if found[1] > 0] or failed
         state = folder.status().state
-        if code == worker.BUSY:
+        if any(code == worker.BUSY for _, code in failed):
             elsewhere.append(self.run)
-        elif state != DONE and (state != FAILED or code < 0):
-            which = 'the process that trained' if len(self.processes) == 1 else f'the process of rank {rank}'
-            cause = f'signal {signal.Signals(-code).name}; out of memory?' if code < 0 else f'exit status {code}'
-            folder.fail(f'{which} ended without a word ({cause}); its output is in {folder.log_of(rank)}')
+        elif failed and state != DONE:
+            # One that was killed is the cause: the others fail as they miss it.
+            rank, code = min(failed, key=lambda found: found[1])
+            if state != FAILED or code < 0:
+                which = 'the process that trained' if len(self.processes) == 1 else f'the process of rank {rank}'
+                cause = f'signal {signal.Signals(-code).name}; out of memory?' if code < 0 else f'exit status {code}'
+                folder.fail(f'{which} ended without a word ({cause}); its output is in {folder.log_of(rank)}')
 
 
 def _gpus() -> List[str]:

@@ -3,22 +3,22 @@
 import json
 import multiprocessing
 import os
-import re
 import resource
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
+import o2f  # noqa: F401  (lets torch read mmengine's checkpoints)
 from experiments import worker
+from experiments.launchers.local import LocalLauncher
 from experiments.places import places
 from experiments.prepare import prepare
 from experiments.ranks import ranks_here
 from experiments.resolve import resolve
-from experiments.runs import RunFolder
+from experiments.runs import FAILED, RunFolder
 
 #: Four steps of four images in an epoch. Ranks draw flips of their own, so there are none.
 SMALL = {'train_cfg.max_epochs': 8, 'train_dataloader.batch_size': 4, 'train_dataloader.dataset.pipeline.2.prob': 0.0}
@@ -28,46 +28,63 @@ CELL = (
 )
 
 
-def folder_of(suite):
-    [path] = suite.folders()
-    return RunFolder(path)
-
-
 def metrics(folder):
     return [entry['metrics'] for entry in folder.epochs()]
 
 
 @pytest.fixture(scope='module')
-def trained(data, tmp_path_factory):
-    """The run by so many processes, undisturbed: its folder and what the command said."""
-    from conftest import Suite
+def run(data):
+    """A run, with the data that it needs."""
+    run = resolve('smoke', (), SMALL, 0, 'test')
+    prepare([run.config], data, lambda *_: None, lambda function, *args: function(*args))
+    return run
 
-    found = {}
-    for processes in (1, 2):
-        suite = Suite(tmp_path_factory.mktemp('trained') / 'runs', data)
-        said = suite.run(*CELL, '--processes-per-run', processes, check=0)
-        found[processes] = folder_of(suite), said
-    return found
+
+@pytest.fixture(scope='module')
+def train(run, data):
+    """train(path, processes, show): trains the run on this machine; its folder and state at the end."""
+
+    def train(path, processes, show=lambda states: None):
+        folder = RunFolder(path)
+        folder.create(run)
+        return folder, LocalLauncher(1, processes).run([run], {run.id: folder}, data, show)[run.id]
+
+    return train
+
+
+@pytest.fixture(scope='module')
+def trained(train, tmp_path_factory):
+    """The run's folder by how many processes trained it, undisturbed."""
+    path = tmp_path_factory.mktemp('trained')
+    return {processes: train(path / str(processes), processes)[0] for processes in (1, 2)}
+
+
+def difference(folder, other):
+    """How far the weights of each tensor are from the other run's, relative to their norm; ascending."""
+    weights, others = (torch.load(each.checkpoint())['state_dict'] for each in (folder, other))
+    assert set(weights) == set(others)
+    found = [(weights[name].float() - others[name]).norm() / others[name].float().norm() for name in others]
+    return sorted(torch.stack(found).nan_to_num().tolist())
 
 
 def test_two_processes_end_with_the_metrics_of_one(trained):
-    (alone, _), (pair, said) = trained[1], trained[2]
-    assert alone.path.name == pair.path.name and len(metrics(pair)) == 8
+    """But for rounding, which a choice of anchors that is almost a tie can make more of. A learning rate that is a
+    tenth smaller makes the median difference of the weights 0.003 and the greatest 1.2."""
+    alone, pair = trained[1], trained[2]
     values = [[value for entry in metrics(each) for value in entry.values()] for each in (alone, pair)]
-    assert max(value for value in values[0] if value is not None) > 0.01
-    assert values[1] == pytest.approx(values[0], abs=1e-3)
-    ours, theirs = (torch.load(each.checkpoint())['state_dict'] for each in (pair, alone))
-    assert set(ours) == set(theirs)
-    assert 'divide' not in said.stderr
+    assert len(values[0]) == 8 * 14 and max(filter(None, values[0])) > 0.05
+    assert values[1] == pytest.approx(values[0], abs=0.005)
+    of_tensors = difference(pair, alone)
+    assert of_tensors[len(of_tensors) // 2] < 1e-4 and of_tensors[-1] < 0.1
 
 
 def test_what_two_processes_leave_behind(trained):
-    alone, pair = trained[1][0], trained[2][0]
+    alone, pair = trained[1], trained[2]
     origins = [each.result()['provenance'] for each in (alone, pair)]
     assert [(origin['processes'], origin['batch']) for origin in origins] == [(1, 4), (2, 4)]
     assert origins[1]['device'].startswith('2 × ')
-    names = {path.name for path in pair.path.iterdir()} - {path.name for path in alone.path.iterdir()}
-    assert {name for name in names if not re.fullmatch(r'\d{8}_\d{6}', name)} == {'worker.log.1'}
+    names = [{path.name for path in each.path.iterdir() if not path.name[0].isdigit()} for each in (alone, pair)]
+    assert names[1] - names[0] == {'worker.log.1'} and names[0] < names[1]
 
 
 def process_of_rank(folder, rank):
@@ -81,51 +98,29 @@ def process_of_rank(folder, rank):
             continue
 
 
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(0.02)
-    return found
-
-
 @pytest.mark.parametrize('rank', [0, 1])
-def test_a_killed_rank_ends_the_run_which_resumes_exactly(trained, suite, rank):
-    process = suite.start(*CELL, '--processes-per-run', 2)
-    until(lambda: suite.folders() and folder_of(suite).epochs())
-    folder = folder_of(suite)
-    victim, other = process_of_rank(folder, rank), process_of_rank(folder, 1 - rank)
-    os.kill(victim, signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1 and f'the process of rank {rank} ended without a word (signal SIGKILL' in said
-    assert not Path(f'/proc/{other}').exists() and 1 <= len(folder.epochs()) < 8
-    suite.run(*CELL, '--processes-per-run', 2, check=0)
-    assert metrics(folder) == metrics(trained[2][0])
+def test_a_killed_rank_ends_the_run_which_resumes_exactly(trained, train, tmp_path, rank):
+    folder, killed = RunFolder(tmp_path), []
+
+    def kill(states):
+        if folder.epochs() and not killed:
+            killed.extend(process_of_rank(folder, each) for each in (rank, 1 - rank))
+            os.kill(killed[0], signal.SIGKILL)
+
+    _, end = train(tmp_path, 2, kill)
+    assert end.state == FAILED and 1 <= len(folder.epochs()) < 8
+    assert end.message.startswith(f'the process of rank {rank} ended without a word (signal SIGKILL')
+    assert not Path(f'/proc/{killed[1]}').exists()
+    train(tmp_path, 2)
+    assert metrics(folder) == metrics(trained[2]) and difference(folder, trained[2])[-1] == 0
 
 
-def test_a_full_disk_ends_both(suite, trained):
-    """A limit on file size stands for the full disk, on which rank 0 alone writes."""
-    limit = (1_000_000, 1_000_000)
-    done = suite.run(
-        *CELL, '--processes-per-run', 2, check=1, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    )
-    assert 'File too large. Free some space' in done.stderr and 'Traceback' not in done.stderr
-
-
-@pytest.fixture(scope='module')
-def here(data, trained):
-    run = resolve('smoke', (), {**SMALL, 'train_cfg.max_epochs': 2}, 0, 'test')
-    prepare([run.config], data, lambda *_: None, lambda function, *args: function(*args))
-    return run, places(run.config, data)
-
-
-def exit_codes(path, run, places_, size=2):
-    """Exit statuses of the processes that train a run together, as a launcher starts them."""
+def exit_codes(path, run, places_):
+    """Exit statuses of two processes that train a run together."""
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['experiments.training'])
     processes = [
         context.Process(target=worker.work, args=(str(path), run.id, run.profile, places_, 1, None, ranks))
-        for ranks in ranks_here(size)
+        for ranks in ranks_here(2)
     ]
     for process in processes:
         process.start()
@@ -135,47 +130,49 @@ def exit_codes(path, run, places_, size=2):
     return [process.exitcode for process in processes]
 
 
-def test_a_failure_of_one_rank_is_told_and_ends_all(here, tmp_path):
+def test_a_failure_of_one_rank_is_told_and_ends_all(run, data, tmp_path):
     """An image that rank 1 alone reads in the first epoch is gone."""
-    run, places_ = here
-    shutil.copytree(places_['SCENES'], tmp_path / 'scenes')
+    here = places(run.config, data)
+    shutil.copytree(here['SCENES'], tmp_path / 'scenes')
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0)).tolist()
     images = json.loads((tmp_path / 'scenes' / 'annotations' / 'instances_train2017.json').read_text())['images']
-    lost = tmp_path / 'scenes' / 'train2017' / images[order[3]]['file_name']  # the second image of rank 1
+    lost = tmp_path / 'scenes' / 'train2017' / images[order[5]]['file_name']  # the third image of rank 1
     lost.unlink()
     folder = RunFolder(tmp_path / 'run')
     folder.create(run)
-    assert exit_codes(folder.path, run, {**places_, 'SCENES': str(tmp_path / 'scenes')}) == [worker.FAILED] * 2
-    assert folder.status().state == 'failed' and f"No such file or directory: '{lost}'" in folder.status().message
-    assert 'Traceback' in folder.log_of(1).read_text()
-    assert 'one of its processes failed' in folder.log.read_text() or 'Traceback' in folder.log.read_text()
+    assert exit_codes(folder.path, run, {**here, 'SCENES': str(tmp_path / 'scenes')}) == [worker.FAILED] * 2
+    status = folder.status()
+    assert status.state == FAILED and f"No such file or directory: '{lost}'" in status.message
+    assert str(lost) in folder.log_of(1).read_text()
 
 
-def test_all_leave_a_run_that_another_process_trains(here, tmp_path):
-    run, places_ = here
-    folder = RunFolder(tmp_path / 'run')
+def test_all_leave_a_run_that_another_process_trains(run, data, tmp_path):
+    folder = RunFolder(tmp_path)
     folder.create(run)
     with folder.lock():
-        assert exit_codes(folder.path, run, places_) == [worker.BUSY] * 2
+        assert exit_codes(folder.path, run, places(run.config, data)) == [worker.BUSY] * 2
     assert not folder.log.exists() and not folder.log_of(1).exists()
 
 
-def test_all_leave_a_run_that_is_done(here, trained):
-    run, places_ = here
-    folder = trained[2][0]
-    before = folder.result()
-    assert exit_codes(folder.path, run, places_) == [worker.DONE] * 2 and folder.result() == before
+def test_all_leave_a_run_that_is_done(run, data, trained):
+    before = trained[2].result()
+    assert exit_codes(trained[2].path, run, places(run.config, data)) == [worker.DONE] * 2
+    assert trained[2].result() == before
+
+
+def test_a_full_disk_ends_all(run, suite):
+    """A limit on file size stands for the full disk, on which rank 0 alone writes. Before, a line says that three
+    processes train with another batch."""
+    limit = (1_000_000, 1_000_000)
+    done = suite.run(
+        *CELL, '--processes-per-run', 3, check=1, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    )
+    assert 'File too large. Free some space' in done.stderr and 'Traceback' not in done.stderr
+    assert done.stderr.count('a batch of 4 images does not divide over 3 processes: 1 each make 3') == 1
 
 
 def test_bad_numbers_of_processes_get_one_line(suite):
     done = suite.run(*CELL, '--processes-per-run', 0, check=2)
     assert '--processes-per-run must be 1 or more' in done.stderr
-    environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': '0'}
-    done = suite.run(*CELL, '--processes-per-run', 2, check=2, env=environment)
+    done = suite.run(*CELL, '--processes-per-run', 2, check=2, env={**os.environ, 'CUDA_VISIBLE_DEVICES': '0'})
     assert done.stderr == 'run.py: --processes-per-run 2: each takes a GPU, and there are 1 here\n'
-
-
-def test_a_batch_that_does_not_divide_is_said_in_a_line(suite):
-    said = suite.run(*CELL, '--set', 'train_cfg.max_epochs=1', '--processes-per-run', 3, check=0).stderr
-    assert said.count('a batch of 4 images does not divide over 3 processes: 1 each make 3') == 1
-    assert folder_of(suite).result()['provenance']['batch'] == 3

@@ -43,7 +43,7 @@ def loader(folder: Path, workers: int):
     from mmengine.runner import Runner
 
     config = config_of('Ours-3convs').train_dataloader
-    config.num_workers, config.persistent_workers = workers, workers > 0
+    config.update(num_workers=workers, persistent_workers=workers > 0, batch_size=2)  # as on each of eight GPUs
     config.dataset.update(data_root=str(folder) + '/')
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells what it reads
         return Runner.build_dataloader(config, seed=0)

@@ -1,5 +1,6 @@
 """Standalone mmengine configs of a plan's runs, for MMDetection's own tools; they need nothing of ``experiments``."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +83,17 @@ def _make_unique(names: Dict[str, str]) -> None:
 def _content(run: Run, name: str, cells: List[str], data: Path) -> str:
     config = fill_in(run.config, places(run.config, data.absolute()))
     config = {key: value for key, value in config.items() if key not in LEFTOVERS}
+    loader = config['train_dataloader']
+    # To MMDetection's tools a batch is that of one GPU.
+    config['train_dataloader'] = dict(loader, batch_size=loader['batch_size'] // gpus_of(run))
     return _header(run, cells) + replace(run, config=dict(config, work_dir=f'./work_dirs/{name}')).config_text
+
+
+def gpus_of(run: Run) -> int:
+    """The GPUs that a run's dumped config is for: 8 as published, as far as its batch divides, and at the desk 1."""
+    if not run.config.get('auto_scale_lr', {}).get('enable'):
+        return 1
+    return math.gcd(run.config['train_dataloader']['batch_size'], 8)
 
 
 def _header(run: Run, cells: List[str]) -> str:
@@ -93,9 +104,10 @@ def _header(run: Run, cells: List[str]) -> str:
         '    python tools/train.py THIS_FILE',
         '    python tools/test.py THIS_FILE CHECKPOINT    (with mmcv-lite: python -m o2f tools/test.py ...)',
     ]
-    if 'auto_scale_lr' in run.config:
-        images = run.config['auto_scale_lr']['base_batch_size']
-        lines.append(f'The learning rate is for {images} images in a batch, all GPUs together.')
+    images, gpus = run.config['train_dataloader']['batch_size'], gpus_of(run)
+    lines.append(f'A batch is {images} images, {images // gpus} on each of {gpus} GPU(s).')
+    if run.config.get('auto_scale_lr', {}).get('enable'):
+        lines.append('With another number of GPUs the learning rate follows linearly (auto_scale_lr).')
     if run.config.get('generate'):
         lines.append('Its data are generated: run a cell of the profile with experiments/run.py first.')
     return ''.join(f'# {line}\n' for line in lines) + '\n'

@@ -1,7 +1,8 @@
 """From a profile, a cell's overrides and a seed to a complete mmengine config and the name of the run it makes.
 
 A run is named after what it computes: a hash over the resolved training config, the seed and the data. Where files lie,
-how many workers read them and who launches the run are left out of it, so equal cells of any table share one training.
+how many workers read them, how many processes train and who launches them are left out of it, so equal cells of any
+table share one training.
 """
 
 import difflib
@@ -23,6 +24,7 @@ _NOT_COMPUTED = {
     'default_hooks',
     'default_scope',
     'env_cfg',
+    'find_unused_parameters',
     'launcher',
     'load_from',
     'log_level',

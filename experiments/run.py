@@ -60,6 +60,9 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
     parser.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
     parser.add_argument(
+        '--processes-per-run', type=int, metavar='N', help='train each run in N processes, on a GPU each (default: 1)'
+    )
+    parser.add_argument(
         '--launcher', choices=('local', 'slurm'), default='local', help='train on this machine (default), or a cluster'
     )
     parser.add_argument('--cluster', type=Path, metavar='FILE', help='what a job asks of Slurm; see the folder slurm')
@@ -102,6 +105,10 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         parser.error('--cluster and --wait belong to --launcher slurm')
     if args.jobs is not None and args.jobs < 1:
         parser.error('--jobs must be 1 or more')
+    if args.processes_per_run is not None and args.launcher != 'local':
+        parser.error('--processes-per-run belongs to --launcher local')
+    if args.processes_per_run is not None and args.processes_per_run < 1:
+        parser.error('--processes-per-run must be 1 or more')
     if min(args.seeds) < 0:
         parser.error('--seeds must be 0 or more')
     return args
@@ -253,7 +260,7 @@ def _launcher(args: argparse.Namespace) -> Any:
         return open_launcher(args.cluster, args.runs / args.profile)
     from experiments.launchers.local import LocalLauncher
 
-    return LocalLauncher(args.jobs)
+    return LocalLauncher(args.jobs, args.processes_per_run or 1)
 
 
 def _train(launcher: Any, todo: list, folders: dict, labels: Dict[str, str], args: argparse.Namespace) -> dict:
@@ -267,6 +274,8 @@ def _train(launcher: Any, todo: list, folders: dict, labels: Dict[str, str], arg
     with open_view(labels) as view:
         launcher.start()
         configs = [run.config for run in todo]
+        for line in _batch_notes(configs, launcher, args):
+            view.say(line)
         prepare(configs, args.data, view.progress, local.in_process)
         ensure_weights(configs, view.progress, local.in_process)
         if args.launcher == 'local':
@@ -274,6 +283,14 @@ def _train(launcher: Any, todo: list, folders: dict, labels: Dict[str, str], arg
         from experiments.launchers.slurm import commands
 
         return commands.submit(launcher, todo, folders, args.data, view.show if args.wait else None)
+
+
+def _batch_notes(configs: List[dict], launcher: Any, args: argparse.Namespace) -> List[str]:
+    """What to know of the runs' batches where they do not divide over the processes of a run; each line once."""
+    from experiments.batch import shares
+
+    processes = launcher.settings.tasks if args.launcher == 'slurm' else args.processes_per_run or 1
+    return list(dict.fromkeys(note for config in configs if (note := shares(config, processes).note())))
 
 
 def _measure_speeds(plans: list, folders: dict, args: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 =================  =====================================================================
 config.py          the resolved config, with ``${...}`` for folders of the machine
-lock               held by the process that trains; the kernel frees it when that dies
+lock               held by the process that trains, of several by rank 0; the kernel frees it when that dies
 progress.json      epoch and iteration it is in, time left (a hint; not flushed)
 metrics.json       metrics of each finished epoch
 epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
@@ -10,7 +10,7 @@ matches.npz        which detections of the last epoch were right on which image 
 result.json        final metrics and provenance; a run is done when it is there
 failure.json       why the last attempt failed
 tracking.json      what else the run logs to, where that was asked for
-worker.log         what the process that trains printed
+worker.log         what the process that trains printed; of several it is rank 0, and rank n has worker.log.n
 =================  =====================================================================
 """
 
@@ -23,7 +23,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import IO, Any, Dict, Iterator, List, Optional, Set
 
 from experiments.errors import UserError
 from experiments.files import ASIDE, make_folder, read_json, rename_whole, write_arrays, write_json, write_whole
@@ -34,6 +34,12 @@ SCHEMA = 1
 WAITING, RUNNING, STOPPED, FAILED, DONE = 'waiting', 'running', 'stopped', 'failed', 'done'
 #: States that a launcher with a queue adds.
 QUEUED, REQUEUED = 'queued', 'requeued'
+
+
+#: Files whose locks this process holds. A process forked from it, such as a data loader's, closes them at once: it may
+#: live on for a while when this one dies, and the run must be free then.
+_LOCKS: Set[IO] = set()
+os.register_at_fork(after_in_child=lambda: [file.close() for file in _LOCKS])
 
 
 class Busy(Exception):
@@ -63,7 +69,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / 'config.py'
-        self.log = path / 'worker.log'
+        self.log = self.log_of(0)
         self._lock = path / 'lock'
         self._progress = path / 'progress.json'
         self._metrics = path / 'metrics.json'
@@ -71,6 +77,10 @@ class RunFolder:
         self._result = path / 'result.json'
         self._failure = path / 'failure.json'
         self._tracking = path / 'tracking.json'
+
+    def log_of(self, rank: int) -> Path:
+        """What one of the processes that train it prints."""
+        return self.path / (f'worker.log.{rank}' if rank else 'worker.log')
 
     def create(self, run: Run) -> None:
         """Make the folder and write the config, unless they are there.
@@ -119,7 +129,11 @@ class RunFolder:
                     if time.monotonic() > deadline:
                         raise Busy(self.path) from None
                     time.sleep(0.05)
-            yield
+            _LOCKS.add(file)
+            try:
+                yield
+            finally:
+                _LOCKS.remove(file)
 
     def _is_locked(self) -> bool:
         try:

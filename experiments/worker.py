@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Dict, Optional
 
 from experiments.errors import UserError
+from experiments.ranks import Alone, Group, Ranks
 from experiments.runs import Busy, RunFolder
 
 #: Exit statuses of a worker.
@@ -16,7 +17,13 @@ DONE, FAILED, BUSY = 0, 1, 75
 
 
 def work(
-    path: str, run_id: str, profile: str, places: Dict[str, str], threads: int, device: Optional[str] = None
+    path: str,
+    run_id: str,
+    profile: str,
+    places: Dict[str, str],
+    threads: int,
+    device: Optional[str] = None,
+    ranks: Optional[Ranks] = None,
 ) -> None:
     """Train the run in folder ``path`` and exit with ``DONE``, ``FAILED`` or ``BUSY``.
 
@@ -27,15 +34,22 @@ def work(
         places (dict): folders of this machine for the config's placeholders.
         threads (int): CPU threads to compute with.
         device (str, optional): the GPU to use, as CUDA_VISIBLE_DEVICES has it.
+        ranks (Ranks, optional): where this process stands among several that train the run together.
     """
     if device is not None:
         os.environ['CUDA_VISIBLE_DEVICES'] = device  # before torch looks for GPUs
     _end_with_parent()
-    sys.exit(attempt(RunFolder(Path(path)), run_id, profile, places, threads))
+    sys.exit(attempt(RunFolder(Path(path)), run_id, profile, places, threads, ranks=ranks))
 
 
 def attempt(
-    folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int, patience_s: float = 1.0
+    folder: RunFolder,
+    run_id: str,
+    profile: str,
+    places: Dict[str, str],
+    threads: int,
+    patience_s: float = 1.0,
+    ranks: Optional[Ranks] = None,
 ) -> int:
     """Train a run to its end in this process, whose output goes to the run's log from here on.
 
@@ -46,29 +60,45 @@ def attempt(
         folder (RunFolder): the run's folder, with its config.
         run_id, profile, places, threads: see :func:`work`.
         patience_s (float): how long to wait for a process that is training the run already.
+        ranks (Ranks, optional): where this process stands among several that train the run together. Each of them
+            calls this, and all get the same answer.
 
     Returns:
         int: ``DONE``, ``FAILED`` or ``BUSY``.
     """
-    try:
-        with folder.lock(patience_s):
-            with open(folder.log, 'a', buffering=1) as log:
-                os.dup2(log.fileno(), 1)
-                os.dup2(log.fileno(), 2)
-                return _attempt(folder, run_id, profile, places, threads)
-    except Busy:
-        return BUSY
+    task = run_id, profile, places, threads
+    if ranks is None or ranks.world_size == 1:
+        try:
+            with folder.lock(patience_s):
+                return _attempt(Alone(folder), *task)
+        except Busy:
+            return BUSY
+    with Group(ranks, folder) as group:
+        if not group.leads:
+            return BUSY if group.hear() == 'busy' else _attempt(group, *task)
+        try:
+            with folder.lock(patience_s):
+                group.tell('begin')
+                return _attempt(group, *task)
+        except Busy:
+            group.tell('busy')
+            return BUSY
 
 
-def _attempt(folder: RunFolder, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
+def _attempt(group: Alone, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
+    folder = group.folder
+    log = folder.log_of(group.rank)
+    with open(log, 'a', buffering=1) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     try:
         from experiments.training import train
 
-        train(folder, run_id, profile, places, threads)
+        train(folder, run_id, profile, places, threads, group)
     except Exception as error:
         traceback.print_exc()  # into the run's log; the terminal gets the message
-        unforeseen = f'{type(error).__name__}: {error} (the traceback is in {folder.log})'
-        folder.fail(str(error) if isinstance(error, UserError) else unforeseen)
+        unforeseen = f'{type(error).__name__}: {error} (the traceback is in {log})'
+        group.fail(str(error) if isinstance(error, UserError) else unforeseen)
         return FAILED
     return DONE
 

@@ -19,7 +19,7 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
     """MMDetection's CondInst mask head, with a semantic segmentation of the first map that only training sees.
 
     It also trains where no image of a batch has a positive: every parameter then gets a gradient of zero or more, which
-    distributed training asks for.
+    distributed training asks for. There the mask loss too is divided by a number averaged over ranks.
 
     Args:
         num_classes (int): categories, background not counted.
@@ -41,6 +41,7 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
         self.semantic_channels = semantic_channels
         super().__init__(*args, **kwargs)
         self.loss_semantic = MODELS.build(loss_semantic)
+        self._num_masks = 0  # of the batch whose loss is being computed
 
     def _init_layers(self) -> None:
         super()._init_layers()
@@ -93,9 +94,19 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
         return dict(losses, loss_semantic=self._semantic_loss(x[self.mask_feature_head.start_level], truth))
 
     def loss_by_feat(self, mask_preds: List[Tensor], *args, **kwargs) -> Dict[str, Tensor]:
-        """``loss_mask`` of :class:`CondInstMaskHead`; images without a positive stay in its graph."""
-        losses = super().loss_by_feat(mask_preds, *args, **kwargs)
-        return dict(loss_mask=losses['loss_mask'] + sum(masks.sum() for masks in mask_preds if len(masks) == 0))
+        """``loss_mask`` of :class:`CondInstMaskHead`, over the number of masks averaged over ranks, at least 1; images
+        without a positive stay in its graph."""
+        self._num_masks = 0
+        loss = super().loss_by_feat(mask_preds, *args, **kwargs)['loss_mask']
+        averaged = reduce_mean(loss.new_tensor(float(self._num_masks))).clamp(min=1)
+        loss = loss * (max(self._num_masks, 1) / averaged)
+        return dict(loss_mask=loss + sum(masks.sum() for masks in mask_preds if len(masks) == 0))
+
+    def _get_targets_single(self, *args) -> Tuple[Tensor, Optional[Tensor], int]:
+        """The masks of one image that are trained, their targets and how many they are, which is counted."""
+        found = super()._get_targets_single(*args)
+        self._num_masks += found[-1]
+        return found
 
     def _semantic_loss(self, x: Tensor, batch_gt_instances: List[InstanceData]) -> Tensor:
         """The focal loss of every pixel and class of the first map."""

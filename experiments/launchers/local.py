@@ -1,38 +1,50 @@
-"""Several runs at once on this machine, each in its own process, on its cores or its GPUs."""
+"""Several runs at once on this machine, each in a process of its own or in several, on its cores or its GPUs."""
 
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import subprocess
+import time
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional
 
 from experiments import worker
 from experiments.errors import UserError
 from experiments.places import places
+from experiments.ranks import ranks_here
 from experiments.resolve import Run
 from experiments.runs import DONE, FAILED, RUNNING, RunFolder, Status
 
 POLL_S = 0.3
+#: Seconds for the processes of a run to end by themselves after one of them has.
+GRACE_S = 20.0
 
 
 class LocalLauncher:
     """Trains runs side by side.
 
-    One process is forked per run from a server that has imported torch and MMDetection once; with GPUs each process
-    imports them itself, because CUDA does not survive a fork.
+    Processes are forked from a server that has imported torch and MMDetection once; with GPUs each process imports them
+    itself, because CUDA does not survive a fork.
 
     Args:
-        jobs (int, optional): runs at once; by default one per GPU, or one per core without a GPU.
+        jobs (int, optional): runs at once; by default as many as there are GPUs for, or cores without a GPU.
+        processes (int): processes that train a run together, on a GPU each, or on cores without a GPU.
+
+    Raises:
+        UserError: there are fewer GPUs than a run wants.
     """
 
-    def __init__(self, jobs: Optional[int] = None) -> None:
+    def __init__(self, jobs: Optional[int] = None, processes: int = 1) -> None:
         self.gpus = _gpus()
+        if self.gpus and processes > len(self.gpus):
+            raise UserError(f'--processes-per-run {processes}: each takes a GPU, and there are {len(self.gpus)} here')
         cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-        self.jobs = jobs or len(self.gpus) or cores
-        self.threads = max(cores // self.jobs, 1)
+        self.processes = processes
+        self.jobs = jobs or max((len(self.gpus) or cores) // processes, 1)
+        self.threads = max(cores // (self.jobs * processes), 1)
         os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported; workers set their own number
         self.context = multiprocessing.get_context('spawn' if self.gpus else 'forkserver')
         if not self.gpus:
@@ -88,50 +100,90 @@ class LocalLauncher:
             show (callable): told the state of every run a few times a second.
         """
         waiting, elsewhere = list(runs), []
-        active: Dict[str, Tuple[BaseProcess, Run, int]] = {}
+        active: Dict[str, _Training] = {}
         try:
             while waiting or active or elsewhere:
                 while waiting and len(active) < self.jobs:
                     self._start(waiting.pop(0), folders, data, active)
-                for run_id, (process, run, _) in list(active.items()):
-                    if process.exitcode is not None:
+                for run_id, training in list(active.items()):
+                    if training.ended():
                         del active[run_id]
-                        self._ended(process, run, folders[run_id], elsewhere)
+                        training.judge(folders[run_id], elsewhere)
                 left_alone = [run for run in elsewhere if folders[run.id].status().state != RUNNING]
                 waiting += left_alone  # finished there, or dropped: _start looks
                 elsewhere = [run for run in elsewhere if run not in left_alone]
                 show({run.id: folders[run.id].status() for run in runs})
-                multiprocessing.connection.wait([process.sentinel for process, *_ in active.values()], POLL_S)
+                living = [process.sentinel for training in active.values() for process in training.living()]
+                multiprocessing.connection.wait(living, POLL_S)
         finally:
-            _stop([process for process, *_ in active.values()])
+            _stop([process for training in active.values() for process in training.living()])
         states = {run.id: folders[run.id].status() for run in runs}
         show(states)
         return states
 
-    def _start(self, run: Run, folders: Dict[str, RunFolder], data: Path, active: dict) -> None:
+    def _start(self, run: Run, folders: Dict[str, RunFolder], data: Path, active: Dict[str, '_Training']) -> None:
         if folders[run.id].status().state == DONE:
             return
-        taken = [slot for _, _, slot in active.values()]
+        taken = [training.slot for training in active.values()]
         slot = next(slot for slot in range(self.jobs) if slot not in taken)
-        device = self.gpus[slot % len(self.gpus)] if self.gpus else None
-        process = self.context.Process(
-            target=worker.work,
-            args=(str(folders[run.id].path), run.id, run.profile, places(run.config, data), self.threads, device),
-            name=run.id,
-        )
-        process.start()
-        active[run.id] = (process, run, slot)
+        task = str(folders[run.id].path), run.id, run.profile, places(run.config, data), self.threads
+        together = ranks_here(self.processes) if self.processes > 1 else [None]
+        active[run.id] = training = _Training(run, slot, [])
+        for number, ranks in enumerate(together, slot * self.processes):
+            device = self.gpus[number % len(self.gpus)] if self.gpus else None
+            process = self.context.Process(target=worker.work, args=(*task, device, ranks), name=run.id)
+            process.start()
+            training.processes.append(process)
+            if ranks is not None and ranks.listener is not None:
+                ranks.listener.close()
 
-    def _ended(self, process: BaseProcess, run: Run, folder: RunFolder, elsewhere: list) -> None:
-        if process.exitcode == worker.BUSY:
-            elsewhere.append(run)
-        elif process.exitcode != worker.DONE and folder.status().state not in (DONE, FAILED):
-            cause = (
-                f'signal {signal.Signals(-process.exitcode).name}; out of memory?'
-                if process.exitcode < 0
-                else f'exit status {process.exitcode}'
-            )
-            folder.fail(f'the process that trained ended without a word ({cause}); its output is in {folder.log}')
+
+@dataclass
+class _Training:
+    """A run in training.
+
+    Attributes:
+        run (Run): the run.
+        slot (int): its place among the runs at once, which says what GPUs it has.
+        processes (list): its processes, by rank.
+        deadline (float, optional): when all must have ended, as one of them has and was not through.
+        stopped (bool): they did not end by themselves.
+    """
+
+    run: Run
+    slot: int
+    processes: List[BaseProcess]
+    deadline: Optional[float] = None
+    stopped: bool = False
+
+    def living(self) -> List[BaseProcess]:
+        return [process for process in self.processes if process.exitcode is None]
+
+    def ended(self) -> bool:
+        """Whether all processes have ended, which they must soon after one of them has failed."""
+        living = self.living()
+        if living and any(process.exitcode for process in self.processes):
+            self.deadline = self.deadline or time.monotonic() + GRACE_S
+            if time.monotonic() > self.deadline:
+                self.stopped = True
+                _stop(living)
+        return not self.living()
+
+    def judge(self, folder: RunFolder, elsewhere: List[Run]) -> None:
+        """Note in the folder what a process that died could not, or that the run is another launcher's."""
+        failed = [(rank, process.exitcode) for rank, process in enumerate(self.processes) if process.exitcode]
+        if self.stopped:  # by a signal of this launcher
+            failed = [found for found in failed if found[1] > 0] or failed
+        state = folder.status().state
+        if any(code == worker.BUSY for _, code in failed):
+            elsewhere.append(self.run)
+        elif failed and state != DONE:
+            # One that was killed is the cause: the others fail as they miss it.
+            rank, code = min(failed, key=lambda found: found[1])
+            if state != FAILED or code < 0:
+                which = 'the process that trained' if len(self.processes) == 1 else f'the process of rank {rank}'
+                cause = f'signal {signal.Signals(-code).name}; out of memory?' if code < 0 else f'exit status {code}'
+                folder.fail(f'{which} ended without a word ({cause}); its output is in {folder.log_of(rank)}')
 
 
 def _gpus() -> List[str]:

@@ -21,3 +21,6 @@ model = dict(
         loss_mask=dict(type='DiceLoss', use_sigmoid=True, activate=True, eps=5e-6, loss_weight=1.0),
     ),
 )
+# This CondInst leaves its mask branch out where a batch has no positive; in several processes a step waits for the
+# gradient of every parameter, unless it is told to look which have none.
+find_unused_parameters = True

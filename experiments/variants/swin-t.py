@@ -34,3 +34,6 @@ optim_wrapper = dict(
         },
     ),
 )
+# Swin freezes its first stage only when training begins, after the model was spread over processes; there a step waits
+# for the gradient of every parameter, unless it is told to look which have none.
+find_unused_parameters = True

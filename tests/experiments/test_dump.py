@@ -31,7 +31,8 @@ def read(path):
 
 
 def test_a_file_is_the_resolved_config(tmp_path):
-    """Nothing is lost or changed but the variables that nothing reads, the placeholders and the work folder."""
+    """Nothing is lost or changed but the variables that nothing reads, the placeholders, the work folder, and that a
+    batch is that of one of eight GPUs."""
     plans = [plan_of(name) for name in table_names()]
     written = dump_configs(plans, tmp_path / 'configs', tmp_path / 'data')
     runs = {run_id: run for plan in plans for run_id, run in plan.runs().items()}
@@ -41,6 +42,7 @@ def test_a_file_is_the_resolved_config(tmp_path):
         config = read(by_id[run_id])
         assert config.pop('work_dir') == f'./work_dirs/{by_id[run_id].stem}'
         wanted = fill_in(run.config, places(run.config, tmp_path / 'data'))
+        assert 8 * config['train_dataloader'].pop('batch_size') == wanted['train_dataloader'].pop('batch_size') == 16
         assert config == {key: value for key, value in wanted.items() if key not in LEFTOVERS}
         assert '${' not in by_id[run_id].read_text()
         assert config['custom_imports'] == dict(imports=['o2f'], allow_failed_imports=False)

@@ -58,8 +58,8 @@ COCO_TEST = dict(
 )
 PUBLISHED = [
     ((), (), {
-        # 16 images in a batch on 8 GPUs; fewer train with a rate scaled linearly.
-        'train_dataloader.batch_size': 2,
+        # 16 images in a batch, 2 on each of 8 GPUs; other batches train with a rate scaled linearly.
+        'train_dataloader.batch_size': 16,
         'auto_scale_lr': dict(enable=True, base_batch_size=16),
         'optim_wrapper.type': 'OptimWrapper',
         'param_scheduler.0.type': 'LinearLR',
@@ -334,6 +334,7 @@ def train_once(config, data, folder, small=True):
         else:
             loader.update(batch_size=1)
             loader.dataset.indices = 1
+    config.train_dataloader.batch_size = 2 if small else 1
     config.train_cfg.max_epochs = 1
     config.default_hooks.checkpoint = None
     config.update(work_dir=str(folder), visualizer=None, log_level='ERROR', experiment_name=folder.name)

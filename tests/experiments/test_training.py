@@ -61,11 +61,30 @@ def test_an_undisturbed_run(undisturbed):
     assert undisturbed.checkpoint().name == 'epoch_3.pth' and 'optimizer' not in weights
 
 
-@pytest.mark.parametrize('moment', ['in an epoch', 'before the checkpoint', 'before the result'])
-def test_a_stopped_run_ends_as_if_it_had_not_been(undisturbed, here, tmp_path, monkeypatch, moment):
+#: Loaders in processes that live through all epochs, as in the paper profile.
+PERSISTENT = {'train_dataloader.num_workers': 2, 'train_dataloader.persistent_workers': True}
+
+
+@pytest.fixture(scope='module')
+def undisturbed_persistent(here, tmp_path_factory):
+    return start(tmp_path_factory.mktemp('runs') / 'whole', run_of(PERSISTENT), here)
+
+
+@pytest.mark.parametrize(
+    'loaders, moment',
+    [
+        ({}, 'in an epoch'),
+        ({}, 'before the checkpoint'),
+        ({}, 'before the result'),
+        (PERSISTENT, 'in an epoch'),
+    ],
+)
+def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monkeypatch, loaders, moment):
     """Stopped at three moments and started again: the same metrics of every epoch, weights and matches, bit for
     bit."""
     from experiments import training
+
+    undisturbed = request.getfixturevalue('undisturbed_persistent' if loaders else 'undisturbed')
 
     class Stop(BaseException):
         pass
@@ -91,10 +110,10 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(undisturbed, here, tmp_path, m
         else:
             patch.setattr(RunFolder, 'finish', stop)
         with pytest.raises(Stop):
-            start(tmp_path / 'run', run_of({}), here)
+            start(tmp_path / 'run', run_of(loaders), here)
     assert (tmp_path / 'run' / 'matches.npz').exists() == (moment == 'before the result')
     (tmp_path / 'run' / f'{files.ASIDE}result.json.1').write_text('{"half')
-    folder = start(tmp_path / 'run', run_of({}), here)
+    folder = start(tmp_path / 'run', run_of(loaders), here)
 
     assert not list(folder.path.glob(f'{files.ASIDE}*'))
 

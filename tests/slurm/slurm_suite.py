@@ -24,6 +24,7 @@ class Suite:
 
     def __init__(self, folder, data, cluster, **settings):
         self.runs, self.data, self.cluster = folder / 'runs', data, cluster
+        folder.mkdir(exist_ok=True)
         self.file = folder / 'cluster.yaml'
         self.file.write_text(json.dumps({'timeout_min': 30, **settings}))
 

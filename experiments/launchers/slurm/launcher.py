@@ -43,7 +43,7 @@ class SlurmLauncher:
         """Check, before any data are made, that runs can be submitted from here.
 
         Raises:
-            UserError: submitit or Slurm is not installed, or the settings ask for what is not there yet.
+            UserError: submitit or Slurm is not installed.
         """
         try:
             import submitit  # noqa: F401
@@ -75,13 +75,6 @@ class SlurmLauncher:
         Raises:
             UserError: Slurm does not take it.
         """
-        if self.settings.tasks > 1:
-            # The seam for several processes per run: Task.__call__ would call ranks.join_ranks, and worker.attempt
-            # would let rank 0 alone hold the lock and write.
-            raise UserError(
-                f'the cluster file asks for {self.settings.tasks} tasks per run, and a run trains in one process so '
-                'far: set nodes and gpus_per_node to 1'
-            )
         with self.records.lock():
             self._withdraw()
             placed = look(self.records, {run.id: folders[run.id] for run in runs}, must_know=True)

@@ -18,7 +18,7 @@ class Settings:
         partition, account, qos, constraint (str): as sbatch has them; what is not given is the cluster's default.
         gpus_per_node (int): GPUs of one run on each of its nodes; 0 trains on the CPU.
         nodes (int): nodes of one run.
-        tasks_per_node (int): processes of one run on each node: one per GPU, or one without GPUs.
+        tasks_per_node (int): processes of one run on each node: one per GPU; without GPUs 1, or as many as it says.
         cpus_per_task (int): cores of each process, and the threads that it computes with.
         mem_gb (float): memory on each node in GB.
         timeout_min (int): time limit in minutes; a run that needs longer goes on in the queue from its last epoch.

@@ -1,4 +1,4 @@
-"""What a job of Slurm does: it trains one run, and goes back to the queue when its time is up."""
+"""What each task of a job does: together they train one run, and the job goes back to the queue when its time is up."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ from typing import Any, Dict
 from experiments import worker
 from experiments.errors import UserError
 from experiments.files import write_json
+from experiments.launchers.slurm.ranks import find_ranks
 from experiments.runs import RunFolder
 
 #: After a node failure the job may start anew while its former life still ends, and the lock of a process that died
@@ -52,7 +53,8 @@ class Task:
         _keep_signal_from_children()
         _note_start()
         self._start = time.monotonic(), len(folder.epochs())
-        status = worker.attempt(folder, self.run_id, self.profile, self.places, self.threads, PATIENCE_S)
+        task = self.run_id, self.profile, self.places, self.threads
+        status = worker.attempt(folder, *task, PATIENCE_S, find_ranks(restarts()))
         if status != worker.DONE:
             sys.exit(status)
 

@@ -7,6 +7,7 @@ python experiments/run.py table3 --dry-run
 python experiments/run.py --list | --status
 python experiments/run.py table3 --launcher slurm --cluster slurm/cpu.yaml --wait
 python experiments/run.py table3 --cancel
+python experiments/run.py table3 --launcher ray --ray-address auto --gpus-per-run 0.5
 python experiments/run.py table5 --profile paper --dump-configs configs
 python experiments/run.py --evaluate CHECKPOINT --table table5 --cell Ours-3convs --profile paper
 """
@@ -54,13 +55,18 @@ def _interrupt(*_) -> None:
 
 
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
+    from experiments.launchers.ray import options
+
     parser = argparse.ArgumentParser(prog='run.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('tables', nargs='*', metavar='TABLE', help="tables of the paper, or 'all'")
     parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
     parser.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
     parser.add_argument(
-        '--launcher', choices=('local', 'slurm'), default='local', help='train on this machine (default), or a cluster'
+        '--launcher',
+        choices=('local', 'slurm', 'ray'),
+        default='local',
+        help='train on this machine (default), or a cluster',
     )
     parser.add_argument('--cluster', type=Path, metavar='FILE', help='what a job asks of Slurm; see the folder slurm')
     parser.add_argument('--wait', action='store_true', help='follow the jobs, then print the tables')
@@ -83,7 +89,9 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument(
         '--cell', action='append', default=[], metavar='NAME', help="the cell of --evaluate: a row's or column's name"
     )
+    options.add_options(parser)
     args = parser.parse_args(argv)
+    options.check_options(args, parser)
     if not (args.tables or args.list or args.status or args.evaluate):
         parser.error('name a table, or give --list or --status')
     if args.evaluate and len(args.tables) + bool(args.table) != 1:
@@ -238,6 +246,10 @@ def _launcher(args: argparse.Namespace) -> Any:
         from experiments.launchers.slurm.commands import open_launcher
 
         return open_launcher(args.cluster, args.runs / args.profile)
+    if args.launcher == 'ray':
+        from experiments.launchers.ray.options import open_launcher
+
+        return open_launcher(args, args.runs / args.profile)
     from experiments.launchers.local import LocalLauncher
 
     return LocalLauncher(args.jobs)
@@ -256,7 +268,7 @@ def _train(launcher: Any, todo: list, folders: dict, labels: Dict[str, str], arg
         configs = [run.config for run in todo]
         prepare(configs, args.data, view.progress, local.in_process)
         ensure_weights(configs, view.progress, local.in_process)
-        if args.launcher == 'local':
+        if args.launcher != 'slurm':
             return launcher.run(todo, folders, args.data, view.show)
         from experiments.launchers.slurm import commands
 

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[3]
 #: Bytes of shared memory for a cluster started here; runs pass nothing through it.
 OBJECT_STORE = 100 * 2**20
 #: What Ray and Tune read from the environment of this process, unless the user has set it: nothing is sent home, no
-#: other cluster is joined by accident, the terminal is left to the view of the suite, errors of trials are told by the runs' folders, and the state of an experiment is
-#: saved often enough to be restored.
+#: other cluster is joined by accident, the terminal is left to the view of the suite, errors of trials are told by the
+#: folders of the runs, and the state of an experiment is saved often enough to be restored.
 _HERE = dict(
     RAY_USAGE_STATS_ENABLED='0',
     RAY_ENABLE_AUTO_CONNECT='0',

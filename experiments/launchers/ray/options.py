@@ -2,9 +2,7 @@
 
 import argparse
 from pathlib import Path
-
-from experiments.launchers.ray.cluster import Resources
-from experiments.launchers.ray.launcher import RayLauncher
+from typing import Any
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +33,9 @@ def check_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> 
         parser.error('--gpus-per-run must be from 0 to 1, as a run trains in one process')
 
 
-def open_launcher(args: argparse.Namespace, runs: Path) -> RayLauncher:
-    """The launcher that they ask for, for the folder of a profile's runs."""
+def open_launcher(args: argparse.Namespace, runs: Path) -> Any:
+    """The :class:`~experiments.launchers.ray.launcher.RayLauncher` that they ask for, for a profile's runs."""
+    from experiments.launchers.ray.cluster import Resources
+    from experiments.launchers.ray.launcher import RayLauncher
+
     return RayLauncher(runs, Resources(args.cpus_per_run or 1, args.gpus_per_run, args.jobs), args.ray_address)

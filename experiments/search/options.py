@@ -37,13 +37,13 @@ def read_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> N
     if any((args.dry_run, args.list, args.status, args.cancel, args.dump_configs, args.evaluate)):
         parser.error('search does nothing else at once')
     if args.launcher == 'slurm':
-        parser.error('search is done by Ray; for one inside a job of Slurm see --ray-address')
+        parser.error('search is done by Ray alone')
     args.tables, args.launcher = args.tables[1:], 'ray'
     if len(args.tables) != 1 or args.tables == ['all'] or len(args.seeds) != 1:
         parser.error('search takes one table and one seed')
     if args.space and args.trials is None:
         parser.error('--space needs --trials N, as there is no end of settings in a range')
-    if min(args.trials or 1, args.grace or 1) < 1 or 0 in (args.trials, args.grace):
+    if any(value is not None and value < 1 for value in (args.trials, args.grace)):
         parser.error('--trials and --grace must be 1 or more')
     if args.reduction is not None and args.reduction <= 1:
         parser.error('--reduction must be more than 1')

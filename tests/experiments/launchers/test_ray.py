@@ -127,7 +127,7 @@ def test_the_terminal_shows_the_suites_view_alone(disturbed):
 
 
 def interrupted(suite, command, end, begun):
-    """Send the driver a signal while two runs train that have got beyond so many epochs; its exit status, and folders."""
+    """Send the driver a signal while two runs train that are beyond so many epochs; its exit status, and their epochs."""
     driver = suite.start(*command)
     until(lambda: (suite.runs / 'smoke' / 'tables' / 'fates.json').exists())
     pair = [by_fate(suite)[fate] for fate in ('one', 'other')]

@@ -52,8 +52,11 @@ class Resources:
         return asdict(self)
 
 
-def connect(address: Optional[str]) -> None:
-    """Connect this process to the cluster at ``address``, or start one here.
+def connect(address: Optional[str]) -> bool:
+    """Connect this process to the cluster at ``address`` or ``RAY_ADDRESS``, or start one here.
+
+    Returns:
+        bool: one was started here.
 
     Raises:
         UserError: Ray is not installed, or the cluster does not answer.
@@ -80,6 +83,7 @@ def connect(address: Optional[str]) -> None:
         raise UserError(f'{where}: {" ".join(str(error).split())}') from error
     finally:
         signal.signal(signal.SIGTERM, on_term)  # Ray sets its own
+    return not address
 
 
 def disconnect() -> None:
@@ -89,15 +93,15 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-def settle(resources: Resources, fixed: bool) -> Resources:
+def settle(resources: Resources, here: bool) -> Resources:
     """``resources`` with its default for the GPUs of the cluster.
 
     Args:
         resources (Resources): what one run asks for.
-        fixed (bool): no node can join the cluster; else it is only warned of what no node has.
+        here (bool): the cluster is this machine alone; to another one a node may come that has what is lacking.
 
     Raises:
-        UserError: no node has as much as one run asks for, and none can join.
+        UserError: this machine has less than one run asks for.
     """
     import ray
 
@@ -108,7 +112,7 @@ def settle(resources: Resources, fixed: bool) -> Resources:
     if not any(node.get('CPU', 0) >= resources.cpus and node.get('GPU', 0) >= gpus for node in nodes):
         found = ', '.join(sorted({f'{node.get("CPU", 0):g} CPUs and {node.get("GPU", 0):g} GPUs' for node in nodes}))
         lack = f'no node has the {resources.cpus} CPUs and {gpus:g} GPUs of a run; there are nodes of {found}'
-        if fixed:
+        if here:
             raise UserError(f'{lack}: see --cpus-per-run and --gpus-per-run')
         print(f'run.py: warning: {lack}; runs wait until one joins the cluster', file=sys.stderr, flush=True)
     return Resources(resources.cpus, gpus, resources.jobs)

@@ -43,8 +43,8 @@ class RayLauncher:
         Raises:
             UserError: Ray is not installed, the cluster does not answer, or it has not what a run asks for.
         """
-        cluster.connect(self.address)
-        self.resources = cluster.settle(self.resources, fixed=self.address is None)
+        here = cluster.connect(self.address)
+        self.resources = cluster.settle(self.resources, here)
 
     def run(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show) -> Dict[str, Status]:
         """Train all runs and return their final states; see :meth:`experiments.launchers.local.LocalLauncher.run`.

@@ -123,11 +123,11 @@ def test_tune_knows_the_metrics_of_each_epoch(disturbed):
 def test_the_terminal_shows_the_suites_view_alone(disturbed):
     ours = re.compile(r'\[ *\d+:\d\d\] |run\.py: ')
     assert [line for line in disturbed.err.splitlines() if not ours.match(line)] == []
-    assert 'fates fate=one  epoch ' in disturbed.err
+    assert 'fates fate=one  epoch ' in disturbed.err and disturbed.out.startswith('## Fates')
 
 
 def interrupted(suite, command, end, begun):
-    """Send the driver a signal while two runs train that are beyond so many epochs; its exit status, and their epochs."""
+    """Send the driver a signal while two runs train that are beyond so many epochs; its exit status, their epochs."""
     driver = suite.start(*command)
     until(lambda: (suite.runs / 'smoke' / 'tables' / 'fates.json').exists())
     pair = [by_fate(suite)[fate] for fate in ('one', 'other')]

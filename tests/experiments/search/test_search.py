@@ -28,19 +28,18 @@ def test_a_search(need_ray, suite, ray_folder):
     [stored] = suite.folders()
     trained = (stored / 'result.json').stat().st_mtime_ns
     env = {**os.environ, 'RAY_TMPDIR': ray_folder}
-    done = suite.run('search', *SMOKE, '--grace', 2, '--reduction', 2, check=0, env=env)
+    done = suite.run('search', *SMOKE, '--grace', 4, check=0, env=env)
 
     found = rows(done.stdout)
     assert list(found) == ['good', 'as-good', 'hopeless']
     assert found['good'][-1] == 'stored' and found['as-good'][-1] == 'trained'
-    assert found['good'][:3] == found['as-good'][:3] and float(found['good'][0]) > 0
-    assert re.fullmatch(r'stopped by ASHA after epoch \d+', found['hopeless'][-1]) and int(found['hopeless'][2]) < 16
+    assert found['good'][:3] == found['as-good'][:3]
+    assert found['hopeless'][0] == '0.0' and found['hopeless'][-1] == 'stopped by ASHA after epoch 4'
     assert 'Traceback' not in done.stderr and (stored / 'result.json').stat().st_mtime_ns == trained
 
     run = {name: row[3] for name, row in found.items()}
-    assert run['good'] == stored.name and reported(suite, stored.name) == [list(range(1, 17))]
-    [epochs] = reported(suite, run['hopeless'])
-    assert epochs[-1] == int(found['hopeless'][2])
+    assert run['good'] == stored.name and reported(suite, stored.name) == [[1, 2, 3, 4, 5, 6]]
+    assert reported(suite, run['hopeless']) == [[1, 2, 3, 4]]
     status = suite.run(*SMOKE, '--status', check=0).stdout
     assert re.search(rf'{run["hopeless"]}  .*  stopped', status) and '3 distinct trainings, 2 done, 1 to do' in status
 

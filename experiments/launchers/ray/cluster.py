@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from experiments.errors import UserError
 ROOT = Path(__file__).resolve().parents[3]
 #: Bytes of shared memory for a cluster started here; runs pass nothing through it.
 OBJECT_STORE = 100 * 2**20
+#: Seconds in which a cluster must answer.
+_REACH_S = 10.0
 #: What Ray and Tune read from the environment of this process, unless the user has set it: nothing is sent home, no
 #: other cluster is joined by accident, the terminal is left to the view of the suite, errors of trials are told by the
 #: folders of the runs, and the state of an experiment is saved often enough to be restored.
@@ -61,6 +64,9 @@ def connect(address: Optional[str]) -> bool:
     Raises:
         UserError: Ray is not installed, or the cluster does not answer.
     """
+    address = address or os.environ.get('RAY_ADDRESS')
+    if address and address != 'auto':
+        _reach(address)
     for name, value in _HERE.items():
         os.environ.setdefault(name, value)
     try:
@@ -68,7 +74,6 @@ def connect(address: Optional[str]) -> bool:
         import ray.tune  # noqa: F401  (has more requirements than ray itself)
     except ImportError as error:
         raise UserError(f"--launcher ray needs Ray Tune ({error}): pip install '.[ray]'") from error
-    address = address or os.environ.get('RAY_ADDRESS')
     new = dict(address='local', num_cpus=_cores(), include_dashboard=False, object_store_memory=OBJECT_STORE)
     on_term = signal.getsignal(signal.SIGTERM)
     try:
@@ -84,6 +89,17 @@ def connect(address: Optional[str]) -> bool:
     finally:
         signal.signal(signal.SIGTERM, on_term)  # Ray sets its own
     return not address
+
+
+def _reach(address: str) -> None:
+    """Ask the port, as Ray would go on asking for minutes."""
+    host, colon, port = address.rpartition(':')
+    if '/' in address or not (host and colon and port.isdigit()):
+        raise UserError(f'--ray-address {address}: on a node of the cluster, give HOST:PORT or auto')
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
+    except OSError as error:
+        raise UserError(f'the Ray cluster at {address} does not answer: {error}') from error
 
 
 def disconnect() -> None:

@@ -11,11 +11,11 @@ driver.log      what Ray and Tune say to that process
 ==============  ========================================================================
 """
 
+import contextlib
 import fcntl
 import logging
 import secrets
 import time
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Dict, Iterator, List, Optional
@@ -151,7 +151,7 @@ def _trial_name(trial: Any) -> str:
     return trial.config['run']['id']
 
 
-@contextmanager
+@contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[bool]:
     """Whether this process drives the experiment, for as long as it does."""
     with open(folder / 'lock', 'a') as file:
@@ -163,15 +163,16 @@ def _lock(folder: Path) -> Iterator[bool]:
             yield True
 
 
-@contextmanager
+@contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Have Ray and Tune log to a file instead of the terminal."""
-    logger, handler = logging.getLogger('ray'), logging.FileHandler(path)
+    """Have what Ray and Tune say go to a file instead of the terminal, and the tables' own output stay clean."""
+    logger = logging.getLogger('ray')
     before = logger.handlers, logger.level
-    handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
-    logger.handlers, logger.level = [handler], logging.INFO
-    try:
-        yield
-    finally:
-        logger.handlers, logger.level = before
-        handler.close()
+    with open(path, 'a', buffering=1) as file, contextlib.redirect_stdout(file):
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+        logger.handlers, logger.level = [handler], logging.INFO
+        try:
+            yield
+        finally:
+            logger.handlers, logger.level = before

@@ -25,8 +25,6 @@ def check_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     given = (args.ray_address, args.cpus_per_run, args.gpus_per_run)
     if any(value is not None for value in given) and args.launcher != 'ray':
         parser.error('--ray-address, --cpus-per-run and --gpus-per-run belong to --launcher ray')
-    if args.ray_address and args.ray_address.startswith('ray://'):
-        parser.error('--ray-address: start this on a node of the cluster, and give HOST:PORT or auto instead of ray://')
     if args.cpus_per_run is not None and args.cpus_per_run < 1:
         parser.error('--cpus-per-run must be 1 or more')
     if args.gpus_per_run is not None and not 0 <= args.gpus_per_run <= 1:

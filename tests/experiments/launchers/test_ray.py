@@ -38,7 +38,7 @@ def by_fate(suite):
 
 
 def reports(suite, run):
-    """What Tune has kept of a run's trial."""
+    """What Tune was told of a run's epochs."""
     [path] = (suite.runs / 'smoke' / 'ray').glob(f'*/{run}/result.json')
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -55,10 +55,15 @@ def process_of(folder):
     return None
 
 
-def node_of(process, nodes):
-    """The node of the cluster whose process this is."""
-    parent = int(re.search(r'^PPid:\s*(\d+)', Path(f'/proc/{process}/status').read_text(), re.M)[1])
-    return next(node for node in nodes if node.all_processes['raylet'][0].process.pid == parent)
+def node_of(folder, cluster):
+    """The node of the cluster that trains the run in this folder."""
+    process = process_of(folder)
+    try:
+        status = Path(f'/proc/{process}/status').read_text()
+    except OSError:
+        return None
+    raylets = {node.all_processes['raylet'][0].process.pid: node for node in cluster.list_all_nodes()}
+    return raylets.get(int(re.search(r'^PPid:\s*(\d+)', status, re.M)[1]))
 
 
 @pytest.fixture(scope='module')
@@ -77,12 +82,8 @@ def disturbed(start_cluster, suite_at, tmp_path_factory):
     suite = suite_at(tmp_path_factory.mktemp('disturbed') / 'runs')
     process = suite.start(*ON_RAY, cluster.address)
     try:
-        both = until(lambda: suite.folders() and (suite.runs / 'smoke/tables/fates.json').exists() and by_fate(suite))
-        pair = [both['one'], both['other']]
-        trainers = until(
-            lambda: all(len(epochs(folder)) > 1 for folder in pair) and {folder: process_of(folder) for folder in pair}
-        )
-        suite.moved = next(folder for folder in pair if node_of(trainers[folder], cluster.list_all_nodes()) is second)
+        suite.moved = until(lambda: next((run for run in suite.folders() if node_of(run, cluster) is second), None))
+        until(lambda: len(epochs(suite.moved)) > 1)
         cluster.remove_node(second, allow_graceful=False)
         suite.before = epochs(suite.moved)
         cluster.add_node(num_cpus=1)
@@ -119,7 +120,7 @@ def test_a_run_that_diverges_fails_alone_and_once(disturbed):
 def test_tune_knows_the_metrics_of_each_epoch(disturbed):
     [folder] = {by_fate(disturbed)[fate] for fate in ('one', 'other')} - {disturbed.moved}
     for report, (epoch, expected) in zip(reports(disturbed, folder.name), metrics(folder), strict=True):
-        assert report['epoch'] == epoch and expected.items() <= report.items()
+        assert report['epoch'] == epoch and {key: report.get(key) for key in expected} == expected
 
 
 def test_the_terminal_shows_the_suites_view_alone(disturbed):
@@ -128,19 +129,21 @@ def test_the_terminal_shows_the_suites_view_alone(disturbed):
     assert 'fates fate=one  epoch ' in disturbed.err and disturbed.out.startswith('## Fates')
 
 
-def interrupted(suite, command, end, begun):
-    """Send the driver a signal while two runs train that are beyond so many epochs; its exit status, their epochs."""
+def interrupted(suite, command, end):
+    """Send the driver a signal while two runs train, after one more epoch of one of them; its exit status."""
     driver = suite.start(*command)
     until(lambda: (suite.runs / 'smoke' / 'tables' / 'fates.json').exists())
     pair = [by_fate(suite)[fate] for fate in ('one', 'other')]
-    until(lambda: all(map(process_of, pair)) and all(len(epochs(folder)) > begun for folder in pair))
+    begun = [len(epochs(folder)) for folder in pair]
+    until(lambda: all(map(process_of, pair)))
+    until(lambda: [len(epochs(folder)) for folder in pair] != begun)
     driver.send_signal(end)
     stopped = time.monotonic()
     _, err = driver.communicate()
     until(lambda: not any(map(process_of, pair)))
-    assert time.monotonic() - stopped < 10 and 'Traceback' not in err
+    assert time.monotonic() - stopped < 15 and 'Traceback' not in err
     assert not any((folder / 'result.json').exists() for folder in pair)
-    return driver.returncode, max(len(epochs(folder)) for folder in pair)
+    return driver.returncode
 
 
 def test_an_experiment_is_restored_after_its_driver_died(start_cluster, suite_at, undisturbed, tmp_path):
@@ -149,10 +152,8 @@ def test_an_experiment_is_restored_after_its_driver_died(start_cluster, suite_at
 
     suite = suite_at(tmp_path / 'runs')
     command = (*ON_RAY, start_cluster(num_cpus=2, num_gpus=1).address, '--gpus-per-run', '0.5')
-    code, begun = interrupted(suite, command, signal.SIGTERM, 0)
-    assert code == 130
-    code, _ = interrupted(suite, command, signal.SIGKILL, begun)
-    assert code == -signal.SIGKILL
+    assert interrupted(suite, command, signal.SIGTERM) == 130
+    assert interrupted(suite, command, signal.SIGKILL) == -signal.SIGKILL
     [experiment] = (suite.runs / 'smoke' / 'ray').iterdir()
     assert Tuner.can_restore(str(experiment))
     suite.run(*command, check=1)
@@ -166,11 +167,12 @@ def test_an_experiment_is_restored_after_its_driver_died(start_cluster, suite_at
     [
         (('--launcher', 'ray', '--gpus-per-run', '2'), '--gpus-per-run must be from 0 to 1'),
         (('--launcher', 'ray', '--ray-address', 'ray://host:10001'), 'give HOST:PORT or auto'),
+        (('--launcher', 'ray', '--ray-address', '127.0.0.1:1'), 'the Ray cluster at 127.0.0.1:1 does not answer'),
         (('--cpus-per-run', '2'), 'belong to --launcher ray'),
     ],
 )
 def test_options_that_do_not_fit(suite, args, says):
-    done = suite.run('table3', *args, check=2)
+    done = suite.run('table3', '--profile', 'smoke', *args, check=2)
     assert says in done.stderr and 'Traceback' not in done.stderr
 
 
@@ -178,9 +180,3 @@ def test_what_no_node_has_is_refused(need_ray, suite, ray_folder):
     env = {**os.environ, 'RAY_TMPDIR': ray_folder}
     done = suite.run('table3', '--profile', 'smoke', '--launcher', 'ray', '--cpus-per-run', '1000', check=2, env=env)
     assert done.stderr.startswith('run.py: no node has the 1000 CPUs and 0 GPUs of a run')
-
-
-def test_a_cluster_that_does_not_answer(need_ray, suite):
-    done = suite.run('table3', '--profile', 'smoke', '--launcher', 'ray', '--ray-address', '127.0.0.1:1', check=2)
-    assert done.stderr.startswith('run.py: the Ray cluster at 127.0.0.1:1 does not answer')
-    assert len(done.stderr.splitlines()) == 1

@@ -7,9 +7,22 @@ from typing import Any, Callable, Dict, List, Tuple
 from experiments.annotations import check_datasets
 from experiments.files import cannot_write
 from experiments.places import generated, places
+from experiments.resolve import Run
+from experiments.weights import ensure_weights
 
 #: Called with what is being made, units done and units in all.
 Progress = Callable[[str, int, int], None]
+
+
+def prepare_runs(runs: List[Run], data: Path, progress: Progress, in_process: Callable) -> None:
+    """:func:`prepare` for the configs of runs, and the ImageNet weights that they start from.
+
+    Raises:
+        UserError: see there; or the weights cannot be had.
+    """
+    configs = [run.config for run in runs]
+    prepare(configs, data, progress, in_process)
+    ensure_weights(configs, progress, in_process)
 
 
 def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Callable) -> None:

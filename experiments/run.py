@@ -7,6 +7,8 @@ python experiments/run.py table3 --dry-run
 python experiments/run.py --list | --status
 python experiments/run.py table3 --launcher slurm --cluster slurm/cpu.yaml --wait
 python experiments/run.py table3 --cancel
+python experiments/run.py table3 --launcher ray --ray-address auto --gpus-per-run 0.5
+python experiments/run.py search table3 --trials 20 --space t_max=0.3:0.8
 python experiments/run.py table5 --profile paper --dump-configs configs
 python experiments/run.py --evaluate CHECKPOINT --table table5 --cell Ours-3convs --profile paper
 """
@@ -54,8 +56,13 @@ def _interrupt(*_) -> None:
 
 
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
+    from experiments.launchers.ray import options as ray_options
+    from experiments.search import options as search_options
+
     parser = argparse.ArgumentParser(prog='run.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('tables', nargs='*', metavar='TABLE', help="tables of the paper, or 'all'")
+    parser.add_argument(
+        'tables', nargs='*', metavar='TABLE', help="tables of the paper, or 'all'; 'search' before one searches it"
+    )
     parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
     parser.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
@@ -63,7 +70,10 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         '--processes-per-run', type=int, metavar='N', help='train each run in N processes, on a GPU each (default: 1)'
     )
     parser.add_argument(
-        '--launcher', choices=('local', 'slurm'), default='local', help='train on this machine (default), or a cluster'
+        '--launcher',
+        choices=('local', 'slurm', 'ray'),
+        default='local',
+        help='train on this machine (default), or a cluster',
     )
     parser.add_argument('--cluster', type=Path, metavar='FILE', help='what a job asks of Slurm; see the folder slurm')
     parser.add_argument('--wait', action='store_true', help='follow the jobs, then print the tables')
@@ -94,7 +104,11 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         '--cell', action='append', default=[], metavar='NAME', help="the cell of --evaluate: a row's or column's name"
     )
     parser.add_argument('--matches', type=Path, metavar='FILE', help="--evaluate writes a run's matches.npz here")
+    ray_options.add_options(parser)
+    search_options.add_options(parser)
     args = parser.parse_args(argv)
+    search_options.read_options(args, parser)
+    ray_options.check_options(args, parser)
     if not (args.tables or args.list or args.status or args.evaluate):
         parser.error('name a table, or give --list or --status')
     if args.evaluate and len(args.tables) + bool(args.table) != 1:
@@ -139,6 +153,10 @@ def _command(args: argparse.Namespace) -> int:
         return commands.cancel(args.runs / args.profile, _folders(plans, args))
     if args.dump_configs:
         return _dump(plans, args)
+    if args.search:
+        from experiments.search.command import search
+
+        return search(plans[0], args)
     return _run(plans, args)
 
 
@@ -258,6 +276,10 @@ def _launcher(args: argparse.Namespace) -> Any:
         from experiments.launchers.slurm.commands import open_launcher
 
         return open_launcher(args.cluster, args.runs / args.profile)
+    if args.launcher == 'ray':
+        from experiments.launchers.ray.options import open_launcher
+
+        return open_launcher(args, args.runs / args.profile)
     from experiments.launchers.local import LocalLauncher
 
     return LocalLauncher(args.jobs, args.processes_per_run or 1)
@@ -265,20 +287,17 @@ def _launcher(args: argparse.Namespace) -> Any:
 
 def _train(launcher: Any, todo: list, folders: dict, labels: Dict[str, str], args: argparse.Namespace) -> dict:
     from experiments.launchers.local import LocalLauncher
-    from experiments.prepare import prepare
+    from experiments.prepare import prepare_runs
     from experiments.view import open_view
-    from experiments.weights import ensure_weights
 
     # Whatever the launcher, data are made on this machine.
     local = launcher if args.launcher == 'local' else LocalLauncher(args.jobs)
     with open_view(labels) as view:
         launcher.start()
-        configs = [run.config for run in todo]
-        for line in _batch_notes(configs, launcher, args):
+        for line in _batch_notes([run.config for run in todo], launcher, args):
             view.say(line)
-        prepare(configs, args.data, view.progress, local.in_process)
-        ensure_weights(configs, view.progress, local.in_process)
-        if args.launcher == 'local':
+        prepare_runs(todo, args.data, view.progress, local.in_process)
+        if args.launcher != 'slurm':
             return launcher.run(todo, folders, args.data, view.show)
         from experiments.launchers.slurm import commands
 

@@ -1,8 +1,10 @@
 """What the tests of the suite share: a runs folder and the smoke profile's data, made once."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,12 @@ def data(tmp_path_factory):
     return tmp_path_factory.mktemp('data')
 
 
+@pytest.fixture(scope='session')
+def suite_at(data):
+    """suite_at(runs): a suite with this folder of runs; the data are shared."""
+    return lambda runs: Suite(runs, data)
+
+
 @pytest.fixture
 def suite(tmp_path, data):
     """A suite without runs; the data are shared."""
@@ -62,3 +70,21 @@ def finished(tmp_path_factory, data):
     suite = Suite(tmp_path_factory.mktemp('finished') / 'runs', data)
     suite.printed = suite.run('all', '--profile', 'smoke', check=0)
     return suite
+
+
+@pytest.fixture(scope='session')
+def need_ray(unmet):
+    """Skips or fails, as ``unmet`` does, where Ray Tune is not installed."""
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+    try:
+        import ray.tune  # noqa: F401
+    except ImportError:
+        unmet('ray[tune] is not installed')
+
+
+@pytest.fixture(scope='session')
+def ray_folder():
+    """Where Ray keeps its sockets and logs; the names of sockets must be short."""
+    folder = tempfile.mkdtemp(prefix='o2f-ray-', dir='/tmp')
+    yield folder
+    shutil.rmtree(folder)

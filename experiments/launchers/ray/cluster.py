@@ -1,0 +1,138 @@
+"""A connection to Ray: to a cluster that runs, or to one of this machine alone that ends with this process."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Optional
+
+from experiments.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[3]
+#: Bytes of shared memory for a cluster started here; runs pass nothing through it.
+OBJECT_STORE = 100 * 2**20
+#: Seconds in which a cluster must answer.
+_REACH_S = 10.0
+#: What Ray and Tune read from the environment of this process, unless the user has set it: nothing is sent home, no
+#: other cluster is joined by accident, the terminal is left to the view of the suite, errors of trials are told by the
+#: folders of the runs, and the state of an experiment is saved often enough to be restored.
+_HERE = dict(
+    RAY_USAGE_STATS_ENABLED='0',
+    RAY_ENABLE_AUTO_CONNECT='0',
+    RAY_AIR_NEW_OUTPUT='0',
+    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO='1',
+    TUNE_PRINT_ALL_TRIAL_ERRORS='0',
+    TUNE_DISABLE_SIGINT_HANDLER='1',
+    TUNE_DISABLE_STRICT_METRIC_CHECKING='1',
+    TUNE_GLOBAL_CHECKPOINT_S='5',
+)
+#: What every process that trains finds in its environment.
+_THERE = dict(
+    PYTHONPATH=f'{ROOT}:${{PYTHONPATH}}',
+    OMP_NUM_THREADS='1',  # read when torch is imported; training sets its own number
+    RAY_CHDIR_TO_TRIAL_DIR='0',
+)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one run has.
+
+    Attributes:
+        cpus (int): CPUs, and threads to compute with.
+        gpus (float, optional): GPUs, where a half lets two runs share one; None: 1 where the cluster has any, else 0.
+        jobs (int, optional): runs at once; None: as many as there is room for.
+    """
+
+    cpus: int = 1
+    gpus: Optional[float] = None
+    jobs: Optional[int] = None
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def connect(address: Optional[str]) -> bool:
+    """Connect this process to the cluster at ``address`` or ``RAY_ADDRESS``, or start one here.
+
+    Returns:
+        bool: one was started here.
+
+    Raises:
+        UserError: Ray is not installed, or the cluster does not answer.
+    """
+    address = address or os.environ.get('RAY_ADDRESS')
+    if address and address != 'auto':
+        _reach(address)
+    for name, value in _HERE.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+        import ray.tune  # noqa: F401  (has more requirements than ray itself)
+    except ImportError as error:
+        raise UserError(f"--launcher ray needs Ray Tune ({error}): pip install '.[ray]'") from error
+    new = dict(address='local', num_cpus=_cores(), include_dashboard=False, object_store_memory=OBJECT_STORE)
+    on_term = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            **(dict(address=address) if address else new),
+            runtime_env=dict(env_vars=_THERE),
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f'the Ray cluster at {address} does not answer' if address else 'Ray does not start on this machine'
+        raise UserError(f'{where}: {" ".join(str(error).split())}') from error
+    finally:
+        signal.signal(signal.SIGTERM, on_term)  # Ray sets its own
+    return not address
+
+
+def _reach(address: str) -> None:
+    """Ask the port, as Ray would go on asking for minutes."""
+    host, colon, port = address.rpartition(':')
+    if '/' in address or not (host and colon and port.isdigit()):
+        raise UserError(f'--ray-address {address}: on a node of the cluster, give HOST:PORT or auto')
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
+    except OSError as error:
+        raise UserError(f'the Ray cluster at {address} does not answer: {error}') from error
+
+
+def disconnect() -> None:
+    """End all trials of this process, and the cluster that it has started."""
+    import ray
+
+    ray.shutdown()
+
+
+def settle(resources: Resources, here: bool) -> Resources:
+    """``resources`` with its default for the GPUs of the cluster.
+
+    Args:
+        resources (Resources): what one run asks for.
+        here (bool): the cluster is this machine alone; to another one a node may come that has what is lacking.
+
+    Raises:
+        UserError: this machine has less than one run asks for.
+    """
+    import ray
+
+    nodes = [node['Resources'] for node in ray.nodes() if node['Alive']]
+    gpus = resources.gpus
+    if gpus is None:
+        gpus = 1.0 if any(node.get('GPU', 0) >= 1 for node in nodes) else 0.0
+    if not any(node.get('CPU', 0) >= resources.cpus and node.get('GPU', 0) >= gpus for node in nodes):
+        found = ', '.join(sorted({f'{node.get("CPU", 0):g} CPUs and {node.get("GPU", 0):g} GPUs' for node in nodes}))
+        lack = f'no node has the {resources.cpus} CPUs and {gpus:g} GPUs of a run; there are nodes of {found}'
+        if here:
+            raise UserError(f'{lack}: see --cpus-per-run and --gpus-per-run')
+        print(f'run.py: warning: {lack}; runs wait until one joins the cluster', file=sys.stderr, flush=True)
+    return Resources(resources.cpus, gpus, resources.jobs)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

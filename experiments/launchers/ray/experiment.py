@@ -1,0 +1,178 @@
+"""One Tune experiment over some runs: a new one, or one that is restored because its driver has died.
+
+Its folder is ``runs/<profile>/ray/<name>``:
+
+==============  ========================================================================
+<run>/          what Tune keeps of a trial: its results by epoch, also for TensorBoard
+tuner.pkl, ...  what Tune restores the experiment from
+runs.json       which runs it trains, with what, and whether it has ended
+lock            held by the process that drives it
+driver.log      what Ray and Tune say to that process
+==============  ========================================================================
+"""
+
+import contextlib
+import fcntl
+import logging
+import secrets
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, ClassVar, Dict, Iterator, List, Optional
+
+from ray import tune
+
+from experiments.files import make_folder, read_json, write_json
+from experiments.launchers.ray.cluster import Resources
+from experiments.launchers.ray.trial import Task, train_run
+
+SCHEMA = 1
+#: Starts of one run that may be lost with their process or their node.
+MAX_LOST = 5
+POLL_S = 0.3
+
+
+class Watch(tune.Callback):
+    """Calls ``Watch.call`` a few times a second while Tune works.
+
+    Tune pickles its callbacks, and a restored experiment brings its own; so what is called is kept by the class.
+    """
+
+    call: ClassVar[Optional[Callable[[], None]]] = None
+    _last = 0.0
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        if Watch.call is not None and time.monotonic() - self._last > POLL_S:
+            Watch.call()
+            self._last = time.monotonic()
+
+
+class Experiment:
+    """One Tune experiment.
+
+    Args:
+        storage (Path): folder of the profile's experiments, absolute.
+        resources (Resources): what each run has.
+    """
+
+    def __init__(self, storage: Path, resources: Resources) -> None:
+        self.storage = storage
+        self.resources = resources
+
+    def fit(
+        self, tasks: List[Task], settings: Dict[str, dict], watch: Callable[[], None], scheduler: Any = None
+    ) -> tune.ResultGrid:
+        """Have all runs trained in a new experiment.
+
+        Args:
+            tasks (list[Task]): the runs, in the order to start them.
+            settings (dict): what Tune is to show of each run besides its id.
+            watch (callable): called a few times a second.
+            scheduler (TrialScheduler, optional): what ends runs early.
+        """
+        name = f'{time.strftime("%Y-%m-%d_%H-%M-%S")}-{secrets.token_hex(2)}'
+        make_folder(self.storage / name)
+        with _lock(self.storage / name):
+            tuner = tune.Tuner(
+                self._trainable(tasks),
+                param_space=_space(tasks, settings),
+                tune_config=tune.TuneConfig(
+                    scheduler=scheduler,
+                    max_concurrent_trials=self.resources.jobs,
+                    reuse_actors=False,
+                    trial_name_creator=_trial_name,
+                    trial_dirname_creator=_trial_name,
+                ),
+                run_config=tune.RunConfig(
+                    name=name,
+                    storage_path=str(self.storage),
+                    failure_config=tune.FailureConfig(max_failures=MAX_LOST),
+                    callbacks=[Watch()],
+                    verbose=0,
+                ),
+            )
+            return self._fit(tuner, self.storage / name, self._record(tasks), watch)
+
+    def restore(
+        self, tasks: List[Task], settings: Dict[str, dict], watch: Callable[[], None]
+    ) -> Optional[tune.ResultGrid]:
+        """Go on with the newest experiment that has not ended, and that lacks just these runs; None if there is none.
+
+        Args: see :meth:`fit`.
+        """
+        for path in sorted(self.storage.glob('*/runs.json'), reverse=True):
+            record = read_json(path)
+            if not self._lacks_just(record, tasks) or not tune.Tuner.can_restore(str(path.parent)):
+                continue
+            with _lock(path.parent) as mine:
+                if mine:
+                    tuner = tune.Tuner.restore(
+                        str(path.parent),
+                        self._trainable(tasks),
+                        restart_errored=True,
+                        param_space=_space(tasks, settings),
+                    )
+                    return self._fit(tuner, path.parent, record, watch)
+        return None
+
+    def _trainable(self, tasks: List[Task]) -> Callable:
+        resources = dict(cpu=self.resources.cpus, gpu=self.resources.gpus)
+        return tune.with_resources(partial(train_run, {task.run_id: task for task in tasks}), resources)
+
+    def _fit(self, tuner: tune.Tuner, folder: Path, record: dict, watch: Callable[[], None]) -> tune.ResultGrid:
+        write_json(folder / 'runs.json', record)
+        Watch.call = watch
+        try:
+            with _logged(folder / 'driver.log'):
+                results = tuner.fit()
+        finally:
+            Watch.call = None
+        write_json(folder / 'runs.json', dict(record, ended=True))
+        return results
+
+    def _record(self, tasks: List[Task]) -> dict:
+        runs = [task.run_id for task in tasks]
+        return dict(schema=SCHEMA, runs=runs, resources=self.resources.to_dict(), ended=False)
+
+    def _lacks_just(self, record: Any, tasks: List[Task]) -> bool:
+        """Whether an experiment goes on just with these runs."""
+        expected = self._record(tasks)
+        if not isinstance(record, dict) or {**record, 'runs': None} != {**expected, 'runs': None}:
+            return False
+        done = {run_id for run_id in record['runs'] if (self.storage.parent / run_id / 'result.json').exists()}
+        return set(record['runs']) - done == set(expected['runs'])
+
+
+def _space(tasks: List[Task], settings: Dict[str, dict]) -> dict:
+    return dict(run=tune.grid_search([dict(id=task.run_id, **settings.get(task.run_id, {})) for task in tasks]))
+
+
+def _trial_name(trial: Any) -> str:
+    return trial.config['run']['id']
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Whether this process drives the experiment, for as long as it does."""
+    with open(folder / 'lock', 'a') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Have what Ray and Tune say go to a file instead of the terminal, and the tables' own output stay clean."""
+    logger = logging.getLogger('ray')
+    before = logger.handlers, logger.level
+    with open(path, 'a', buffering=1) as file, contextlib.redirect_stdout(file):
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+        logger.handlers, logger.level = [handler], logging.INFO
+        try:
+            yield
+        finally:
+            logger.handlers, logger.level = before

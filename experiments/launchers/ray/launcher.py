@@ -1,0 +1,173 @@
+"""Runs side by side on a cluster of Ray, each as a trial of Tune."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+from experiments.launchers.ray import cluster, trial
+from experiments.launchers.ray.cluster import Resources
+from experiments.places import places
+from experiments.resolve import Run
+from experiments.runs import DONE, FAILED, RUNNING, RunFolder, Status
+
+Show = Callable[[Dict[str, Status]], None]
+
+
+@dataclass(frozen=True)
+class End:
+    """How a trial ended: a state of :mod:`experiments.launchers.ray.trial`, after which epoch, and why it failed."""
+
+    state: str
+    epoch: int
+    message: str = ''
+
+
+class RayLauncher:
+    """Trains runs as trials of Ray Tune.
+
+    Args:
+        runs (Path): folder of the profile's runs; Tune's own records lie in ``ray`` below it.
+        resources (Resources): what each run has.
+        address (str, optional): a cluster of Ray; by default one is started on this machine.
+    """
+
+    def __init__(self, runs: Path, resources: Resources, address: Optional[str] = None) -> None:
+        self.storage = runs.resolve() / 'ray'
+        self.resources = resources
+        self.address = address
+
+    def start(self) -> None:
+        """Connect, before any data are made.
+
+        Raises:
+            UserError: Ray is not installed, the cluster does not answer, or it has not what a run asks for.
+        """
+        here = cluster.connect(self.address)
+        self.resources = cluster.settle(self.resources, here)
+
+    def run(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show) -> Dict[str, Status]:
+        """Train all runs and return their final states; see :meth:`experiments.launchers.local.LocalLauncher.run`.
+
+        A run that loses its process or its node is started again, elsewhere if need be, and goes on from its newest
+        checkpoint. An experiment whose driver has died is restored.
+        """
+        for run in runs:
+            folders[run.id].clear_failure()
+        rounds = _Rounds(self, runs, folders, data, show)
+        rounds.follow(restore=True)
+        return rounds.states()
+
+    def search(
+        self,
+        runs: List[Run],
+        settings: Dict[str, dict],
+        folders: Dict[str, RunFolder],
+        data: Path,
+        show: Show,
+        scheduler: Callable[[], Any],
+    ) -> Dict[str, End]:
+        """Train runs until a scheduler of Tune's ends them, or to their end.
+
+        No experiment is restored, as Tune keeps no state of a scheduler: a new one learns again from the epochs that
+        lie in the runs' folders.
+
+        Args:
+            runs, folders, data, show: see :meth:`run`.
+            settings (dict): what Tune is to show of each run.
+            scheduler (callable): makes a scheduler.
+
+        Returns:
+            dict[str, End]: how each trial ended, by run id; of those that the scheduler has ended ``trial.TRAINING``.
+        """
+        rounds = _Rounds(self, runs, folders, data, show)
+        rounds.follow(settings, scheduler)
+        return rounds.ends
+
+
+class _Rounds:
+    """Has runs trained in one Tune experiment after the other, until none is left.
+
+    There is more than one only where another launcher trains some of the runs and drops them, or where runs are added
+    to those of an experiment that is restored.
+    """
+
+    def __init__(self, launcher: RayLauncher, runs: list, folders: dict, data: Path, show: Show) -> None:
+        from experiments.launchers.ray.experiment import POLL_S, Experiment
+
+        self.experiment, self.poll_s = Experiment(launcher.storage, launcher.resources), POLL_S
+        self.runs, self.folders, self.show = runs, folders, show
+        self.tasks = {run.id: _task(run, folders[run.id], data, launcher.resources) for run in runs}
+        self.ends: Dict[str, End] = {}
+
+    def follow(
+        self,
+        settings: Optional[Dict[str, dict]] = None,
+        scheduler: Callable[[], Any] = lambda: None,
+        restore: bool = False,
+    ) -> None:
+        """Return when every run has ended. Trials are ended, and a cluster that was started here, however this ends."""
+        try:
+            while left := [task for run_id, task in self.tasks.items() if run_id not in self.ends]:
+                results = self.experiment.restore(left, settings or {}, self._watch) if restore else None
+                restored, restore = results is not None, False
+                if not restored:
+                    free = [task for task in left if self.folders[task.run_id].status().state != RUNNING]
+                    if not free:
+                        self._watch()
+                        time.sleep(self.poll_s)
+                        continue
+                    results = self.experiment.fit(free, settings or {}, self._watch, scheduler())
+                self._note(results, restored)
+        finally:
+            cluster.disconnect()
+        self._watch()
+
+    def states(self) -> Dict[str, Status]:
+        """The state of every run: its folder's, and where that cannot say so, that it has failed."""
+        states = {run.id: self.folders[run.id].status() for run in self.runs}
+        for run_id, end in self.ends.items():
+            if end.state == trial.FAILED and states[run_id].state not in (DONE, FAILED):
+                states[run_id] = replace(states[run_id], state=FAILED, message=end.message)
+        return states
+
+    def _watch(self) -> None:
+        self.show(self.states())
+
+    def _note(self, results: Any, restored: bool) -> None:
+        """Note how trials ended; those of runs that another process trains, or dropped, are not at their end."""
+        for result in results:
+            run_id = result.config['run']['id']
+            end = _end(result, self.folders[run_id], restored)
+            if end is not None:
+                self.ends[run_id] = end
+
+
+def _end(result: Any, folder: RunFolder, restored: bool) -> Optional[End]:
+    status, metrics = folder.status(), result.metrics or {}
+    if status.state == DONE:
+        return End(trial.DONE, status.epochs)
+    if result.error is not None:
+        folder.fail(
+            'the process that trained was lost, more often than is tried again '
+            f'({" ".join(str(result.error).split())[:200]}); its output is in {folder.log}'
+        )
+        return End(trial.FAILED, len(folder.epochs()))
+    if metrics.get('state') == trial.TRAINING:
+        return End(trial.TRAINING, metrics['epoch'])
+    # What failed before its experiment was restored has not been tried since.
+    if metrics.get('state') == trial.FAILED and (status.state == FAILED or not restored):
+        return End(trial.FAILED, len(folder.epochs()), metrics['message'] or f'its output is in {folder.log}')
+    return None
+
+
+def _task(run: Run, folder: RunFolder, data: Path, resources: Resources) -> trial.Task:
+    return trial.Task(
+        path=str(folder.path.resolve()),
+        run_id=run.id,
+        profile=run.profile,
+        places=places(run.config, data.resolve()),
+        threads=resources.cpus,
+        gpus=resources.gpus or 0.0,
+        epochs=run.config['train_cfg']['max_epochs'],
+    )

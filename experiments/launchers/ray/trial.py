@@ -1,0 +1,95 @@
+"""What a trial of Ray Tune does, in the process of its own that Ray gives it: it trains one run."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict
+
+from experiments import worker
+from experiments.errors import UserError
+from experiments.runs import RunFolder
+
+#: States that a trial reports: after each epoch, and once more at its end. Whom a scheduler stops ends as ``TRAINING``.
+TRAINING, DONE, FAILED, BUSY = 'training', 'done', 'failed', 'busy'
+#: For a process that lost its node and still ends; a run that is trained elsewhere is found by the launcher.
+PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """The run of one trial.
+
+    Attributes:
+        path (str): the run's folder, absolute.
+        run_id, profile, places, threads: see :func:`experiments.worker.work`.
+        gpus (float): GPUs that Ray gives it.
+        epochs (int): epochs of the whole training.
+    """
+
+    path: str
+    run_id: str
+    profile: str
+    places: Dict[str, str]
+    threads: int
+    gpus: float
+    epochs: int
+
+
+def train_run(tasks: Dict[str, Task], config: Dict[str, Any]) -> None:
+    """The trainable: train the run ``config['run']['id']``, and tell Tune of each epoch that has been trained.
+
+    Tune's own checkpoints are not used: each start, after whatever loss, goes on from what is in the run's folder. It
+    begins with telling Tune of the epochs that are there already, so a run that is done costs nothing. An error of the
+    run itself is an end as well, as Tune would start anew what raises.
+    """
+    task = tasks[config['run']['id']]
+    folder = ReportingFolder(task)
+    try:
+        for entry in folder.epochs():
+            folder.tell(entry)
+        state, message = _train(folder, task), ''
+    except Exception as error:
+        state, message = FAILED, str(error) if isinstance(error, UserError) else f'{type(error).__name__}: {error}'
+        folder.fail(message)
+    folder.tell_end(state, message)
+
+
+def _train(folder: RunFolder, task: Task) -> str:
+    if folder.result() is not None:
+        return DONE
+    if not task.gpus:
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # before torch looks for GPUs
+    status = worker.attempt(folder, task.run_id, task.profile, task.places, task.threads, PATIENCE_S)
+    return {worker.DONE: DONE, worker.BUSY: BUSY}.get(status, FAILED)
+
+
+class ReportingFolder(RunFolder):
+    """The folder of a run, which tells Tune of each epoch when its checkpoint is there, too.
+
+    A scheduler may end the trial in that moment. The last epoch is told of with the end instead, when the result is
+    there.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(Path(task.path))
+        self._last = task.epochs
+
+    def add_checkpoint(self, aside: Path, epoch: int) -> None:
+        super().add_checkpoint(aside, epoch)
+        self.tell(self.epochs()[-1])
+
+    def tell(self, entry: dict) -> None:
+        """Report an epoch, unless it is the last."""
+        if entry['epoch'] < self._last:
+            self._report(entry, state=TRAINING)
+
+    def tell_end(self, state: str, message: str) -> None:
+        """Report the last epoch, and how the trial ends."""
+        entries = [] if state == FAILED else self.epochs()
+        self._report(entries[-1] if entries else dict(epoch=0, metrics={}), state=state, message=message)
+
+    def _report(self, entry: dict, **values: str) -> None:
+        from ray import tune
+
+        metrics = {name: value for name, value in entry['metrics'].items() if value is not None}
+        tune.report(dict(metrics, epoch=entry['epoch'], **values))

@@ -1,0 +1,182 @@
+"""run.py --launcher ray as a user calls it, on real clusters of Ray on this machine."""
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+FATES = Path(__file__).with_name('fates.yaml')
+ON_RAY = (FATES, '--profile', 'smoke', '--launcher', 'ray', '--ray-address')
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, 'waited in vain'
+        time.sleep(0.05)
+    return found
+
+
+def epochs(folder):
+    path = folder / 'metrics.json'
+    return json.loads(path.read_text())['epochs'] if path.exists() else []
+
+
+def metrics(folder):
+    """Of every epoch."""
+    return [(entry['epoch'], entry['metrics']) for entry in epochs(folder)]
+
+
+def by_fate(suite):
+    """Folder of each run by its fate."""
+    plan = json.loads((suite.runs / 'smoke' / 'tables' / 'fates.json').read_text())
+    return {cell['at']['fate']: suite.runs / 'smoke' / cell['runs']['0'] for cell in plan['cells'] if cell['runs']}
+
+
+def reports(suite, run):
+    """What Tune was told of a run's epochs."""
+    [path] = (suite.runs / 'smoke' / 'ray').glob(f'*/{run}/result.json')
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def process_of(folder):
+    """The process that trains the run in this folder, as the kernel lists the lock's holder."""
+    if not (folder / 'lock').exists():
+        return None
+    inode = (folder / 'lock').stat().st_ino
+    for line in open('/proc/locks'):
+        fields = line.split()
+        if 'FLOCK' in fields and 'WRITE' in fields and int(fields[-3].rsplit(':', 1)[1]) == inode:
+            return int(fields[-4])
+    return None
+
+
+def node_of(folder, cluster):
+    """The node of the cluster that trains the run in this folder."""
+    process = process_of(folder)
+    try:
+        status = Path(f'/proc/{process}/status').read_text()
+    except OSError:
+        return None
+    raylets = {node.all_processes['raylet'][0].process.pid: node for node in cluster.list_all_nodes()}
+    return raylets.get(int(re.search(r'^PPid:\s*(\d+)', status, re.M)[1]))
+
+
+@pytest.fixture(scope='module')
+def undisturbed(suite_at, tmp_path_factory):
+    """A suite whose runs were trained by the local launcher."""
+    suite = suite_at(tmp_path_factory.mktemp('undisturbed') / 'runs')
+    suite.run(FATES, '--profile', 'smoke', check=1)
+    return suite
+
+
+@pytest.fixture(scope='module')
+def disturbed(start_cluster, suite_at, tmp_path_factory):
+    """A suite whose runs were trained on two nodes, one of which died in the middle; what was seen meanwhile."""
+    cluster = start_cluster(num_cpus=1)
+    second = cluster.add_node(num_cpus=1)
+    suite = suite_at(tmp_path_factory.mktemp('disturbed') / 'runs')
+    process = suite.start(*ON_RAY, cluster.address)
+    try:
+        suite.moved = until(lambda: next((run for run in suite.folders() if node_of(run, cluster) is second), None))
+        until(lambda: len(epochs(suite.moved)) > 1)
+        cluster.remove_node(second, allow_graceful=False)
+        suite.before = epochs(suite.moved)
+        cluster.add_node(num_cpus=1)
+        suite.out, suite.err = process.communicate(timeout=180)
+    finally:
+        process.kill()
+    suite.code = process.returncode
+    return suite
+
+
+def test_a_run_that_loses_its_node_goes_on_elsewhere(disturbed):
+    after = epochs(disturbed.moved)
+    # The last of them may lack its checkpoint, and is then trained again.
+    assert 2 <= len(disturbed.before) < len(after) and disturbed.before[:-1] == after[: len(disturbed.before) - 1]
+    [errors] = (disturbed.runs / 'smoke' / 'ray').glob(f'*/{disturbed.moved.name}/error.txt')
+    assert errors.read_text().count('Failure #') == 1
+
+
+def test_the_metrics_are_those_of_the_local_launcher(disturbed, undisturbed):
+    expected = by_fate(undisturbed)
+    for fate, folder in by_fate(disturbed).items():
+        assert metrics(folder) == metrics(expected[fate])
+        assert (folder / 'result.json').exists() == (fate != 'diverges')
+
+
+def test_a_run_that_diverges_fails_alone_and_once(disturbed):
+    assert disturbed.code == 1 and '2 of 3 runs' in disturbed.out and 'Traceback' not in disturbed.err
+    assert disturbed.err.splitlines()[-1].startswith('run.py: 1 run(s) failed') and 'diverged' in disturbed.err
+    folder = by_fate(disturbed)['diverges']
+    assert [report['state'] for report in reports(disturbed, folder.name)][-1] == 'failed'
+    assert (folder / 'worker.log').read_text().count('training diverged') == 1
+
+
+def test_tune_knows_the_metrics_of_each_epoch(disturbed):
+    [folder] = {by_fate(disturbed)[fate] for fate in ('one', 'other')} - {disturbed.moved}
+    for report, (epoch, expected) in zip(reports(disturbed, folder.name), metrics(folder), strict=True):
+        assert report['epoch'] == epoch and {key: report.get(key) for key in expected} == expected
+
+
+def test_the_terminal_shows_the_suites_view_alone(disturbed):
+    ours = re.compile(r'\[ *\d+:\d\d\] |run\.py: ')
+    assert [line for line in disturbed.err.splitlines() if not ours.match(line)] == []
+    assert 'fates fate=one  epoch ' in disturbed.err and disturbed.out.startswith('## Fates')
+
+
+def interrupted(suite, command, end):
+    """Send the driver a signal while two runs train, after one more epoch of one of them; its exit status."""
+    driver = suite.start(*command)
+    until(lambda: (suite.runs / 'smoke' / 'tables' / 'fates.json').exists())
+    pair = [by_fate(suite)[fate] for fate in ('one', 'other')]
+    begun = [len(epochs(folder)) for folder in pair]
+    until(lambda: all(map(process_of, pair)))
+    until(lambda: [len(epochs(folder)) for folder in pair] != begun)
+    driver.send_signal(end)
+    stopped = time.monotonic()
+    _, err = driver.communicate()
+    until(lambda: not any(map(process_of, pair)))
+    assert time.monotonic() - stopped < 15 and 'Traceback' not in err
+    assert not any((folder / 'result.json').exists() for folder in pair)
+    return driver.returncode
+
+
+def test_an_experiment_is_restored_after_its_driver_died(start_cluster, suite_at, undisturbed, tmp_path):
+    """Stopped by a signal, then killed; meanwhile two runs share one GPU, which is declared and not there."""
+    from ray.tune import Tuner
+
+    suite = suite_at(tmp_path / 'runs')
+    command = (*ON_RAY, start_cluster(num_cpus=2, num_gpus=1).address, '--gpus-per-run', '0.5')
+    assert interrupted(suite, command, signal.SIGTERM) == 130
+    assert interrupted(suite, command, signal.SIGKILL) == -signal.SIGKILL
+    [experiment] = (suite.runs / 'smoke' / 'ray').iterdir()
+    assert Tuner.can_restore(str(experiment))
+    suite.run(*command, check=1)
+    assert [experiment] == list((suite.runs / 'smoke' / 'ray').iterdir())
+    for fate, folder in by_fate(suite).items():
+        assert metrics(folder) == metrics(by_fate(undisturbed)[fate])
+
+
+@pytest.mark.parametrize(
+    'args, says',
+    [
+        (('--launcher', 'ray', '--gpus-per-run', '2'), '--gpus-per-run must be from 0 to 1'),
+        (('--launcher', 'ray', '--ray-address', 'ray://host:10001'), 'give HOST:PORT or auto'),
+        (('--launcher', 'ray', '--ray-address', '127.0.0.1:1'), 'the Ray cluster at 127.0.0.1:1 does not answer'),
+        (('--cpus-per-run', '2'), 'belong to --launcher ray'),
+    ],
+)
+def test_options_that_do_not_fit(suite, args, says):
+    done = suite.run('table3', '--profile', 'smoke', *args, check=2)
+    assert says in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_what_no_node_has_is_refused(need_ray, suite, ray_folder):
+    env = {**os.environ, 'RAY_TMPDIR': ray_folder}
+    done = suite.run('table3', '--profile', 'smoke', '--launcher', 'ray', '--cpus-per-run', '1000', check=2, env=env)
+    assert done.stderr.startswith('run.py: no node has the 1000 CPUs and 0 GPUs of a run')

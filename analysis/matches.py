@@ -39,6 +39,10 @@ class Matches:
         """The metrics that can be computed, as a result names them."""
         return [prefix + name for prefix in self.sets for name in _KINDS[self.kind][1]]
 
+    def prefix(self, key: str) -> str:
+        """The set of detections of which a metric is."""
+        return next(prefix for prefix in self.sets if key in [prefix + name for name in _KINDS[self.kind][1]])
+
     def metrics(self, prefix: str, drawn: np.ndarray) -> Dict[str, np.ndarray]:
         """The metrics of one set of detections on samples of the images.
 

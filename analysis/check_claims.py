@@ -16,8 +16,8 @@ from analysis.bootstrap import SAMPLES  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the command line; returns the exit status: 0 whatever the verdicts are, 1 with --strict for claims that could
-    not be checked, 2 for a user's error."""
+    """Run the command line; returns the exit status: 0 whatever the verdicts are, 1 with --strict for claims that lack
+    numbers, 2 for a user's error."""
     args = _arguments(argv)
     try:
         return _check(args)
@@ -65,7 +65,8 @@ def _check(args: argparse.Namespace) -> int:
         files.write_whole(path, text.encode('utf-8', errors='replace'))
     lacking = [verdict.id for verdict in judged.verdicts if not all(map(_whole, verdict.findings))]
     if args.strict and lacking:
-        print(f'check_claims.py: {len(lacking)} claims could not be checked ({", ".join(lacking)})', file=sys.stderr)
+        names = ', '.join(lacking)
+        print(f'check_claims.py: {len(lacking)} claims lack numbers or an interval ({names})', file=sys.stderr)
         return 1
     return 0
 

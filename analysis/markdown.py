@@ -11,13 +11,14 @@ from analysis.results import Results
 
 def markdown(plan: Plan, results: Results) -> str:
     """The table with its title, what was measured beside the paper's numbers, and the notes."""
-    paper = layout.paper(plan)
+    paper, difference = layout.paper(plan), layout.difference(plan, results)
     parts = [
         f'## {plan.title}',
         plan.source,
         f'{words.measured_title(plan)}:',
         _table(layout.measured(plan, results)),
         *([f'{words.paper_title(plan)}:', _table(paper)] if paper else []),
+        *([f'{words.difference_title()}:', _table(difference)] if difference else []),
         words.caption(plan),
         '\n'.join(words.notes(plan, results)),
     ]

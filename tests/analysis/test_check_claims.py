@@ -260,9 +260,9 @@ class TestCommand:
         assert self.run(checked, '--strict').returncode == 0
         (checked.runs / 'desk' / run_id(1, 0) / 'result.json').write_text('{')
         done = self.run(checked, '--strict')
-        assert done.returncode == 1 and '### better: undecided' in done.stdout
+        assert done.returncode == 1 and 'LA old: 30.45 (seeds 1, 2: ' in done.stdout
         assert 'result.json: is not JSON' in done.stderr
-        assert done.stderr.endswith('check_claims.py: 1 claims could not be checked (better)\n')
+        assert done.stderr.endswith('check_claims.py: 1 claims lack numbers or an interval (better)\n')
 
     @pytest.mark.parametrize(
         'change, says',

@@ -129,9 +129,8 @@ def _whole(arrays: Dict[str, np.ndarray], name: str, shape: tuple) -> np.ndarray
 
 def _images(arrays: Dict[str, np.ndarray], name: str, number: int, images: int) -> np.ndarray:
     """Image numbers from the differences that are stored."""
-    stored = arrays[name]
-    _whole(arrays, name, (number,))
-    numbers = np.cumsum(stored, dtype=stored.dtype).astype(np.int64)
-    if stored.dtype.kind != 'u' or (numbers >= images).any():
-        raise ValueError(f'{name} must be images from 0 to {images - 1}')
-    return numbers
+    rows = _whole(arrays, name, (len(arrays[name]), number))
+    differences = (rows << 8 * np.arange(len(rows))[:, None]).sum(axis=0)
+    if (rows > 255).any() or (differences >= images).any():
+        raise ValueError(f'{name} must be bytes of images from 0 to {images - 1}')
+    return np.cumsum(differences) % max(1, images)

@@ -22,10 +22,10 @@ jaccard               'crowdhuman' alone: (sets, 3, thresholds, images) k, m and
 ====================  =================================================================================================
 
 Images are numbered from 0 in the order in which the metric takes them, and stored as differences to the one before,
-modulo what their type holds. Three things make the file small and change no metric. What both readings found, with its
-box and its mask, is one detection. Those after the last right one of their category are left out, as precision is read
-where recall rises. And between two right ones the wrong ones, which only count there, are sorted. Tied detections keep
-their places, as copies of an image repeat them together.
+modulo their number, in bytes: (bytes, detections), the lowest byte of all of them first. Three things make the file
+small and change no metric. What both readings found, with its box and its mask, is one detection. Those after the last
+right one of their category are left out, as precision is read where recall rises. And between two right ones the wrong
+ones, which only count there, are sorted. Tied detections keep their places, as copies of an image repeat them together.
 """
 
 import hashlib
@@ -107,9 +107,11 @@ class Matches:
         return arrays
 
     def _differences(self, images: np.ndarray) -> np.ndarray:
-        """Neighbours are often near each other, and unsigned numbers run over as they must."""
+        """(bytes, n); neighbours are often near each other, and the higher bytes are nearly all alike."""
+        differences = np.diff(images, prepend=0) % max(1, self._about['images'])
         kind = np.min_scalar_type(self._about['images'])
-        return np.diff(images.astype(kind), prepend=kind.type(0))
+        rows = differences.astype(kind.newbyteorder('<')).view(np.uint8).reshape(-1, kind.itemsize)
+        return np.ascontiguousarray(rows.T)
 
 
 class _Union(NamedTuple):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
 
 import numpy as np
-from scipy.integrate import trapezoid
 from scipy.sparse import csr_array
 
 #: Recalls at which COCO looks up the precision, and which of its ten overlaps a metric of one overlap is of.
@@ -18,7 +17,7 @@ OVERLAPS = {'AP50': 0, 'AP75': 5}
 COCO = ('AP', 'AP50', 'AP75', 'AR')
 CROWDHUMAN = ('AP', 'mMR', 'recall', 'JI')
 #: False positives per image at which the log-average miss rate looks up the miss rate.
-WRONG_PER_IMAGE = [0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0]
+WRONG_PER_IMAGE = np.array([0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0])
 #: Numbers in an array that is computed at once: of more, the memory is slow to get.
 _ELEMENTS = 16384
 
@@ -153,29 +152,37 @@ def _average_precision(found: np.ndarray, counted: np.ndarray, recalls: np.ndarr
 
 def crowdhuman(found: Detections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
     """CrowdHuman's metrics; arguments and result as :func:`coco` has them, with the names of ``CROWDHUMAN``."""
-    values = {name: np.empty(len(drawn)) for name in CROWDHUMAN[:3]}
-    here, counts = _untied(found, drawn.T)
-    right, people = here.right == 1, drawn[:, found.objects].sum(axis=1)
-    for sample, times in enumerate(np.ascontiguousarray(counts.T)):
-        curve = _curve(np.repeat(right, times[here.images]), people[sample], drawn[sample].sum())
-        for name, value in zip(values, curve):
-            values[name][sample] = value
-    return dict(values, JI=_jaccard_index(found, drawn))
+    here, counts = _untied(found, np.ascontiguousarray(drawn.T, dtype=np.int32))
+    places = np.flatnonzero(here.right)
+    upto = _steps(here.images, places, np.ones(len(here.images), bool), len(counts))
+    people, images = drawn[:, found.objects].sum(axis=1), drawn.sum(axis=1)
+    curves = np.empty((len(drawn), 3))
+    for i in range(0, len(drawn), 50):
+        some = np.ascontiguousarray(counts[:, i : i + 50])
+        own = some[here.images[places]]
+        wrong = np.cumsum(upto @ some - own, axis=0)
+        for j, (times, before) in enumerate(zip(own.T, wrong.T), i):
+            curves[j] = _curve(np.repeat(before, times), people[j], images[j])
+    return dict(zip(CROWDHUMAN, curves.T), JI=_jaccard_index(found, drawn))
 
 
-def _curve(right: np.ndarray, people: int, images: int) -> Tuple[float, float, float]:
-    """AP, mMR and recall of detections, best first, of which ``right`` says whether they are."""
+def _curve(wrong: np.ndarray, people: int, images: int) -> Tuple[float, float, float]:
+    """AP, mMR and recall, from how many wrong detections stand before each right one, best first.
+
+    AP is the area under the straight lines from one detection to the next; it begins at the first one.
+    """
     if not people:
         return np.nan, np.nan, np.nan
-    if not len(right):
-        return 0.0, 1.0, 0.0
-    found = np.cumsum(right)
-    number = np.arange(1, len(right) + 1)
-    recall = found / people
-    reached = np.searchsorted((number - found) / images, WRONG_PER_IMAGE).clip(max=len(right) - 1)
+    found = np.arange(1, len(wrong) + 1)
+    number = found + wrong
+    heights = (found / number)[number > 1] + ((found - 1)[number > 1] / (number - 1)[number > 1])
+    # So many must be wrong, and those right before that are found.
+    allowed = np.ceil(np.multiply(WRONG_PER_IMAGE, images))
+    allowed -= (allowed - 1) / images >= WRONG_PER_IMAGE
+    allowed += allowed / images < WRONG_PER_IMAGE
     with np.errstate(divide='ignore'):  # a miss rate of 0
-        miss_rate = np.exp(np.log(1 - recall[reached]).mean())
-    return trapezoid(found / number, recall), miss_rate, recall[-1]
+        miss_rate = np.exp(np.log(1 - np.searchsorted(wrong, allowed) / people).mean())
+    return heights.sum() / 2 / people, miss_rate, len(wrong) / people
 
 
 def _jaccard_index(found: Detections, drawn: np.ndarray) -> np.ndarray:

@@ -22,7 +22,19 @@ warnings.filterwarnings('ignore')  # of other packages; they would stand between
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported
 
 #: Modules with ``measure(quick) -> list[Row]``; the first line of a module's docstring is its title.
-NAMES = ('assignment', 'loss', 'growth', 'step', 'inference', 'readings', 'metrics', 'commands', 'grid', 'loading')
+NAMES = (
+    'assignment',
+    'loss',
+    'growth',
+    'step',
+    'inference',
+    'readings',
+    'metrics',
+    'bootstrap',
+    'commands',
+    'grid',
+    'loading',
+)
 #: Of these ``measure(quick, figure)`` also draws a picture, for the page.
 DRAWN = ('growth',)
 

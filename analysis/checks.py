@@ -12,6 +12,7 @@ _WORDS = {
     list: 'a list',
     Optional[str]: 'text or null',
     Optional[bool]: 'true, false or null',
+    Optional[int]: 'a whole number or null',
 }
 
 

@@ -1,7 +1,7 @@
 """A table as LaTeX for pdflatex, with booktabs and graphicx and no other package."""
 
 import re
-from typing import List, Tuple
+from typing import List, Set, Tuple
 
 from analysis import layout, words
 from analysis.layout import DASH, Grid
@@ -35,7 +35,7 @@ _LETTERS = {
 
 def latex(plan: Plan, results: Results) -> str:
     """A table environment with what was measured, the paper's numbers and the notes."""
-    paper = layout.paper(plan)
+    paper, difference = layout.paper(plan), layout.difference(plan, results)
     caption = f'{plan.title} ({plan.source}). ' if plan.source else f'{plan.title}. '
     lines = [
         '% needs \\usepackage{booktabs,graphicx}',
@@ -50,7 +50,9 @@ def latex(plan: Plan, results: Results) -> str:
     ]
     if paper:
         lines += ['\\\\[8pt]', f'{_escape(words.paper_title(plan))}\\\\[2pt]', *_tabular(paper)]
-    notes = [_escape(note) for note in words.notes(plan, results)]
+    if difference:
+        lines += ['\\\\[8pt]', f'{_escape(words.difference_title())}\\\\[2pt]', *_tabular(difference)]
+    notes = [_escape(note) for note in [*words.notes(plan, results), words.best_note(plan)]]
     return '\n'.join([*lines, '\\par\\smallskip', f'{{\\footnotesize {" ".join(notes)}\\par}}', '\\end{table}', ''])
 
 
@@ -67,9 +69,20 @@ def _tabular(grid: Grid) -> List[str]:
     ]
     for i, row in enumerate(grid.body):
         lines += ['\\addlinespace'] if i in grid.breaks else []
-        lines.append(_SPREAD.sub(r'\\,{\\scriptsize\1}', ' & '.join(map(_escape, row))) + ' \\\\')
+        cells = [_cell(text, {part for *place, part in grid.best if place == [i, j]}) for j, text in enumerate(row)]
+        lines.append(_SPREAD.sub(r'\\,{\\scriptsize\1}', ' & '.join(cells)) + ' \\\\')
     fit = '\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi'
     return lines + ['\\bottomrule', '\\end{tabular}}%', fit]
+
+
+def _cell(text: str, best: Set[int]) -> str:
+    """A cell's text; the numbers that are best are bold."""
+    if not best:
+        return _escape(text)
+    numbers, space, spread = text.partition(' ')
+    parts = [_escape(part) for part in numbers.split('/')]
+    bold = [f'\\textbf{{{part}}}' if i in best else part for i, part in enumerate(parts)]
+    return '/'.join(bold) + space + _escape(spread)
 
 
 def _header(grid: Grid) -> List[str]:

@@ -1,16 +1,16 @@
 """Lays a table out as in the paper: what stands in each place, as text that no format has touched yet.
 
-Measured numbers and the paper's stand in two tables of the same layout and are never subtracted: the profiles that
-train on generated scenes do not measure what the paper measured.
+Measured numbers and the paper's stand in two tables of the same layout. A third one has their differences where they
+mean something: the profiles that train on generated scenes do not measure what the paper measured.
 """
 
 import math
 from dataclasses import dataclass, replace
 from itertools import groupby, product
-from typing import Callable, List, Optional, Set, Tuple
+from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from analysis.plans import Axis, Cell, Plan, Position
-from analysis.readings import Reading, readings
+from analysis.readings import Reading, lower_is_better, readings
 from analysis.results import Results
 
 DASH = '–'
@@ -25,13 +25,15 @@ class Grid:
 
     ``labels`` are the headers of the columns of labels, ``header`` the levels of (text, columns it spans) over all
     others, ``body`` the rows, labels first. ``breaks`` are the rows at which another value of the outermost of several
-    row axes begins.
+    row axes begins. ``best`` are the numbers that are best, as shown, in their column, or in their row where the table
+    has no axis down the side: (row, column, which of the numbers of a cell). Numbers that are all alike are not.
     """
 
     labels: List[str]
     header: List[List[Tuple[str, int]]]
     body: List[List[str]]
     breaks: Set[int]
+    best: Set[Tuple[int, int, int]]
 
 
 def measured(plan: Plan, results: Results) -> Grid:
@@ -45,6 +47,18 @@ def paper(plan: Plan) -> Optional[Grid]:
     if not any(cell.paper for cell in plan.cells):
         return None
     return _grid(plan, lambda cell, metric: DASH if cell.paper.get(metric, '-') == '-' else cell.paper[metric])
+
+
+def difference(plan: Plan, results: Results) -> Optional[Grid]:
+    """The table of what was measured less the paper's numbers; None where that would mean nothing."""
+    if not plan.comparable or not any(cell.paper for cell in plan.cells):
+        return None
+
+    def text(cell: Cell, metric: str) -> str:
+        numbers = [number.difference for number in readings(results, cell, metric)]
+        return '/'.join(map(_signed, numbers)) if any(number is not None for number in numbers) else DASH
+
+    return replace(_grid(plan, text), best=set())
 
 
 def _cell_text(numbers: List[Reading], seeds: int) -> str:
@@ -62,6 +76,10 @@ def _decimal(number: Optional[float]) -> str:
     return DASH if number is None else f'{number:.1f}'
 
 
+def _signed(number: Optional[float]) -> str:
+    return DASH if number is None else f'{number:+.1f}'
+
+
 def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
     """Lay a table out; ``text(cell, metric)`` is what stands there, a dash where it shows none."""
     rows, columns = _sides(plan)
@@ -77,12 +95,36 @@ def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
         labels + [content({**down, **place}) for place in across] for down, labels in zip(_places(rows), _labels(rows))
     ]
     outer = len(body) // len(rows[0].values)
+    metrics = [
+        [place.get(_METRIC) or down.get(_METRIC) or next(iter(plan.metrics)) for place in across]
+        for down in _places(rows)
+    ]
+    lower = [[lower_is_better(plan.metrics[metric].keys) for metric in row] for row in metrics]
     return Grid(
         labels=[word for axis in rows for word in (axis.label, *axis.describe)],
         header=_header([_path(plan, columns, place) for place in across]),
         body=body,
         breaks=set(range(outer, len(body), outer)) if len(rows) > 1 else set(),
+        best=_best(body, lower, across_rows=not plan.rows),
     )
+
+
+def _best(body: List[List[str]], lower: List[List[bool]], across_rows: bool) -> Set[Tuple[int, int, int]]:
+    """See :class:`Grid`; ``lower`` says of each place whether less is better."""
+    labels = len(body[0]) - len(lower[0])
+    groups: Dict[Tuple[int, int], List[Tuple[float, Tuple[int, int, int]]]] = {}
+    for i, row in enumerate(body):
+        for j, text in enumerate(row[labels:]):
+            for part, number in enumerate(text.partition(' ')[0].split('/')):
+                if number != DASH:
+                    value = -float(number) if lower[i][j] else float(number)
+                    groups.setdefault((i if across_rows else j, part), []).append((value, (i, labels + j, part)))
+    best = set()
+    for numbers in groups.values():
+        values = [value for value, _ in numbers]
+        if min(values) < max(values):
+            best |= {place for value, place in numbers if value == max(values)}
+    return best
 
 
 def _sides(plan: Plan) -> Tuple[Tuple[Axis, ...], Tuple[Axis, ...]]:

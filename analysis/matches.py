@@ -3,7 +3,7 @@
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -38,6 +38,10 @@ class Matches:
     def keys(self) -> List[str]:
         """The metrics that can be computed, as a result names them."""
         return [prefix + name for prefix in self.sets for name in _KINDS[self.kind][1]]
+
+    def prefix(self, key: str) -> str:
+        """The set of detections of which a metric is."""
+        return next(prefix for prefix in self.sets if key in [prefix + name for name in _KINDS[self.kind][1]])
 
     def metrics(self, prefix: str, drawn: np.ndarray) -> Dict[str, np.ndarray]:
         """The metrics of one set of detections on samples of the images.
@@ -84,28 +88,35 @@ def load_matches(path: Path) -> Matches:
 
 
 def _matches(about: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Matches:
-    per_category = _whole(arrays, 'per_category', (len(about['sets']), about['categories']))
-    number = int(per_category.sum())
-    per_object_category = _whole(arrays, 'objects_per_category', (about['categories'],))
-    columns = {name: _whole(arrays, name, (number,)) for name in ('right', 'ignored', 'tied')}
-    columns.update(images=_images(arrays, 'images', number, about['images']))
-    everything = Detections(
-        **columns,
-        per_category=per_category.sum(axis=0),
-        objects=_images(arrays, 'objects', int(per_object_category.sum()), about['images']),
-        objects_per_category=per_object_category,
-    )
-    ends = per_category.sum(axis=1).cumsum()
-    sets = {}
-    for i, prefix in enumerate(about['sets']):
-        part = {name: column[ends[i] - per_category[i].sum() : ends[i]] for name, column in columns.items()}
-        sets[prefix] = replace(everything, **part, per_category=per_category[i])
+    names, categories, images = about['sets'], about['categories'], about['images']
     if about['kind'] not in _KINDS:
         raise ValueError(f'kind is {about["kind"]!r}')
+    per_category = _whole(arrays, 'per_category', (categories,))
+    per_object_category = _whole(arrays, 'objects_per_category', (categories,))
+    number = int(per_category.sum())
+    image = _images(arrays, 'images', number, images)
+    objects = _images(arrays, 'objects', int(per_object_category.sum()), images)
+    member, tied = (_whole(arrays, name, (number,)) for name in ('member', 'tied'))
+    right, ignored = (_whole(arrays, name, (number, len(names))) for name in ('right', 'ignored'))
+    jaccard = [None] * len(names)
     if about['kind'] == 'crowdhuman':
-        jaccard = _whole(arrays, 'jaccard', (len(sets), 3, arrays['jaccard'].shape[2], about['images']))
-        sets = {prefix: replace(each, jaccard=jaccard[i]) for i, (prefix, each) in enumerate(sets.items())}
-    return Matches(about['kind'], about['evaluated'], about['images'], sets)
+        jaccard = _whole(arrays, 'jaccard', (len(names), 3, arrays['jaccard'].shape[2], images))
+    category = np.repeat(np.arange(categories), per_category)
+    group = np.cumsum(tied == 0)
+    sets = {}
+    for i, name in enumerate(names):
+        here = np.flatnonzero(member >> i & 1)
+        sets[name] = Detections(
+            images=image[here],
+            right=right[here, i],
+            ignored=ignored[here, i],
+            tied=np.diff(group[here], prepend=-1) == 0,
+            per_category=np.bincount(category[here], minlength=categories),
+            objects=objects,
+            objects_per_category=per_object_category,
+            jaccard=jaccard[i],
+        )
+    return Matches(about['kind'], about['evaluated'], images, sets)
 
 
 def _whole(arrays: Dict[str, np.ndarray], name: str, shape: tuple) -> np.ndarray:
@@ -113,14 +124,13 @@ def _whole(arrays: Dict[str, np.ndarray], name: str, shape: tuple) -> np.ndarray
     array = arrays[name]
     if array.shape != shape or array.dtype.kind not in 'iub' or array.dtype.kind == 'i' and (array < 0).any():
         raise ValueError(f'{name} must be {shape} whole numbers from 0, not {array.shape} of {array.dtype}')
-    return array if array.dtype == bool else array.astype(np.int64)
+    return array.astype(np.int64)
 
 
 def _images(arrays: Dict[str, np.ndarray], name: str, number: int, images: int) -> np.ndarray:
     """Image numbers from the differences that are stored."""
-    stored = arrays[name]
-    _whole(arrays, name, (number,))
-    numbers = np.cumsum(stored, dtype=stored.dtype).astype(np.int64)
-    if stored.dtype.kind != 'u' or (numbers >= images).any():
-        raise ValueError(f'{name} must be images from 0 to {images - 1}')
-    return numbers
+    rows = _whole(arrays, name, (len(arrays[name]), number))
+    differences = (rows << 8 * np.arange(len(rows))[:, None]).sum(axis=0)
+    if (rows > 255).any() or (differences >= images).any():
+        raise ValueError(f'{name} must be bytes of images from 0 to {images - 1}')
+    return np.cumsum(differences) % max(1, images)

@@ -84,6 +84,11 @@ class Plan:
     claims: List[Any]
 
     @property
+    def comparable(self) -> bool:
+        """Whether what it measures can be set against the paper's numbers: on the paper's data, with its settings."""
+        return self.profile == 'paper' and not self.overrides
+
+    @property
     def runs(self) -> Dict[str, int]:
         """The distinct runs of the table: run id -> seed."""
         return {run: seed for cell in self.cells for seed, run in cell.runs.items()}

@@ -27,10 +27,22 @@ class Reading:
     seeds: int
     paper: Optional[float]
 
+    @property
+    def difference(self) -> Optional[float]:
+        """Mean less the paper's number, for a plan that is comparable; None for a speed, which is this machine's."""
+        if self.mean is None or self.paper is None or self.unit != '%':
+            return None
+        return round(self.mean - self.paper, 6)
+
 
 def is_speed(metric_keys: tuple) -> bool:
     """Whether keys of a metric are speeds, which are measured apart and are no fractions."""
     return any(key.startswith(SPEED) for key in metric_keys)
+
+
+def lower_is_better(keys: tuple) -> bool:
+    """Whether the best of a metric is its smallest value: a miss rate's or a time's."""
+    return all(key.endswith(('/mMR', '_ms')) for key in keys)
 
 
 def readings(results: Results, cell: Cell, metric: str) -> List[Reading]:

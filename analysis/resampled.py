@@ -4,11 +4,12 @@ They are those of an evaluation of the copied images, which stand beside each ot
 counted is counted anew. Everything is laid out as (detections, samples), samples side by side.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
 
 import numpy as np
-from scipy.integrate import trapezoid
+from scipy.sparse import csr_array
 
 #: Recalls at which COCO looks up the precision, and which of its ten overlaps a metric of one overlap is of.
 RECALLS = np.linspace(0, 1, 101)
@@ -16,9 +17,9 @@ OVERLAPS = {'AP50': 0, 'AP75': 5}
 COCO = ('AP', 'AP50', 'AP75', 'AR')
 CROWDHUMAN = ('AP', 'mMR', 'recall', 'JI')
 #: False positives per image at which the log-average miss rate looks up the miss rate.
-WRONG_PER_IMAGE = [0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0]
-#: Samples that are computed at once: more take more memory, fewer more time.
-_AT_ONCE = 125
+WRONG_PER_IMAGE = np.array([0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0])
+#: Numbers in an array that is computed at once: of more, the memory is slow to get.
+_ELEMENTS = 16384
 
 
 @dataclass(frozen=True)
@@ -56,53 +57,82 @@ def coco(found: Detections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
     Returns:
         dict: the metrics of ``COCO``, each (samples,) fractions, NaN where a sample has no object.
     """
-    parts = [_coco(found, drawn[i : i + _AT_ONCE].T.astype(np.int32)) for i in range(0, len(drawn), _AT_ONCE)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in COCO}
-
-
-def _coco(found: Detections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
-    found, counts = _untied(found, drawn)
+    found, counts = _untied(found, np.ascontiguousarray(drawn.T, dtype=np.int32))
     precision, recall = [], []  # of each category that some sample has objects of: (overlaps, samples)
-    for here, objects in zip(_ranges(found.per_category), _ranges(found.objects_per_category)):
-        total = drawn[found.objects[objects]].sum(axis=0)
-        if total.any():
-            values = _category(counts[found.images[here]], found.right[here], found.ignored[here], total)
+    for here, of_category in zip(_ranges(found.per_category), _ranges(found.objects_per_category)):
+        objects = counts[found.objects[of_category]].sum(axis=0)
+        if objects.any():
+            values = _category(found.images[here], found.right[here], found.ignored[here], counts, objects)
             precision.append(values[0])
             recall.append(values[1])
     if not precision:
-        return {name: np.full(drawn.shape[1], np.nan) for name in COCO}
+        return {name: np.full(len(drawn), np.nan) for name in COCO}
     average, last = np.stack(precision), np.stack(recall)
-    with np.errstate(invalid='ignore'):  # where a sample has no object at all
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)  # of the mean of nothing, where a sample has no object at all
         each = {name: np.nanmean(average[:, t], axis=0) for name, t in OVERLAPS.items()}
         return dict(AP=np.nanmean(average, axis=(0, 1)), **each, AR=np.nanmean(last, axis=(0, 1)))
 
 
 def _category(
-    counts: np.ndarray, right: np.ndarray, ignored: np.ndarray, objects: np.ndarray
+    images: np.ndarray, right: np.ndarray, ignored: np.ndarray, counts: np.ndarray, objects: np.ndarray
 ) -> Tuple[np.ndarray, np.ndarray]:
     """(overlaps, samples) average precision and last recall of one category, NaN where it has no objects.
 
     Args:
-        counts (ndarray): (n, samples) how often each detection is there.
-        right, ignored (ndarray): (n,) see :class:`Detections`.
+        images, right, ignored (ndarray): (n,) see :class:`Detections`.
+        counts (ndarray): (images, samples) how often each is there.
         objects (ndarray): (samples,) objects to be found.
     """
-    upto = np.cumsum(counts, axis=0, dtype=np.int32)
-    objects = np.where(objects, objects, np.nan)
-    precisions, recalls = np.zeros((2, 10, counts.shape[1]))
-    for t in range(10):
-        places = np.flatnonzero(right >> t & 1)
-        found = np.cumsum(counts[places], axis=0)
-        counted = upto[places]
-        if (left_out := ignored >> t & 1).any():
-            counted = counted - np.cumsum(counts * left_out[:, None], axis=0)[places]
-        if len(places):
-            precisions[t], recalls[t] = _precision_at_recalls(found, counted, objects), found[-1] / objects
-    nothing = np.where(np.isnan(objects), np.nan, 0.0)
-    return precisions + nothing, recalls + nothing
+    places = np.flatnonzero(right)
+    upto = _steps(images, places, np.ones(len(images), bool), len(counts))
+    at = {t: ignored >> t & 1 == 1 for t in range(10)}
+    left_out = {t: _steps(images, places, at[t], len(counts)) for t in at if at[t].any()}
+    right, images = right[places], images[places]
+    precision, recall = np.zeros((2, 10, len(objects)))
+    at_once = max(8, _ELEMENTS // max(1, len(places)))
+    for i in range(0, len(objects), at_once):
+        part = slice(i, i + at_once)
+        some = np.ascontiguousarray(counts[:, part])
+        own, counted, recalls = some[images], np.cumsum(upto @ some, axis=0), _recalls_reached(objects[part])
+        for t in range(10):
+            rows = np.flatnonzero(right >> t & 1)
+            if len(rows):
+                found, below = np.cumsum(own[rows], axis=0), counted[rows]
+                if t in left_out:
+                    below -= np.cumsum(left_out[t] @ some, axis=0)[rows]
+                precision[t, part] = _average_precision(found, below, recalls)
+                recall[t, part] = found[-1]
+    with np.errstate(invalid='ignore'):
+        return precision + 0 / objects, recall / objects
 
 
-def _precision_at_recalls(found: np.ndarray, counted: np.ndarray, objects: np.ndarray) -> np.ndarray:
+def _steps(images: np.ndarray, places: np.ndarray, kept: np.ndarray, number: int) -> csr_array:
+    """(places, number of images) detections of each image that are ``kept``, from after a place up to the next one."""
+    rows = np.searchsorted(places, np.flatnonzero(kept))
+    columns = images[kept][rows < len(places)]
+    rows = rows[rows < len(places)]
+    ends = np.searchsorted(rows, np.arange(len(places) + 1))
+    return csr_array((np.ones(len(columns), np.int32), columns, ends), shape=(len(places), number))
+
+
+def _recalls_reached(objects: np.ndarray) -> np.ndarray:
+    """(samples, most objects + 1) how many of COCO's recalls are reached with so many found; that of 0 with the first.
+
+    Args:
+        objects (ndarray): (samples,) objects to be found.
+    """
+    total = np.maximum(objects, 1)[:, None]
+    needed = np.ceil(RECALLS * total)
+    needed -= (needed - 1) / total >= RECALLS  # a product may be rounded up past a whole number
+    needed += needed / total < RECALLS
+    width = objects.max() + 2
+    flat = np.arange(len(objects))[:, None] * width + np.clip(needed, 1, width - 1).astype(int)
+    there = np.bincount(flat.ravel(), minlength=width * len(objects)).reshape(-1, width)
+    return np.cumsum(there, axis=1, dtype=np.uint8)
+
+
+def _average_precision(found: np.ndarray, counted: np.ndarray, recalls: np.ndarray) -> np.ndarray:
     """(samples,) COCO's average precision.
 
     Precision is highest after the last copy of a right detection, and each copy raises recall: so the precision that
@@ -111,43 +141,48 @@ def _precision_at_recalls(found: np.ndarray, counted: np.ndarray, objects: np.nd
     Args:
         found (ndarray): (n, samples) right detections up to each right one, its own copies included.
         counted (ndarray): (n, samples) all that are not ignored up to there.
-        objects (ndarray): (samples,) objects to be found.
+        recalls (ndarray): see :func:`_recalls_reached`.
     """
     precision = found / (counted + np.spacing(1))
     best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    # How many recalls are reached; that of 0 is with the first right detection.
-    reached = np.searchsorted(RECALLS, found / objects, side='right') * (found > 0)
-    return (best * np.diff(reached, axis=0, prepend=0)).sum(axis=0) / len(RECALLS)
+    reached = np.take(recalls, found + recalls.shape[1] * np.arange(len(recalls)))
+    reached[1:] -= reached[:-1].copy()
+    return np.einsum('ij,ij->j', best, reached) / len(RECALLS)
 
 
 def crowdhuman(found: Detections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
     """CrowdHuman's metrics; arguments and result as :func:`coco` has them, with the names of ``CROWDHUMAN``."""
-    values = {name: np.empty(len(drawn)) for name in CROWDHUMAN[:3]}
-    for i in range(0, len(drawn), _AT_ONCE):
-        part = drawn[i : i + _AT_ONCE].T
-        here, counts = _untied(found, part)
-        right = here.right == 1
-        people = part[found.objects].sum(axis=0)
-        for sample in range(part.shape[1]):
-            curve = _curve(np.repeat(right, counts[here.images, sample]), people[sample], part[:, sample].sum())
-            for name, value in zip(values, curve):
-                values[name][i + sample] = value
-    return dict(values, JI=_jaccard_index(found, drawn))
+    here, counts = _untied(found, np.ascontiguousarray(drawn.T, dtype=np.int32))
+    places = np.flatnonzero(here.right)
+    upto = _steps(here.images, places, np.ones(len(here.images), bool), len(counts))
+    people, images = drawn[:, found.objects].sum(axis=1), drawn.sum(axis=1)
+    curves = np.empty((len(drawn), 3))
+    for i in range(0, len(drawn), 50):
+        some = np.ascontiguousarray(counts[:, i : i + 50])
+        own = some[here.images[places]]
+        wrong = np.cumsum(upto @ some - own, axis=0)
+        for j, (times, before) in enumerate(zip(own.T, wrong.T), i):
+            curves[j] = _curve(np.repeat(before, times), people[j], images[j])
+    return dict(zip(CROWDHUMAN, curves.T), JI=_jaccard_index(found, drawn))
 
 
-def _curve(right: np.ndarray, people: int, images: int) -> Tuple[float, float, float]:
-    """AP, mMR and recall of detections, best first, of which ``right`` says whether they are."""
+def _curve(wrong: np.ndarray, people: int, images: int) -> Tuple[float, float, float]:
+    """AP, mMR and recall, from how many wrong detections stand before each right one, best first.
+
+    AP is the area under the straight lines from one detection to the next; it begins at the first one.
+    """
     if not people:
         return np.nan, np.nan, np.nan
-    if not len(right):
-        return 0.0, 1.0, 0.0
-    found = np.cumsum(right)
-    number = np.arange(1, len(right) + 1)
-    recall = found / people
-    reached = np.searchsorted((number - found) / images, WRONG_PER_IMAGE).clip(max=len(right) - 1)
+    found = np.arange(1, len(wrong) + 1)
+    number = found + wrong
+    heights = (found / number)[number > 1] + ((found - 1)[number > 1] / (number - 1)[number > 1])
+    # So many must be wrong, and those right before that are found.
+    allowed = np.ceil(np.multiply(WRONG_PER_IMAGE, images))
+    allowed -= (allowed - 1) / images >= WRONG_PER_IMAGE
+    allowed += allowed / images < WRONG_PER_IMAGE
     with np.errstate(divide='ignore'):  # a miss rate of 0
-        miss_rate = np.exp(np.log(1 - recall[reached]).mean())
-    return trapezoid(found / number, recall), miss_rate, recall[-1]
+        miss_rate = np.exp(np.log(1 - np.searchsorted(wrong, allowed) / people).mean())
+    return heights.sum() / 2 / people, miss_rate, len(wrong) / people
 
 
 def _jaccard_index(found: Detections, drawn: np.ndarray) -> np.ndarray:

@@ -55,6 +55,11 @@ def plan_names(runs: Path, profile: str) -> List[str]:
     return sorted((path.stem for path in (Path(runs) / profile / 'tables').glob('*.json')), key=_natural)
 
 
+def no_plans(runs: Path, profile: str) -> UserError:
+    """The error where no table has a plan."""
+    return UserError(f'no plans in {Path(runs) / profile / "tables"}: run {command(runs, profile, "table3")} first')
+
+
 def load_plan(runs: Path, profile: str, name: str) -> Plan:
     """Read the plan of a table.
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import asdict, astuple, fields
+from typing import Optional
 
 from analysis.latex import latex
 from analysis.markdown import markdown
@@ -21,21 +22,32 @@ def render(plan: Plan, results: Results, format: str = 'markdown') -> str:
 
 
 def _csv(plan: Plan, results: Results) -> str:
-    """One line for each :class:`Reading`."""
+    """One line for each :class:`Reading`; the difference from the paper is empty where it would mean nothing."""
     file = io.StringIO()
     write = csv.writer(file, lineterminator='\n').writerow
     axes = [axis.name for axis in plan.rows + plan.columns]
-    write(['table', 'profile', *axes, *(field.name for field in fields(Reading))])
+    write(['table', 'profile', *axes, *(field.name for field in fields(Reading)), 'difference'])
     for cell in plan.cells:
         for reading in all_readings(results, cell):
-            write([plan.table, plan.profile, *(cell.at[name] for name in axes), *astuple(reading)])
+            place = [cell.at[name] for name in axes]
+            write([plan.table, plan.profile, *place, *astuple(reading), _difference(plan, reading)])
     return file.getvalue()
+
+
+def _difference(plan: Plan, reading: Reading) -> Optional[float]:
+    return reading.difference if plan.comparable else None
 
 
 def _json(plan: Plan, results: Results) -> str:
     """All that is known of the table: its texts, the readings of each cell, and where each number was measured."""
     cells = [
-        {'at': cell.at, 'runs': cell.runs, 'readings': [*map(asdict, all_readings(results, cell))]}
+        {
+            'at': cell.at,
+            'runs': cell.runs,
+            'readings': [
+                dict(asdict(reading), difference=_difference(plan, reading)) for reading in all_readings(results, cell)
+            ],
+        }
         for cell in plan.cells
     ]
     measured_on = ('device', 'versions', 'image', 'repeats')

@@ -28,6 +28,16 @@ def paper_title(plan: Plan) -> str:
     return f'Paper ({plan.setting or plan.source or "as published"})'
 
 
+def difference_title() -> str:
+    """What heads the table of differences."""
+    return "Measured less the paper's numbers, in points"
+
+
+def best_note(plan: Plan) -> str:
+    """What bold numbers are. Whether they are better by more than chance is for the claims to say."""
+    return f'Bold: the best of each {"column" if plan.rows else "row"}, as shown.'
+
+
 def caption(plan: Plan) -> str:
     """The caption, said to be the paper's: what it concludes need not hold for the numbers measured here."""
     return f'From the paper: {plan.caption}' if plan.caption else ''

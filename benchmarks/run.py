@@ -23,8 +23,18 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported
 
 #: Modules with ``measure(quick) -> list[Row]``; the first line of a module's docstring is its title.
 NAMES = (
-    *('assignment', 'loss', 'growth', 'step', 'inference', 'readings', 'metrics'),
-    *('commands', 'grid', 'launchers', 'loading'),
+    'assignment',
+    'loss',
+    'growth',
+    'step',
+    'inference',
+    'readings',
+    'metrics',
+    'bootstrap',
+    'commands',
+    'grid',
+    'launchers',
+    'loading',
 )
 #: Of these ``measure(quick, figure)`` also draws a picture, for the page.
 DRAWN = ('growth',)

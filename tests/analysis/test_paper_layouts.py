@@ -59,7 +59,7 @@ Method & LA & NMS & AP & AR & AP & AR & forward(ms) & FPS \\
 \midrule
 FCOS {[}48] & o2m & $\surd$ & 15.0 & 30.0 & 25.0 & 40.0 & 20.0 & 40.0 \\
 FCOS {[}48] & o2m & $\times$ & 10.0 & 20.0 & 20.0 & 30.0 & 20.0 & 50.0 \\
-Ours & o2f & $\times$ & 30.0 & 40.0 & 40.0 & 50.0 & 12.3 & 81.0 \\
+Ours & o2f & $\times$ & \textbf{30.0} & \textbf{40.0} & \textbf{40.0} & \textbf{50.0} & \textbf{12.3} & \textbf{81.0} \\
 \bottomrule
 """
 
@@ -180,7 +180,7 @@ def test_table_1_shows_labels_and_its_one_metric(store):
         '| AP  | –          | 10.0  |',
     ]
     assert '\nMeasured (profile desk), AP in %, without NMS:\n' in text
-    assert 'table1,desk,t01,AP,without_nms/AP,%,10.0,,1,\n' in render(store, 'table1', 'csv')
+    assert 'table1,desk,t01,AP,without_nms/AP,%,10.0,,1,,\n' in render(store, 'table1', 'csv')
 
 
 def test_without_row_axes_only_the_innermost_label_is_in_the_corner(store):

@@ -53,7 +53,7 @@ Measured (profile desk), AP in \%, without NMS / with NMS\\[2pt]
 $T^{\min}$ & 0.7 & 0.6 \\
 \midrule
 0.4 & 27.1/28.1 & 27.1/28.5 \\
-0.2 & 28.0/28.4 & -- \\
+0.2 & \textbf{28.0}/\textbf{28.4} & -- \\
 \bottomrule
 \end{tabular}}%
 \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi
@@ -66,27 +66,27 @@ Paper (Table 3, section 4.2)\\[2pt]
 \cmidrule(lr){2-3}
 $T^{\min}$ & 0.7 & 0.6 \\
 \midrule
-0.4 & 38.3/39.5 & 38.0/39.5 \\
-0.2 & 38.9/39.3 & 39.0/39.3 \\
+0.4 & 38.3/\textbf{39.5} & 38.0/\textbf{39.5} \\
+0.2 & \textbf{38.9}/39.3 & \textbf{39.0}/39.3 \\
 \bottomrule
 \end{tabular}}%
 \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi
 \par\smallskip
-{\footnotesize FACTS HONEST\par}
+{\footnotesize FACTS HONEST Bold: the best of each column, as shown.\par}
 \end{table}
 """
 LATEX = LATEX.replace('FACTS', MARKDOWN.splitlines()[-2]).replace('HONEST', MARKDOWN.splitlines()[-1])
 
 CSV = """\
-table,profile,t_min,t_max,metric,key,unit,mean,std,seeds,paper
-table3,desk,0.4,0.7,AP,without_nms/AP,%,27.1,,1,38.3
-table3,desk,0.4,0.7,AP,with_nms/AP,%,28.1,,1,39.5
-table3,desk,0.4,0.6,AP,without_nms/AP,%,27.12,,1,38.0
-table3,desk,0.4,0.6,AP,with_nms/AP,%,28.49,,1,39.5
-table3,desk,0.2,0.7,AP,without_nms/AP,%,28.0,,1,38.9
-table3,desk,0.2,0.7,AP,with_nms/AP,%,28.36,,1,39.3
-table3,desk,0.2,0.6,AP,without_nms/AP,%,,,0,39.0
-table3,desk,0.2,0.6,AP,with_nms/AP,%,,,0,39.3
+table,profile,t_min,t_max,metric,key,unit,mean,std,seeds,paper,difference
+table3,desk,0.4,0.7,AP,without_nms/AP,%,27.1,,1,38.3,
+table3,desk,0.4,0.7,AP,with_nms/AP,%,28.1,,1,39.5,
+table3,desk,0.4,0.6,AP,without_nms/AP,%,27.12,,1,38.0,
+table3,desk,0.4,0.6,AP,with_nms/AP,%,28.49,,1,39.5,
+table3,desk,0.2,0.7,AP,without_nms/AP,%,28.0,,1,38.9,
+table3,desk,0.2,0.7,AP,with_nms/AP,%,28.36,,1,39.3,
+table3,desk,0.2,0.6,AP,without_nms/AP,%,,,0,39.0,
+table3,desk,0.2,0.6,AP,with_nms/AP,%,,,0,39.3,
 """
 
 
@@ -123,6 +123,7 @@ def test_json_has_the_numbers_their_places_and_all_provenance(full):
                 'std': None,
                 'seeds': 1,
                 'paper': 38.0,
+                'difference': None,
             },
             {
                 'metric': 'AP',
@@ -132,6 +133,7 @@ def test_json_has_the_numbers_their_places_and_all_provenance(full):
                 'std': None,
                 'seeds': 1,
                 'paper': 39.5,
+                'difference': None,
             },
         ],
     }
@@ -149,7 +151,7 @@ def test_several_seeds_show_mean_and_sample_standard_deviation(store):
     # The mean of 29, 30, 33 is 92 / 3; the squared distances sum to 26 / 3, so the variance is 13 / 3.
     assert '| 0.4       | 30.7/40.0 ±2.1/0.0 | 30.7/40.0 ±2.1/0.0 |' in text
     assert '12 of 12 runs, seeds 0, 1, 2 (mean ± sample standard deviation), profile desk' in text
-    assert 'table3,desk,0.4,0.7,AP,without_nms/AP,%,30.666667,2.081666,3,38.3\n' in render(store, 'csv')
+    assert 'table3,desk,0.4,0.7,AP,without_nms/AP,%,30.666667,2.081666,3,38.3,\n' in render(store, 'csv')
     assert r'& 30.7/40.0\,{\scriptsize$\pm$2.1/0.0} \\' in render(store, 'latex')
 
 
@@ -281,3 +283,49 @@ def test_markdown_keeps_its_columns_whatever_the_labels(store):
 def test_latex_sets_every_character_as_it_was_written(store, text, expected):
     store.plan(rows=[axis('r', text, 'v')], columns=[axis('c', '', 'C')])
     assert f'\n{expected} & C \\\\\n' in render(store, 'latex')
+
+
+def test_differences_from_the_paper_are_shown_where_they_mean_something(store):
+    """With the paper's profile and settings; never of numbers from generated scenes."""
+    for profile, overrides in (('paper', {}), ('paper', {'lr': 0.1}), ('desk', {})):
+        name = 'table3' + ''.join(f'+{key}={value}' for key, value in overrides.items())
+        store.plan(name, profile, table='table3', overrides=overrides)
+        for i in range(3):
+            store.result(i, 0.381, 0.396, profile=profile)
+        texts = {format: render(store, format, name, profile) for format in tables.SUFFIXES}
+        differences = [
+            reading['difference'] for cell in json.loads(texts['json'])['cells'] for reading in cell['readings']
+        ]
+        if profile == 'paper' and not overrides:
+            assert differences == [-0.2, 0.1, 0.1, 0.1, -0.8, 0.3, None, None]
+            shown = texts['markdown'].split("\nMeasured less the paper's numbers, in points:\n")[1]
+            assert lines_of(shown)[3:] == [
+                '| 0.4       | -0.2/+0.1 | +0.1/+0.1 |',
+                '| 0.2       | -0.8/+0.3 | –         |',
+            ]
+            assert "Measured less the paper's" in texts['latex'] and ',38.3,-0.2\n' in texts['csv']
+        else:
+            assert differences == [None] * 8
+            assert not any('less the paper' in text for text in texts.values()) and ',38.3,\n' in texts['csv']
+
+
+def test_the_best_numbers_are_bold_in_latex(store):
+    """Of each column, or of each row where the table has no axis down; a miss rate is best where it is least, equal
+    numbers are bold together, and a column of equals has none."""
+    store.plan(
+        columns=[],
+        rows=[axis('method', 'Method', 'a', 'b', 'c')],
+        metrics={'AP': ['n/AP', 'y/AP'], 'mMR': ['n/mMR'], 'JI': ['n/JI']},
+    )
+    for i, (ap, miss_rate) in enumerate([(0.3004, 0.5), (0.3, 0.4), (0.2, 0.6)]):
+        store.result(i, metrics={'n/AP': ap, 'y/AP': 0.1 * i, 'n/mMR': miss_rate, 'n/JI': 0.7})
+    text = render(store, 'latex')
+    assert r'a & \textbf{30.0}/0.0 & 50.0 & 70.0 \\' in text
+    assert r'b & \textbf{30.0}/10.0 & \textbf{40.0} & 70.0 \\' in text
+    assert r'c & 20.0/\textbf{20.0} & 60.0 & 70.0 \\' in text
+    store.table2()
+    for i, values in enumerate([(0.1, 0.2), (0.3, 0.1), (0.3, 0.2)]):
+        store.result(i, *values, metrics={'without_nms/AP50': 0.5, 'with_nms/AP50': 0.1 * i})
+    text = render(store, 'latex', 'table2')
+    assert r'AP & 10.0/\textbf{20.0} & \textbf{30.0}/10.0 & \textbf{30.0}/\textbf{20.0} \\' in text
+    assert r'AP50 & 50.0/0.0 & 50.0/10.0 & 50.0/\textbf{20.0} \\' in text and 'best of each row' in text

@@ -4,11 +4,13 @@ import math
 
 import pytest
 
-from benchmarks import commands, grid, inference, loading, step
+from benchmarks import bootstrap, commands, grid, inference, loading, step
 from benchmarks.rows import table
 
 
-@pytest.mark.parametrize('module', [step, inference, commands, loading, grid], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    'module', [step, inference, commands, loading, grid, bootstrap], ids=lambda module: module.__name__
+)
 def test_every_figure_is_there(module):
     rows = module.measure(quick=True)
     assert rows and len({row.case for row in rows}) == len(rows)

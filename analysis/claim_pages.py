@@ -1,0 +1,65 @@
+"""Verdicts as Markdown that also reads well in a terminal, or as JSON."""
+
+import json
+from dataclasses import asdict
+from itertools import groupby
+from typing import List
+
+from analysis import verdict_words as words
+from analysis.findings import Finding
+from analysis.markdown import table
+from analysis.verdicts import Verdict
+
+SUFFIXES = {'markdown': '.md', 'json': '.json'}
+
+
+def render(verdicts: List[Verdict], format: str = 'markdown') -> str:
+    """Verdicts as text that ends in one newline. ``format`` is a key of ``SUFFIXES``."""
+    return {'markdown': _markdown, 'json': _json}[format](verdicts)
+
+
+def _markdown(verdicts: List[Verdict]) -> str:
+    profile = f' (profile {verdicts[0].profile})' if verdicts else ''
+    parts = [f'# Claims{profile}', f'{words.counts(verdicts)}.', _summary(verdicts)]
+    for _, of_table in groupby(verdicts, key=lambda verdict: verdict.table):
+        of_table = list(of_table)
+        parts.append(f'## {of_table[0].table}: {_line(of_table[0].title)}')
+        parts += [_claim(verdict) for verdict in of_table]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _summary(verdicts: List[Verdict]) -> str:
+    """Every claim in a line, with the comparison that decides."""
+    rows = [['table', 'claim', 'verdict', 'claimed', 'difference', '95 % interval']]
+    for verdict in verdicts:
+        found = words.deciding(verdict)
+        numbers = [words.effect(found), words.interval(found)] if found else ['–', '–']
+        claimed = (found or verdict.findings[0]).relation
+        rows.append([verdict.table, verdict.id, verdict.verdict, claimed, *numbers])
+    return table(rows)
+
+
+def _claim(verdict: Verdict) -> str:
+    lines = [
+        f'### {verdict.id}: {verdict.verdict}',
+        f'Claimed: {_line(verdict.says)} ({_line(verdict.where)}). Paper: "{_line(verdict.quote)}"',
+        f'**{verdict.verdict.capitalize()}.** {words.why(verdict)}',
+        '\n'.join(map(_finding, verdict.findings)),
+    ]
+    return '\n\n'.join(lines)
+
+
+def _finding(found: Finding) -> str:
+    text = f'- {words.side(found.left)}; claimed to be {found.relation} than {words.side(found.right)}.'
+    if found.effect is not None:
+        text += f' Difference {words.effect(found)}, 95 % interval {words.interval(found)} ({words.errors(found)}).'
+    return f'{text} {found.verdict.capitalize()}.'
+
+
+def _json(verdicts: List[Verdict]) -> str:
+    claims = [dict(asdict(verdict), why=words.why(verdict)) for verdict in verdicts]
+    return json.dumps(dict(schema=1, claims=claims), indent=1, ensure_ascii=False) + '\n'
+
+
+def _line(text: str) -> str:
+    return ' '.join(text.split())

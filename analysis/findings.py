@@ -1,0 +1,164 @@
+"""What the evidence says of one comparison: the difference, its interval and what the interval is made of."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from analysis.bootstrap import spread_of_trainings
+from analysis.claims import GREATER, Comparison, Quantity, cell_at
+from analysis.evidence import Evidence, unit
+from analysis.intervals import CONFIDENCE, ENOUGH_SEEDS, Difference, Trainings
+
+HOLDS, FAILS, UNDECIDED = 'holds', 'fails', 'undecided'
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: what it is in words, the cell it is of, and each seed's run and value (in the
+    comparison's unit, None where it was not measured)."""
+
+    words: str
+    at: Dict[str, str]
+    runs: Dict[int, str]
+    values: Dict[int, Optional[float]]
+
+    @property
+    def mean(self) -> Optional[float]:
+        """Over the seeds that have a value."""
+        values = [value for value in self.values.values() if value is not None]
+        return float(np.mean(values)) if values else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison, as it was found.
+
+    Attributes:
+        left, right (Side): its sides.
+        relation (str): 'less' or 'greater', what the left side is claimed to be.
+        unit (str): 'points', 'ms' or '1/s'.
+        effect (float, optional): left less right; None where a side was not measured.
+        interval (tuple, optional): its 95 % interval; None where nothing is known of its error.
+        corrected (tuple, optional): its interval at ``level``.
+        level (float): the level at which a comparison of this claim fails.
+        training_error (float, optional): the effect's standard error over trainings; None where it is not known, and
+            then it is not in the intervals.
+        borrowed (bool): whether the noise of some training is that of other cells of the table.
+        image_error (float, optional): likewise the standard error over test images.
+        seeds (int, optional): with how many seeds per cell it would be settled; None where it is, or nobody knows.
+        verdict (str): 'holds', 'fails' or 'undecided'.
+    """
+
+    left: Side
+    right: Side
+    relation: str
+    unit: str
+    level: float
+    effect: Optional[float] = None
+    interval: Optional[Tuple[float, float]] = None
+    corrected: Optional[Tuple[float, float]] = None
+    training_error: Optional[float] = None
+    borrowed: bool = False
+    image_error: Optional[float] = None
+    seeds: Optional[int] = None
+    verdict: str = UNDECIDED
+
+    @property
+    def towards(self) -> Optional[float]:
+        """The effect, positive where it is on the claimed side."""
+        return None if self.effect is None else self.effect if self.relation == GREATER else -self.effect
+
+
+def finding(evidence: Evidence, comparison: Comparison, level: float) -> Finding:
+    """Hold a comparison against the evidence; it fails where its interval at ``level`` is on the wrong side of 0."""
+    sides = [_side(evidence, quantity) for quantity in (comparison.left, comparison.right)]
+    basis = dict(left=sides[0], right=sides[1], relation=comparison.relation, unit=unit(comparison.left.key))
+    runs = [[run for seed, run in side.runs.items() if side.values[seed] is not None] for side in sides]
+    if not all(runs):
+        return Finding(**basis, level=level)
+    difference = _difference(evidence, comparison, runs)
+    interval, corrected = difference.interval(), difference.interval(level)
+    verdict = _verdict(interval, corrected, comparison.relation)
+    claimed = (difference.effect > 0) == (comparison.relation == GREATER)
+    settle = difference.seeds_to_settle(CONFIDENCE if claimed else level) if verdict == UNDECIDED else None
+    return Finding(
+        **basis,
+        level=level,
+        effect=difference.effect,
+        interval=interval,
+        corrected=corrected,
+        training_error=difference.training_error,
+        borrowed=any(each.number < ENOUGH_SEEDS and each.variance is not None for each in difference.trainings),
+        image_error=difference.image_error,
+        seeds=settle,
+        verdict=verdict,
+    )
+
+
+def _side(evidence: Evidence, quantity: Quantity) -> Side:
+    runs = cell_at(evidence.plan, quantity.at).runs
+    values = {seed: evidence.value(run, quantity) for seed, run in runs.items()}
+    return Side(quantity.words(evidence.plan), quantity.at, runs, values)
+
+
+def _difference(evidence: Evidence, comparison: Comparison, runs: List[List[str]]) -> Difference:
+    """The difference of the sides' means, and its errors."""
+    left, right = comparison.left, comparison.right
+    shared = [run for run in runs[0] if run in runs[1]]
+
+    def less(run: str) -> Optional[float]:
+        values = [evidence.value(run, left), evidence.value(run, right)]
+        return None if None in values else values[0] - values[1]
+
+    if shared:  # both sides are of the same trainings, so it is their differences that vary
+        runs = [shared, shared]
+        trainings = [_trainings(evidence, less, shared)]
+    else:
+        trainings = [
+            _trainings(evidence, partial(evidence.value, quantity=quantity), of_side)
+            for quantity, of_side in zip((left, right), runs)
+        ]
+    means = [
+        np.mean([evidence.value(run, quantity) for run in of_side]) for quantity, of_side in zip((left, right), runs)
+    ]
+    return Difference(float(means[0] - means[1]), trainings, *_image_error(evidence, comparison, runs))
+
+
+def _trainings(evidence: Evidence, value: Callable[[str], Optional[float]], runs: List[str]) -> Trainings:
+    """The trainings of a side. Where they are too few, their spread is taken from the cells of the table that have
+    enough."""
+    if len(runs) >= ENOUGH_SEEDS:
+        return Trainings(len(runs), spread_of_trainings([value(run) for run in runs]), len(runs) - 1)
+    cells = dict.fromkeys(tuple(cell.runs.values()) for cell in evidence.plan.cells)
+    values = [[each for each in map(value, cell) if each is not None] for cell in cells]
+    values = [of_cell for of_cell in values if len(of_cell) >= ENOUGH_SEEDS]
+    freedom = sum(len(of_cell) - 1 for of_cell in values)
+    pooled = sum(spread_of_trainings(of_cell) * (len(of_cell) - 1) for of_cell in values)
+    return Trainings(len(runs), pooled / freedom if freedom else None, freedom)
+
+
+def _image_error(evidence: Evidence, comparison: Comparison, runs: List[List[str]]) -> Tuple[Optional[float], int]:
+    """The difference's standard error over test images and their number; None where a side has no matches, or they are
+    of other images."""
+    means, evaluated = [], set()
+    for quantity, of_side in zip((comparison.left, comparison.right), runs):
+        samples = {run: evidence.on_samples(run, quantity) for run in of_side}
+        samples = {run: values for run, values in samples.items() if values is not None}
+        if not samples:
+            return None, 0
+        means.append(np.mean(list(samples.values()), axis=0))
+        evaluated |= {(evidence.matches[run].evaluated, evidence.matches[run].images) for run in samples}
+    if len(evaluated) > 1:
+        return None, 0
+    [(_, images)] = evaluated
+    return float(np.std(means[0] - means[1], ddof=1)), images
+
+
+def _verdict(interval: Optional[Tuple[float, float]], corrected: Optional[Tuple[float, float]], relation: str) -> str:
+    if interval is None:
+        return UNDECIDED
+    if relation == GREATER:
+        return HOLDS if interval[0] > 0 else FAILS if corrected[1] < 0 else UNDECIDED
+    return HOLDS if interval[1] < 0 else FAILS if corrected[0] > 0 else UNDECIDED

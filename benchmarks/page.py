@@ -32,7 +32,12 @@ def picture(name: str) -> Path:
 
 
 def write_page() -> None:
-    """Write docs/benchmarks.md: what is hand-written in ``benchmarks/notes``, and the tables of all that is stored."""
+    """Write docs/benchmarks.md."""
+    PAGE.write_text(page_text(), encoding='utf-8')
+
+
+def page_text() -> str:
+    """docs/benchmarks.md: what is hand-written in ``benchmarks/notes``, and the tables of all that is stored."""
     from benchmarks.run import NAMES
 
     parts = [(Path(__file__).parent / 'notes' / 'head.md').read_text(encoding='utf-8').strip()]
@@ -40,7 +45,7 @@ def write_page() -> None:
         found = list(_stored(name))
         if found:
             parts.append(_section(name, found))
-    PAGE.write_text('\n\n'.join(parts) + '\n', encoding='utf-8')
+    return '\n\n'.join(parts) + '\n'
 
 
 def _stored(name: str) -> Iterator[Tuple[str, Dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """A connection to Ray: to a cluster that runs, or to one of this machine alone that ends with this process."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -7,9 +8,10 @@ import socket
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 from experiments.errors import UserError
+from experiments.files import make_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Bytes of shared memory for a cluster started here; runs pass nothing through it.
@@ -132,6 +134,22 @@ def settle(resources: Resources, here: bool) -> Resources:
             raise UserError(f'{lack}: see --cpus-per-run and --gpus-per-run')
         print(f'run.py: warning: {lack}; runs wait until one joins the cluster', file=sys.stderr, flush=True)
     return Resources(resources.cpus, gpus, resources.jobs)
+
+
+@contextlib.contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Have what Ray and Tune say go to a file instead of the terminal; of nodes Ray speaks on standard output."""
+    make_folder(path.parent)
+    logger = logging.getLogger('ray')
+    before = logger.handlers, logger.level
+    with open(path, 'a', buffering=1) as file, contextlib.redirect_stdout(file):
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+        logger.handlers, logger.level = [handler], logging.INFO
+        try:
+            yield
+        finally:
+            logger.handlers, logger.level = before
 
 
 def _cores() -> int:

@@ -7,15 +7,13 @@ Its folder is ``runs/<profile>/ray/<name>``:
 tuner.pkl, ...  what Tune restores the experiment from
 runs.json       which runs it trains, with what, and whether it has ended
 lock            held by the process that drives it
-driver.log      what Ray and Tune say to that process
 ==============  ========================================================================
 """
 
-import contextlib
 import fcntl
-import logging
 import secrets
 import time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Dict, Iterator, List, Optional
@@ -123,8 +121,7 @@ class Experiment:
         write_json(folder / 'runs.json', record)
         Watch.call = watch
         try:
-            with _logged(folder / 'driver.log'):
-                results = tuner.fit()
+            results = tuner.fit()
         finally:
             Watch.call = None
         write_json(folder / 'runs.json', dict(record, ended=True))
@@ -151,7 +148,7 @@ def _trial_name(trial: Any) -> str:
     return trial.config['run']['id']
 
 
-@contextlib.contextmanager
+@contextmanager
 def _lock(folder: Path) -> Iterator[bool]:
     """Whether this process drives the experiment, for as long as it does."""
     with open(folder / 'lock', 'a') as file:
@@ -161,18 +158,3 @@ def _lock(folder: Path) -> Iterator[bool]:
             yield False
         else:
             yield True
-
-
-@contextlib.contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    """Have what Ray and Tune say go to a file instead of the terminal, and the tables' own output stay clean."""
-    logger = logging.getLogger('ray')
-    before = logger.handlers, logger.level
-    with open(path, 'a', buffering=1) as file, contextlib.redirect_stdout(file):
-        handler = logging.StreamHandler(file)
-        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
-        logger.handlers, logger.level = [handler], logging.INFO
-        try:
-            yield
-        finally:
-            logger.handlers, logger.level = before

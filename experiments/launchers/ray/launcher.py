@@ -107,21 +107,27 @@ class _Rounds:
         restore: bool = False,
     ) -> None:
         """Return when every run has ended. Trials are ended, and a cluster that was started here, however this ends."""
-        try:
-            while left := [task for run_id, task in self.tasks.items() if run_id not in self.ends]:
-                results = self.experiment.restore(left, settings or {}, self._watch) if restore else None
-                restored, restore = results is not None, False
-                if not restored:
-                    free = [task for task in left if self.folders[task.run_id].status().state != RUNNING]
-                    if not free:
-                        self._watch()
-                        time.sleep(self.poll_s)
-                        continue
-                    results = self.experiment.fit(free, settings or {}, self._watch, scheduler())
-                self._note(results, restored)
-        finally:
-            cluster.disconnect()
+        with cluster.logged(self.experiment.storage / 'driver.log'):
+            try:
+                while left := [task for run_id, task in self.tasks.items() if run_id not in self.ends]:
+                    self._round(left, settings or {}, scheduler, restore)
+                    restore = False
+            finally:
+                cluster.disconnect()
         self._watch()
+
+    def _round(self, left: list, settings: Dict[str, dict], scheduler: Callable[[], Any], restore: bool) -> None:
+        """One experiment over the runs that are left, or a moment's wait where others train all of them."""
+        results = self.experiment.restore(left, settings, self._watch) if restore else None
+        restored = results is not None
+        if not restored:
+            free = [task for task in left if self.folders[task.run_id].status().state != RUNNING]
+            if not free:
+                self._watch()
+                time.sleep(self.poll_s)
+                return
+            results = self.experiment.fit(free, settings, self._watch, scheduler())
+        self._note(results, restored)
 
     def states(self) -> Dict[str, Status]:
         """The state of every run: its folder's, and where that cannot say so, that it has failed."""

@@ -1,6 +1,6 @@
 """Reads what experiments/run.py stores, and knows nothing else of the suite.
 
-Three kinds of file, all JSON::
+Three kinds of file, all JSON (``epochs`` and ``matches`` read two more, which tables do not need)::
 
     <runs>/<profile>/tables/<name>.json     the plan of a table (analysis/plans.py)
     <runs>/<profile>/<run id>/result.json   what one training measured, as fractions from 0 to 1, and its provenance

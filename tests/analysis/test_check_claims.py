@@ -11,7 +11,7 @@ from scipy.stats import ttest_ind, ttest_rel
 from stored_claims import IMAGES, claim, compare, quantity, write_epochs, write_plan, write_run, write_seeds
 from stored_files import ROOT, run_id
 
-from analysis import verdict_words
+from analysis import check_claims, verdict_words
 from analysis.intervals import Difference, Trainings
 from analysis.verdicts import judge
 
@@ -223,66 +223,68 @@ def test_a_bad_file_of_matches_is_named_and_left_out(store, damage):
     assert judged.verdicts[0].findings[0].interval is None and judged.verdicts[0].verdict == 'undecided'
 
 
-class TestCommand:
-    """check_claims.py as a user calls it."""
+@pytest.fixture
+def checked(store):
+    write_plan(store, claim(BETTER), seeds=(0, 1, 2))
+    write_seeds(store, (37.1, 37.4, 37.8), (30.2, 29.9, 31.0))
+    return store
 
-    def run(self, store, *arguments):
-        command = [sys.executable, str(ROOT / 'analysis' / 'check_claims.py'), *arguments, '--runs', str(store.runs)]
-        return subprocess.run(
-            command, cwd='/', env={'PYTHONPATH': str(ROOT)}, capture_output=True, encoding='utf-8', timeout=60
-        )
 
-    @pytest.fixture
-    def checked(self, store):
-        write_plan(store, claim(BETTER), seeds=(0, 1, 2))
-        write_seeds(store, (37.1, 37.4, 37.8), (30.2, 29.9, 31.0))
-        return store
+def run(store, *arguments):
+    return check_claims.main([*arguments, '--runs', str(store.runs)])
 
-    def test_markdown_and_json(self, checked):
-        done = self.run(checked)
-        assert done.returncode == 0 and done.stderr == ''
-        assert done.stdout.startswith('# Claims (profile desk)\n\n1 claim: 1 hold, 0 fail, 0 undecided.\n\n| table ')
-        assert '\n### better: holds\n' in done.stdout
-        assert (
-            '- AP without NMS, LA new: 37.43 (seeds 0, 1, 2: 37.10, 37.40, 37.80); claimed to be greater than '
-            'AP without NMS, LA old: 30.37 (seeds 0, 1, 2: 30.20, 29.90, 31.00). Difference +7.07 points, '
-            '95 % interval +'
-        ) in done.stdout
-        out = checked.runs / 'out'
-        written = self.run(checked, 'table1', '--format', 'json', '--out', str(out))
-        assert written.stdout == f'wrote {out / "claims.json"}\n'
-        [content] = json.loads((out / 'claims.json').read_text())['claims']
-        assert (content['verdict'], content['table'], content['id']) == ('holds', 'table1', 'better')
-        assert content['findings'][0]['left']['runs'] == {str(seed): run_id(0, seed) for seed in range(3)}
-        assert content['why'].startswith('The difference is +7.07 points')
 
-    def test_strict_asks_that_every_claim_could_be_checked(self, checked):
-        assert self.run(checked, '--strict').returncode == 0
-        (checked.runs / 'desk' / run_id(1, 0) / 'result.json').write_text('{')
-        done = self.run(checked, '--strict')
-        assert done.returncode == 1 and 'LA old: 30.45 (seeds 1, 2: ' in done.stdout
-        assert 'result.json: is not JSON' in done.stderr
-        assert done.stderr.endswith('check_claims.py: 1 claims lack numbers or an interval (better)\n')
+def test_the_command_as_a_user_calls_it(checked):
+    command = [sys.executable, str(ROOT / 'analysis' / 'check_claims.py'), '--runs', str(checked.runs)]
+    environment = {'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'latin-1', 'PYTHONUTF8': '0'}
+    done = subprocess.run(command, cwd='/', env=environment, capture_output=True, encoding='utf-8', timeout=60)
+    assert done.returncode == 0 and done.stderr == ''
+    assert done.stdout.startswith('# Claims (profile desk)\n\n1 claim: 1 hold, 0 fail, 0 undecided.\n\n| table ')
+    assert '\n### better: holds\n' in done.stdout
+    assert (
+        '- AP without NMS, LA new: 37.43 (seeds 0, 1, 2: 37.10, 37.40, 37.80); claimed to be greater than '
+        'AP without NMS, LA old: 30.37 (seeds 0, 1, 2: 30.20, 29.90, 31.00). Difference +7.07 points, '
+        '95 % interval +5.91 to +8.22 (standard error 0.38 from trainings; without the choice of test images). Holds.\n'
+    ) in done.stdout
 
-    @pytest.mark.parametrize(
-        'change, says',
-        [
-            (dict(comparisons=[]), 'claims[0].comparisons is empty'),
-            (
-                dict(comparisons=[compare('nowhere', 'less', 'old')]),
-                "left.at is no cell of the table: {'la': 'nowhere'}",
-            ),
-            (dict(comparisons=[compare('new', 'equal', 'old')]), "relation must be less or greater, not 'equal'"),
-            (dict(says=None), 'key says in claims[0] must be text, not None'),
-        ],
-    )
-    def test_a_broken_claim_is_one_line(self, checked, change, says):
-        content = write_plan(checked, {**claim(BETTER), **change})
-        assert content['claims']
-        done = self.run(checked)
-        assert done.returncode == 2 and done.stdout == '' and len(done.stderr.splitlines()) == 1
-        assert 'table1.json: ' in done.stderr and says in done.stderr and 'run the table again' in done.stderr
 
-    def test_a_table_without_a_plan(self, checked):
-        done = self.run(checked, 'table9')
-        assert done.returncode == 2 and 'no plan ' in done.stderr and 'run.py table9' in done.stderr
+def test_json_in_a_folder(checked, capsys):
+    out = checked.runs / 'out'
+    assert run(checked, 'table1', '--format', 'json', '--out', str(out)) == 0
+    assert capsys.readouterr().out == f'wrote {out / "claims.json"}\n'
+    [content] = json.loads((out / 'claims.json').read_text())['claims']
+    assert (content['verdict'], content['table'], content['id']) == ('holds', 'table1', 'better')
+    assert content['findings'][0]['left']['runs'] == {str(seed): run_id(0, seed) for seed in range(3)}
+    assert content['why'].startswith('The difference is +7.07 points')
+
+
+def test_strict_asks_for_every_number(checked, capsys):
+    assert run(checked, '--strict') == 0
+    (checked.runs / 'desk' / run_id(1, 0) / 'result.json').write_text('{')
+    assert run(checked) == 0 and 'result.json: is not JSON' in capsys.readouterr().err
+    assert run(checked, '--strict') == 1
+    captured = capsys.readouterr()
+    assert 'LA old: 30.45 (seeds 1, 2: ' in captured.out
+    assert captured.err.endswith('check_claims.py: 1 claims lack numbers or an interval (better)\n')
+
+
+@pytest.mark.parametrize(
+    'change, says',
+    [
+        (dict(comparisons=[]), 'claims[0].comparisons is empty'),
+        (dict(comparisons=[compare('nowhere', 'less', 'old')]), "left.at is no cell of the table: {'la': 'nowhere'}"),
+        (dict(comparisons=[compare('new', 'equal', 'old')]), "relation must be less or greater, not 'equal'"),
+        (dict(says=None), 'key says in claims[0] must be text, not None'),
+    ],
+)
+def test_a_broken_claim_is_one_line(checked, change, says, capsys):
+    assert write_plan(checked, {**claim(BETTER), **change})['claims'] and run(checked) == 2
+    captured = capsys.readouterr()
+    assert captured.out == '' and len(captured.err.splitlines()) == 1
+    assert 'table1.json: ' in captured.err and says in captured.err and 'run the table again' in captured.err
+
+
+def test_a_table_without_a_plan(checked, store, capsys):
+    assert run(checked, 'table9') == 2 and 'run.py table9' in capsys.readouterr().err
+    shutil.rmtree(store.runs)
+    assert run(store) == 2 and 'no plans in ' in capsys.readouterr().err

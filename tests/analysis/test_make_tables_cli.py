@@ -1,13 +1,17 @@
 """The command line as a user runs it: in a process of its own, from any folder, with nothing installed."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from stored_files import ROOT, run_id
 
-from analysis import make_tables, results
+from analysis import make_tables, results, tables
+from experiments.grid import load_table
+from experiments.plans import make_plan, save_plan
 
 
 def test_it_prints_a_table_from_the_repository_root_and_from_elsewhere(full, tmp_path):
@@ -152,3 +156,30 @@ def test_a_reader_that_leaves_early_is_no_error(full):
 
 def test_runs_lie_in_the_repository_unless_told_otherwise():
     assert results.RUNS == ROOT / 'runs'
+
+
+def test_all_nine_tables_of_a_thousand_runs_take_less_than_three_seconds(store):
+    """The paper's own tables, with as many seeds as make a thousand runs; processor time, as others may be at work."""
+    runs = {}
+    for number in range(1, 10):
+        table = load_table(f'table{number}')
+        plan = json.loads(save_plan(make_plan(table, table.cells, 'desk', [0], {}), store.runs).read_text())
+        for cell in plan['cells']:
+            cell['runs'] = {str(seed): f'{cell["runs"]["0"][:9]}{seed:03}' for seed in range(16)}
+            keys = [key for of_metric in cell['keys'].values() for key in of_metric]
+            for seed, run in cell['runs'].items():
+                runs.setdefault(run, (int(seed), set()))[1].update(keys)
+        store.write(f'desk/tables/table{number}.json', json.dumps(plan))
+    for run, (seed, keys) in runs.items():
+        metrics = {key: 0.3 + seed / 1000 for key in keys if not key.startswith('speed/')}
+        content = store.result(0, seed=seed, metrics=metrics, run=run)
+        store.write(f'desk/{run}/result.json', json.dumps(content))
+        speeds = store.speed(0, 10, run=run)
+        store.write(f'desk/{run}/speed.json', json.dumps(speeds))
+    assert len(runs) >= 1000
+    begin = time.process_time()
+    for number in range(1, 10):
+        plan = results.load_plan(store.runs, 'desk', f'table{number}')
+        found = results.load_results(store.runs, 'desk', plan)
+        assert tables.render(plan, found).count('±') >= len(plan.cells)
+    assert time.process_time() - begin < 3

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from analysis.matches import load_matches
+from analysis.verdicts import judge
 
 ALL = ('all', '--profile', 'smoke')
 GRID = ('table3', '--profile', 'smoke')
@@ -61,6 +62,16 @@ def test_every_run_leaves_its_matches(finished):
         assert {key.split('/')[0] for key in result} == {key.split('/')[0] for key in matches.keys}
         assert (folder / 'matches.npz').stat().st_size < 20_000
     assert kinds == {('coco', 2), ('coco', 4), ('crowdhuman', 2)}
+
+
+def test_every_claim_is_checked(finished):
+    """On one seed of one epoch: what compares last epochs has an interval over images; later epochs are missing."""
+    tables = [*(f'table{n}' for n in range(1, 10)), 'fig5']
+    judged = judge(finished.runs, 'smoke', tables, samples=20)
+    assert judged.warnings == [] and {verdict.table for verdict in judged.verdicts} == set(tables)
+    for found in (found for verdict in judged.verdicts for found in verdict.findings):
+        of_images = found.unit == 'points' and 'after epoch' not in found.left.words + found.right.words
+        assert (found.image_error is not None) == of_images and found.training_error is None
 
 
 def test_make_tables_prints_them_all(finished):

@@ -1,6 +1,7 @@
 """The two bootstraps, SciPy's: over the trainings of a cell, and over the test images that all runs share."""
 
-from typing import Dict, Iterable, List, Sequence, Tuple
+from functools import lru_cache
+from typing import Dict, Iterable, List, Tuple
 
 import numpy as np
 from scipy.stats import bootstrap
@@ -12,7 +13,8 @@ SAMPLES = 1000
 _OF_SEEDS = 9999
 
 
-def spread_of_trainings(values: Sequence[float]) -> float:
+@lru_cache(maxsize=None)
+def spread_of_trainings(values: Tuple[float, ...]) -> float:
     """The variance of one training's value, from those of at least two trainings that differ in their seed.
 
     A bootstrap's variance of a mean of n values is too small by (n - 1) / n, which is much for three.

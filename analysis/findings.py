@@ -130,9 +130,9 @@ def _trainings(evidence: Evidence, value: Callable[[str], Optional[float]], runs
     """The trainings of a side. Where they are too few, their spread is taken from the cells of the table that have
     enough."""
     if len(runs) >= ENOUGH_SEEDS:
-        return Trainings(len(runs), spread_of_trainings([value(run) for run in runs]), len(runs) - 1)
+        return Trainings(len(runs), spread_of_trainings(tuple(value(run) for run in runs)), len(runs) - 1)
     cells = dict.fromkeys(tuple(cell.runs.values()) for cell in evidence.plan.cells)
-    values = [[each for each in map(value, cell) if each is not None] for cell in cells]
+    values = [tuple(each for each in map(value, cell) if each is not None) for cell in cells]
     values = [of_cell for of_cell in values if len(of_cell) >= ENOUGH_SEEDS]
     freedom = sum(len(of_cell) - 1 for of_cell in values)
     pooled = sum(spread_of_trainings(of_cell) * (len(of_cell) - 1) for of_cell in values)

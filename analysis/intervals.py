@@ -1,6 +1,7 @@
 """How sure a difference is: its error from trainings and from test images, and how many seeds would settle it."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
@@ -62,11 +63,13 @@ class Difference:
         they are; None where nothing is known of the noise of trainings or the images alone leave it open."""
         if self.training_error is None:
             return None
-        now = max(each.number for each in self.trainings)
-        for number in range(max(2, now + 1), _MANY):
-            if self._half_width(confidence, [number] * len(self.trainings), more=True) < abs(self.effect):
-                return number
-        return None
+        numbers = range(max(2, 1 + max(each.number for each in self.trainings)), _MANY)
+
+        def settled(number: int) -> bool:
+            return self._half_width(confidence, [number] * len(self.trainings), more=True) < abs(self.effect)
+
+        first = bisect_left(numbers, True, key=settled)
+        return numbers[first] if first < len(numbers) else None
 
     def _half_width(self, confidence: float, numbers: Sequence[int], more: bool = False) -> Optional[float]:
         """``more`` says that ``numbers`` are not the seeds there are: then the spread would be known from them."""

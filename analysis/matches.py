@@ -102,6 +102,8 @@ def _matches(about: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Matches:
     if about['kind'] == 'crowdhuman':
         jaccard = _whole(arrays, 'jaccard', (len(names), 3, arrays['jaccard'].shape[2], images))
     category = np.repeat(np.arange(categories), per_category)
+    category_of_object = np.repeat(np.arange(categories), per_object_category)
+    _check_right(category * images + image, right, category_of_object * images + objects)
     group = np.cumsum(tied == 0)
     sets = {}
     for i, name in enumerate(names):
@@ -117,6 +119,22 @@ def _matches(about: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Matches:
             jaccard=jaccard[i],
         )
     return Matches(about['kind'], about['evaluated'], images, sets)
+
+
+def _check_right(places: np.ndarray, right: np.ndarray, objects: np.ndarray) -> None:
+    """A ValueError if more detections are right in some category of some image than there are objects.
+
+    Args:
+        places (ndarray): (n,) category and image of each detection as one number.
+        right (ndarray): (n, sets) bits.
+        objects (ndarray): category and image of each object.
+    """
+    number = 1 + max(places.max(initial=0), objects.max(initial=0))
+    there = np.bincount(objects, minlength=number)
+    for bits in right.T:
+        for t in range(10):
+            if (np.bincount(places[bits >> t & 1 == 1], minlength=number) > there).any():
+                raise ValueError('right has more detections than there are objects')
 
 
 def _whole(arrays: Dict[str, np.ndarray], name: str, shape: tuple) -> np.ndarray:

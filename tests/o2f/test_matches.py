@@ -142,6 +142,7 @@ def test_the_file_tells_other_images_and_other_results(tmp_path):
         (lambda path, arrays: path.write_bytes(b''), 'cannot be read'),
         (lambda path, arrays: write_arrays(path, {**arrays, 'right': arrays['right'][:-1]}), 'right must be'),
         (lambda path, arrays: write_arrays(path, {**arrays, 'right': arrays['right'] + 0.5}), 'right must be'),
+        (lambda path, arrays: write_arrays(path, {**arrays, 'right': arrays['right'] | 1}), 'more detections than'),
         (lambda path, arrays: write_arrays(path, {**arrays, 'images': arrays['images'] | 99}), 'images must be'),
         (lambda path, arrays: write_arrays(path, {**arrays, 'tied': np.array([None])}), 'cannot be read'),
         (lambda path, arrays: write_arrays(path, {**arrays, 'about': np.array('{"schema": 2}')}), 'schema is 2'),

@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import List, Optional
 
@@ -12,7 +11,7 @@ try:
 except ModuleNotFoundError:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis import readings, results, tables  # noqa: E402
+from analysis import files, readings, results, tables  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -54,7 +53,8 @@ def _make(args: argparse.Namespace) -> int:
     if args.out is None:
         print('\n'.join(texts), end='', flush=True)
     for name, text in zip(names, texts) if args.out else ():
-        _write_whole(args.out / f'{name}{tables.SUFFIXES[args.format]}', text)
+        content = text.encode('utf-8', errors='replace')
+        files.write_whole(args.out / f'{name}{tables.SUFFIXES[args.format]}', content)
     return _strict(plans, found) if args.strict else 0
 
 
@@ -64,23 +64,6 @@ def _strict(plans: List[results.Plan], found: List[results.Results]) -> int:
     if where:
         print(f'make_tables.py: {sum(count for _, count in lacking)} cells are missing ({where})', file=sys.stderr)
     return 1 if where else 0
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write aside and rename, so that the file is there whole or as it was before."""
-    aside = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, 'w', encoding='utf-8', errors='replace', newline='') as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        with suppress(OSError):  # it may never have been there
-            aside.unlink()
-        raise results.UserError(f'cannot write {path} ({error.strerror}): choose another folder with --out') from error
-    print(f'wrote {path}')
 
 
 if __name__ == '__main__':

@@ -206,7 +206,7 @@ class Store:
         return content
 
     def epochs(self, number, aps, seed=0, profile='desk', **parts):
-        """Write the metrics of a run's epochs: pairs of AP without and with NMS. ``parts`` are further keys of an epoch,
+        """Write the metrics of a run's epochs: pairs of AP without and with NMS. ``parts`` are further keys,
         such as losses, each a function of the numbers of the run and of the epoch."""
         entries = [
             {

@@ -1,6 +1,8 @@
 """capture.py stores what trained detectors do on images, for the figures to draw it."""
 
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -54,8 +56,6 @@ class Captures:
     def run(self, *args, **kwargs):
         command = self.suite.command(*args, '--profile', 'smoke')
         command[1] = command[1].replace('run.py', 'capture.py')
-        import subprocess
-
         return subprocess.run(command, capture_output=True, text=True, cwd='/', **kwargs)
 
     def declare(self, name, content):
@@ -137,15 +137,14 @@ def test_the_early_stage_is_the_same_training_begun_again(own):
 
 def test_a_replay_that_differs_is_said(own, tmp_path):
     """As of a run that was trained on another machine."""
-    import shutil
-
     run = load_figure(str(own.folder / 'stages.yaml')).cell.run('smoke', 0)
     other = tmp_path / 'runs' / 'smoke' / run.id
     shutil.copytree(own.suite.runs / 'smoke' / run.id, other)
     metrics = json.loads((other / 'metrics.json').read_text())
     metrics['epochs'][0]['metrics']['without_nms/AP'] = 0.5
     (other / 'metrics.json').write_text(json.dumps(metrics))
-    done = own.run(own.folder / 'stages.yaml', '--images', '3', '--runs', tmp_path / 'runs')
+    elsewhere = Captures(type(own.suite)(tmp_path / 'runs', own.suite.data), own.folder)
+    done = elsewhere.run(own.folder / 'stages.yaml', '--images', '3')
     assert done.returncode == 0 and 'did not come out again to the last digit: AP 0.' in done.stderr
     assert 'here, 50.00 there after epoch 1' in done.stderr
 

@@ -8,6 +8,6 @@ Matplotlib. In the order in which a table passes through them:
 - ``markdown`` and ``latex`` format what was laid out, ``tables`` does so in any format;
 - ``make_tables`` is the command line.
 
-Figures are drawn in ``figures`` from what ``epochs`` and ``captures`` read; ``duplicates`` says which detections are some,
-and ``make_figures`` is the command line.
+Figures are drawn in ``figures`` from what ``epochs`` and ``captures`` read; ``duplicates`` says which
+detections are duplicates. ``make_figures`` is their command line.
 """

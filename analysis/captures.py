@@ -16,7 +16,8 @@ from analysis.results import RUNS, UserError
 
 SCHEMA = 1
 _SHARED = dict(figure=str, kind=str, title=str, source=str, setting=str, profile=str, seed=int, images=list)
-_DETECTIONS = dict(classes=list, masks=bool, reading=str, score_thr=float, panels=list)
+_DETECTIONS = dict(classes=list, masks=bool, reading=str, recall=float, panels=list)
+_PANEL = dict(label=str, run=str, score_thr=float, recall=float)
 _ASSIGNMENT = dict(run=str, epochs=int, stages=list, strides=list, shapes=list, input_size=list, instances=list)
 
 
@@ -44,17 +45,28 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """One detector: what it is called, the score from which on its detections are shown, and the share of all objects
+    that it finds with them."""
+
+    label: str
+    score_thr: float
+    recall: float
+
+
+@dataclass(frozen=True)
 class Detections:
-    """What the detectors of ``panels`` (labels) found from ``score_thr`` on, in a reading."""
+    """What the detectors of ``panels`` found in a reading, each down to the score at which it finds the share
+    ``recall`` of all objects of the validation set."""
 
     title: str
     source: str
     setting: str
     profile: str
     seed: int
-    panels: Tuple[str, ...]
+    panels: Tuple[Panel, ...]
     reading: str
-    score_thr: float
+    recall: float
     images: Tuple[Shown, ...]
 
 
@@ -138,6 +150,8 @@ def _load(runs: Path, profile: str, name: str, build: Any) -> Any:
 def _detections(meta: dict, arrays: Dict[str, np.ndarray]) -> Detections:
     same(meta, kind='detections')
     has(meta, _DETECTIONS, 'meta')
+    for j, panel in enumerate(meta['panels']):
+        has(panel, _PANEL, f'panels[{j}]')
     images = []
     for i, image in enumerate(meta['images']):
         size = tuple(image['size'])
@@ -148,8 +162,8 @@ def _detections(meta: dict, arrays: Dict[str, np.ndarray]) -> Detections:
         ]
         images.append(Shown(image['id'], size, arrays[f'image{i}'].tobytes(), truth, tuple(found)))
     return Detections(
-        **{key: meta[key] for key in ('title', 'source', 'setting', 'profile', 'seed', 'reading', 'score_thr')},
-        panels=tuple(str(panel['label']) for panel in meta['panels']),
+        **{key: meta[key] for key in ('title', 'source', 'setting', 'profile', 'seed', 'reading', 'recall')},
+        panels=tuple(Panel(panel['label'], panel['score_thr'], panel['recall']) for panel in meta['panels']),
         images=tuple(images),
     )
 

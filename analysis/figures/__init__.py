@@ -18,7 +18,7 @@ from analysis.figures import curves, schedule
 from analysis.figures.assignment import fig6
 from analysis.figures.detections import detections
 from analysis.figures.style import FORMATS, save, styled
-from analysis.results import UserError, command, load_plan, load_results, plan_names
+from analysis.results import RUNS, UserError, command, load_plan, load_results, plan_names
 
 __all__ = ['FORMATS', 'Entry', 'draw', 'entries', 'save']
 Warn = Callable[[str], None]
@@ -87,7 +87,9 @@ def _of_epochs(function: Callable, table: str, runs: Path, profile: str, warn: W
     try:
         return function(plan, stored)
     except ValueError as error:
-        raise UserError(f'{error}: run {again} anew, in another folder with --runs') from error
+        raise UserError(
+            f'{error}: run {command(RUNS, profile, table)} --runs OTHER, then this on that folder'
+        ) from error
 
 
 def _gap(runs: Path, profile: str, warn: Warn) -> Figure:

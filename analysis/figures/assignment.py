@@ -14,9 +14,9 @@ from analysis.captures import Assignment
 from analysis.figures.layout import Sheet, picture, show
 from analysis.figures.style import SKY, WIDE
 
-#: White is 0, so that sparse maps look sparse; its lightness falls evenly, so that grey prints show the same.
+#: Pale is 0, so that sparse maps look sparse; it gets evenly darker, so that grey prints show the same.
 MAP = 'magma_r'
-_LEFT, _TOP, _GAP, _BLOCK, _BELOW = 0.08, 0.62, 0.05, 0.14, 0.62  # inches
+_LEFT, _TOP, _GAP, _BLOCK, _BELOW = 0.08, 0.5, 0.05, 0.14, 0.62  # inches
 
 
 def fig6(capture: Assignment) -> Figure:
@@ -37,7 +37,7 @@ def fig6(capture: Assignment) -> Figure:
     start = _LEFT + 2 * cell + names
     for i, (name, box) in enumerate(capture.instances):
         top = _TOP + i * block
-        image = sheet.axes(_LEFT, top + cell * aspect * 0.0 + _GAP / 2, 2 * cell, 2 * cell * aspect)
+        image = sheet.axes(_LEFT, top + _GAP / 2, 2 * cell, 2 * cell * aspect)
         show(image, pixels)
         _outline(image, box, 'white', 2.4)
         _outline(image, box, 'black', 1.1)

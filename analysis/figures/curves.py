@@ -38,7 +38,7 @@ def fig5(plan: Plan, stored: Stored) -> Figure:
         _draw(bottom, gap, name, dict(color=COLOURS[i], linestyle='-', marker=MARKERS[2 * i]))
     bottom.axhline(0, color='0.6', linewidth=0.8)
     top.set_ylabel('AP in %')
-    bottom.set_ylabel('with − without')
+    bottom.set_ylabel('gap in points')
     _epochs_axis(bottom)
     top.legend(loc='lower right')
     note(figure, setting(plan, seeds))
@@ -130,7 +130,7 @@ def _fill(reading: int, cell: int) -> str:
 
 
 def _epochs_axis(axes: Axes) -> None:
-    axes.set_xlabel('epoch')
+    axes.set(xlabel='epoch', xlim=(0.3, None))  # there is no epoch 0
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

@@ -1,24 +1,44 @@
 """Figs. 7 to 9: what several detectors find on the same images, side by side, duplicates marked."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from analysis import words
-from analysis.captures import Detections, Shapes, Shown
+from analysis.captures import Detections, Panel, Shapes, Shown
 from analysis.duplicates import BEST, DUPLICATE, IOU, WRONG, judge
 from analysis.figures.layout import Sheet, picture, show
 from analysis.figures.style import BLACK, BLUE, GREEN, VERMILLION, WIDE
 
-#: How each kind is drawn: colour, dashes, width in points, and its name in the legend.
+
+@dataclass(frozen=True)
+class Style:
+    """How a kind is drawn: its colour, dashes, width in points, what the legend calls it, whether on a white line, and
+    whether masks are filled."""
+
+    colour: str
+    dashes: Any
+    width: float
+    label: str
+    halo: bool = True
+    filled: bool = False
+
+
+ANNOTATION = Style(GREEN, '-', 1.2, 'annotation', filled=True)
+_IGNORED = Style(BLACK, (0, (1, 1.5)), 0.8, 'to ignore')
+#: In the order in which they are drawn: a duplicate's dashes lie on the better one's line where both are the same.
 STYLES = {
-    BEST: (BLUE, '-', 1.3, 'best detection of an object'),
-    DUPLICATE: (VERMILLION, (0, (2.5, 1.5)), 1.1, 'duplicate: the object has a better one'),
-    WRONG: (BLACK, (0, (1, 1.5)), 0.9, 'no object of its class there'),
+    WRONG: Style(BLACK, (0, (1, 1.5)), 0.9, 'no object of its class there'),
+    BEST: Style(BLUE, '-', 1.3, 'best detection of an object', filled=True),
+    DUPLICATE: Style(VERMILLION, (0, (2.5, 1.5)), 1.1, 'duplicate: the object has a better one', halo=False),
 }
-_EDGE, _GAP, _TOP, _WORDS, _BELOW = 0.06, 0.06, 0.24, 0.2, 0.5  # inches
+_EDGE, _GAP, _TOP, _WORDS, _BELOW = 0.06, 0.06, 0.38, 0.2, 0.5  # inches
 
 
 def detections(capture: Detections) -> Figure:
@@ -29,12 +49,14 @@ def detections(capture: Detections) -> Figure:
     Raises:
         ValueError: an image of the capture is damaged.
     """
-    columns = ['Annotated', *capture.panels]
+    columns = [('Annotated', ''), *((panel.label, _cut(panel, capture)) for panel in capture.panels)]
     width = (WIDE - 2 * _EDGE - _GAP * (len(columns) - 1)) / len(columns)
     heights = [width * image.size[0] / image.size[1] for image in capture.images]
     sheet = Sheet(WIDE, _TOP + sum(heights) + _WORDS * len(heights) + _BELOW)
-    for column, title in enumerate(columns):
-        sheet.text(_EDGE + column * (width + _GAP) + width / 2, _TOP - 0.06, title, fontsize=9, ha='center')
+    for column, (title, cut) in enumerate(columns):
+        middle = _EDGE + column * (width + _GAP) + width / 2
+        sheet.text(middle, 0.18, title, fontsize=9, ha='center')
+        sheet.text(middle, _TOP - 0.05, cut, fontsize=6.8, ha='center')
     top = _TOP
     for image, height in zip(capture.images, heights):
         pixels = picture(image.file)
@@ -52,76 +74,61 @@ def detections(capture: Detections) -> Figure:
 
 def _annotated(axes: Axes, image: Shown) -> str:
     counted = ~image.truth.ignored
-    _draw(axes, image.truth, counted, GREEN, '-', 1.2)
-    _draw(axes, image.truth, image.truth.ignored, BLACK, (0, (1, 1.5)), 0.8)
+    _draw(axes, image.truth, counted, ANNOTATION)
+    _draw(axes, image.truth, image.truth.ignored, _IGNORED)
     ignored = image.truth.ignored.sum()
     return f'image {image.id}: {counted.sum()} objects' + (f', {ignored} to ignore' if ignored else '')
 
 
 def _found(axes: Axes, found: Shapes, image: Shown) -> str:
     kind, _ = judge(found, image.truth)
-    for each in (WRONG, DUPLICATE, BEST):  # the best ones on top
-        _draw(axes, found, kind == each, *STYLES[each][:3])
-    best, duplicates, wrong = ((kind == each).sum() for each in (BEST, DUPLICATE, WRONG))
+    for each, style in STYLES.items():
+        _draw(axes, found, kind == each, style)
+    best, duplicates, wrong = (int((kind == each).sum()) for each in (BEST, DUPLICATE, WRONG))
     return f'{best} found, {duplicates} duplicate{"s" * (duplicates != 1)}, {wrong} wrong'
 
 
-def _draw(axes: Axes, shapes: Shapes, which: np.ndarray, colour: str, dashes: object, width: float) -> None:
-    """Outlines, on white ones that set them off from the image; masks are also filled."""
+def _draw(axes: Axes, shapes: Shapes, which: np.ndarray, style: Style) -> None:
+    """Outlines; ``style`` says whether on white ones that set them off from the image, and whether masks are filled."""
     for i in np.flatnonzero(which):
-        for line, edge in ((width + 1.2, 'white'), (width, colour)):
-            style = dict(edgecolor=edge, linewidth=line, linestyle='-' if edge == 'white' else dashes)
+        lines = [dict(edgecolor='white', linewidth=style.width + 1.2, linestyle='-')] * style.halo
+        for line in [*lines, dict(edgecolor=style.colour, linewidth=style.width, linestyle=style.dashes)]:
             if shapes.masks is None:
                 x1, y1, x2, y2 = shapes.boxes[i]
-                axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **style))
+                axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **line))
             elif shapes.masks[i].any():
-                _contour(axes, shapes.masks[i], edge, line, style['linestyle'])
-        if shapes.masks is not None:
-            _fill(axes, shapes.masks[i], colour)
+                _contour(axes, shapes.masks[i], **line)
+        if shapes.masks is not None and style.filled:
+            layer = np.zeros((*shapes.masks[i].shape, 4), np.float32)
+            layer[shapes.masks[i]] = to_rgba(style.colour, 0.3)
+            axes.imshow(layer, extent=(0, layer.shape[1], layer.shape[0], 0), interpolation='nearest')
 
 
-def _contour(axes: Axes, mask: np.ndarray, colour: str, width: float, dashes: object) -> None:
+def _contour(axes: Axes, mask: np.ndarray, edgecolor: str, linewidth: float, linestyle: object) -> None:
+    """The edge of a mask, also along the image's."""
     padded = np.pad(mask.astype(np.float32), 1)
-    height, width_ = mask.shape
-    axes.contour(
-        np.arange(width_ + 2) - 0.5,
-        np.arange(height + 2) - 0.5,
-        padded,
-        [0.5],
-        colors=[colour],
-        linewidths=[width],
-        linestyles=[dashes],
-    )
-
-
-def _fill(axes: Axes, mask: np.ndarray, colour: str) -> None:
-    from matplotlib.colors import to_rgb
-
-    layer = np.zeros((*mask.shape, 4), np.float32)
-    layer[mask] = (*to_rgb(colour), 0.3)
-    axes.imshow(layer, extent=(0, mask.shape[1], mask.shape[0], 0), interpolation='nearest')
+    x, y = (np.arange(side) - 0.5 for side in padded.shape[::-1])
+    axes.contour(x, y, padded, [0.5], colors=[edgecolor], linewidths=[linewidth], linestyles=[linestyle])
 
 
 def _legend(sheet: Sheet) -> None:
-    handles = [Line2D([], [], color=GREEN, linestyle='-', linewidth=1.3, label='annotation')]
-    handles += [
-        Line2D([], [], color=colour, linestyle=dashes, linewidth=width + 0.2, label=label)
-        for colour, dashes, width, label in STYLES.values()
+    handles = [
+        Line2D([], [], color=style.colour, linestyle=style.dashes, linewidth=style.width + 0.2, label=style.label)
+        for style in (ANNOTATION, *STYLES.values())
     ]
-    sheet.figure.legend(
-        handles=handles,
-        loc='lower center',
-        ncols=4,
-        fontsize=7.2,
-        bbox_to_anchor=(0.5, 0.16 / sheet.height),
-        columnspacing=1.4,
-        handlelength=2.6,
-    )
+    place = dict(loc='lower center', bbox_to_anchor=(0.5, 0.16 / sheet.height))
+    sheet.figure.legend(handles=handles, ncols=4, fontsize=7.2, columnspacing=1.4, handlelength=2.6, **place)
+
+
+def _cut(panel: Panel, capture: Detections) -> str:
+    """'scores from 0.26', and the share of objects found where the detector never finds as many as all are to find."""
+    short = panel.recall < capture.recall
+    return f'scores from {panel.score_thr:.2f}' + (f', {100 * panel.recall:.0f} % found' if short else '')
 
 
 def _note(capture: Detections) -> str:
     reading = capture.reading.replace('_', ' ').replace('nms', 'NMS')
     return (
-        f'{reading.capitalize()}, scores from {capture.score_thr:g}, IoU with an object from {IOU:g}; '
-        f'seed {capture.seed}, {words.profile(capture.profile, capture.setting)}.'
+        f'W{reading[1:]}. Each detector is cut where it finds {100 * capture.recall:.0f} % of the objects of the '
+        f'validation set (IoU from {IOU:g}). Seed {capture.seed}, {words.profile(capture.profile, capture.setting)}.'
     )

@@ -23,7 +23,7 @@ def degree_schedule(t_max: Sequence[float] = T_MAX, t_min: float = T_MIN, epochs
     for number, value in enumerate(t_max):
         line = [_t(value, t_min, j, epochs) for j in range(epochs)]
         left.plot(range(1, epochs + 1), line, label=mathematical(f'T^max {value}'), **line_style(number))
-    left.set(xlabel='epoch', ylabel=mathematical('T^j'), ylim=(0, 1))
+    left.set(xlabel='epoch', ylabel='$T^j$', ylim=(0, 1))
     left.set_title(mathematical(f'from T^max to T^min = {t_min}'))
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.legend(loc='upper right', ncols=2)

@@ -87,8 +87,8 @@ def choose(images: Sequence[Annotated], rule: str, count: int, ids: Sequence[str
 
 
 def by_size(image: Annotated, count: int) -> List[int]:
-    """``count`` instances of an image, evenly spread from the smallest box to the largest; all if it has fewer."""
-    instances = np.flatnonzero(~image.ignored)
+    """``count`` whole instances of an image, evenly spread from the smallest to the largest box; all if it has fewer."""
+    instances = np.flatnonzero(_whole(image))
     order = instances[np.argsort(_areas(image.boxes[instances]), kind='stable')]
     places = np.linspace(0, len(order) - 1, count).round().astype(int) if len(order) > count else range(len(order))
     return [int(order[place]) for place in places]
@@ -105,9 +105,15 @@ def _overlaps(image: Annotated) -> float:
 
 
 def _sizes(image: Annotated) -> float:
-    """How many times larger the largest instance is than the smallest; 0 for an image of fewer than three."""
-    areas = _areas(image.boxes[~image.ignored])
+    """How many times larger the largest whole instance is than the smallest; 0 for an image of fewer than three."""
+    areas = _areas(image.boxes[_whole(image)])
     return float(areas.max() / max(areas.min(), 1.0)) if len(areas) >= 3 else 0.0
+
+
+def _whole(image: Annotated) -> np.ndarray:
+    """(n,) bool: instances that the image's edge does not cut off."""
+    height, width = image.size
+    return ~image.ignored & (image.boxes[:, :2] > 0).all(axis=1) & (image.boxes[:, 2:] < [width, height]).all(axis=1)
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ and one that shows detections::
     panels:                                  # one detector each, side by side
       - {label: FCOS, cell: {table: table5, at: {method: FCOS, schedule: 1x}}}
     reading: without_nms                     # or with_nms
-    score_thr: 0.3                           # detections below it are not shown
+    recall: 0.5                              # each panel shows its best detections, down to where it finds this share
+                                             # of all objects of the validation set
 
 and one that shows targets during training::
 
@@ -108,7 +109,7 @@ class DetectionsFigure(_Figure):
 
     panels: Tuple[Panel, ...]
     reading: str
-    score_thr: float
+    recall: float
 
     @property
     def labels(self) -> List[str]:
@@ -158,7 +159,7 @@ class _Reader(YamlFile):
     """Turns the YAML of one file into a figure; every complaint names the file and the key."""
 
     SHARED = {'title', 'source', 'kind', 'images'}
-    KINDS = {'detections': {'panels', 'reading', 'score_thr'}, 'assignment': {'cell', 'stages', 'instances'}}
+    KINDS = {'detections': {'panels', 'reading', 'recall'}, 'assignment': {'cell', 'stages', 'instances'}}
 
     def figure(self, content: Any) -> Figure:
         self.mapping(content, 'the file', required={'kind'})
@@ -193,7 +194,7 @@ class _Reader(YamlFile):
                 for i, panel in enumerate(panels)
             ),
             reading=content['reading'],
-            score_thr=self._share(content['score_thr'], 'score_thr'),
+            recall=self._share(content['recall'], 'recall'),
         )
 
     def _assignment(self, content: dict, shared: dict) -> AssignmentFigure:

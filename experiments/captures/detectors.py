@@ -5,7 +5,7 @@ import io
 import logging
 import warnings
 from pathlib import Path
-from typing import Any, List, Sequence
+from typing import Any
 
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
@@ -64,9 +64,9 @@ def detector(config: dict, checkpoint: Path, data: Path) -> BaseModel:
 
 
 @torch.no_grad()
-def predict(model: BaseModel, dataset: Any, indices: Sequence[int]) -> List[DetDataSample]:
-    """Both readings of images, one at a time, in pixels of the files."""
-    return [model.val_step(pseudo_collate([dataset[index]]))[0].cpu() for index in indices]
+def predict(model: BaseModel, sample: dict) -> DetDataSample:
+    """Both readings of a sample of the validation data, in pixels of its file, on the CPU."""
+    return model.val_step(pseudo_collate([sample]))[0].cpu()
 
 
 @contextlib.contextmanager

@@ -111,8 +111,8 @@ def test_older_runs_without_losses_or_positives_say_what_makes_them(store, name,
     store.fig5()
     with pytest.raises(results.UserError) as caught:
         draw(store, name)
-    command = f'python experiments/run.py fig5 --runs {store.runs}'
-    assert str(caught.value) == f'the stored runs have no {part}: run {command} anew, in another folder with --runs'
+    command = 'python experiments/run.py fig5 --runs OTHER'
+    assert str(caught.value) == f'the stored runs have no {part}: run {command}, then this on that folder'
 
 
 def test_the_gap_is_over_t_min_with_a_line_per_t_max(store):

@@ -4,6 +4,7 @@ Two kinds: what detectors found on images, and the scores and degrees of instanc
 """
 
 import json
+import shlex
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,17 @@ class Assignment:
         return values[starts[level] : starts[level + 1]].reshape(self.shapes[level])
 
 
+def path_of(runs: Path, profile: str, name: str) -> Path:
+    """Where a capture lies."""
+    return Path(runs) / profile / 'captures' / f'{name}.npz'
+
+
+def capture_command(runs: Path, profile: str, name: str) -> str:
+    """What makes it."""
+    words = ['python', 'experiments/capture.py', name, *(['--profile', profile] if profile != 'desk' else [])]
+    return shlex.join(words + ([] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]))
+
+
 def load_detections(runs: Path, profile: str, name: str) -> Detections:
     """Read a capture of detections.
 
@@ -127,9 +139,7 @@ def load_assignment(runs: Path, profile: str, name: str) -> Assignment:
 
 
 def _load(runs: Path, profile: str, name: str, build: Any) -> Any:
-    path = Path(runs) / profile / 'captures' / f'{name}.npz'
-    command = f'python experiments/capture.py {name}' + (f' --profile {profile}' if profile != 'desk' else '')
-    command += '' if Path(runs).resolve() == RUNS else f' --runs {runs}'
+    path, command = path_of(runs, profile, name), capture_command(runs, profile, name)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}

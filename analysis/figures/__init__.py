@@ -12,7 +12,7 @@ from typing import Callable, Dict, List
 
 from matplotlib.figure import Figure
 
-from analysis.captures import load_assignment, load_detections
+from analysis.captures import capture_command, load_assignment, load_detections, path_of
 from analysis.epochs import load_epochs
 from analysis.figures import curves, schedule
 from analysis.figures.assignment import fig6
@@ -110,7 +110,8 @@ def _captured(load: Callable, function: Callable, name: str, runs: Path, profile
     try:
         return function(capture)
     except ValueError as error:
-        raise UserError(f'{runs / profile / "captures" / name}.npz: {error}') from error
+        again = capture_command(runs, profile, name)
+        raise UserError(f'{path_of(runs, profile, name)}: {error}: delete it and run {again} again') from error
 
 
 def _tell(warnings: List[str], warn: Warn) -> None:

@@ -38,7 +38,7 @@ STYLES = {
     BEST: Style(BLUE, '-', 1.3, 'best detection of an object', filled=True),
     DUPLICATE: Style(VERMILLION, (0, (2.5, 1.5)), 1.1, 'duplicate: the object has a better one', halo=False),
 }
-_EDGE, _GAP, _TOP, _WORDS, _BELOW = 0.06, 0.06, 0.38, 0.2, 0.5  # inches
+_EDGE, _GAP, _TOP, _WORDS, _BELOW = 0.06, 0.06, 0.38, 0.2, 0.6  # inches
 
 
 def detections(capture: Detections) -> Figure:
@@ -77,7 +77,7 @@ def _annotated(axes: Axes, image: Shown) -> str:
     _draw(axes, image.truth, counted, ANNOTATION)
     _draw(axes, image.truth, image.truth.ignored, _IGNORED)
     ignored = image.truth.ignored.sum()
-    return f'image {image.id}: {counted.sum()} objects' + (f', {ignored} to ignore' if ignored else '')
+    return f'{counted.sum()} objects' + (f', {ignored} to ignore' if ignored else '')
 
 
 def _found(axes: Axes, found: Shapes, image: Shown) -> str:
@@ -114,9 +114,9 @@ def _contour(axes: Axes, mask: np.ndarray, edgecolor: str, linewidth: float, lin
 def _legend(sheet: Sheet) -> None:
     handles = [
         Line2D([], [], color=style.colour, linestyle=style.dashes, linewidth=style.width + 0.2, label=style.label)
-        for style in (ANNOTATION, *STYLES.values())
+        for style in (ANNOTATION, STYLES[BEST], STYLES[DUPLICATE], STYLES[WRONG])
     ]
-    place = dict(loc='lower center', bbox_to_anchor=(0.5, 0.16 / sheet.height))
+    place = dict(loc='lower center', bbox_to_anchor=(0.5, 0.27 / sheet.height))
     sheet.figure.legend(handles=handles, ncols=4, fontsize=7.2, columnspacing=1.4, handlelength=2.6, **place)
 
 
@@ -128,7 +128,9 @@ def _cut(panel: Panel, capture: Detections) -> str:
 
 def _note(capture: Detections) -> str:
     reading = capture.reading.replace('_', ' ').replace('nms', 'NMS')
+    ids = ', '.join(str(image.id) for image in capture.images)
     return (
-        f'W{reading[1:]}. Each detector is cut where it finds {100 * capture.recall:.0f} % of the objects of the '
-        f'validation set (IoU from {IOU:g}). Seed {capture.seed}, {words.profile(capture.profile, capture.setting)}.'
+        f'W{reading[1:]}. Each detector is cut where it finds {100 * capture.recall:.0f} % of all objects of the '
+        f'validation set, with an IoU from {IOU:g}.\n'
+        f'Images {ids}; seed {capture.seed}, {words.profile(capture.profile, capture.setting)}.'
     )

@@ -83,41 +83,61 @@ def choose(images: Sequence[Annotated], rule: str, count: int, ids: Sequence[str
                     f'--images {wanted}: {source} has no such image; it has {", ".join(list(known)[:8])}, ...'
                 )
         return [known[wanted] for wanted in ids]
-    return sorted(images, key=lambda image: -RULES[rule](image))[:count]
+    worth = RULES[rule](images)
+    return [images[i] for i in np.argsort(-np.array(worth), kind='stable')[:count]]
 
 
 def by_size(image: Annotated, count: int) -> List[int]:
-    """``count`` whole instances of an image, evenly spread from the smallest to the largest box; all if it has fewer."""
-    instances = np.flatnonzero(_whole(image))
+    """``count`` instances that stand alone, evenly spread from the smallest to the largest; all if there are fewer, and
+    of all instances where none stands alone."""
+    instances = np.flatnonzero(_alone(image)) if _alone(image).any() else np.flatnonzero(~image.ignored)
     order = instances[np.argsort(_areas(image.boxes[instances]), kind='stable')]
     places = np.linspace(0, len(order) - 1, count).round().astype(int) if len(order) > count else range(len(order))
     return [int(order[place]) for place in places]
 
 
-def _overlaps(image: Annotated) -> float:
+def _most_overlaps(images: Sequence[Annotated]) -> List[float]:
     """How many instances overlap another one."""
-    boxes = image.boxes[~image.ignored]
-    near = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    shared = near.clip(min=0).prod(axis=-1)
-    areas = _areas(boxes)
-    union = (areas[:, None] + areas[None, :] - shared).clip(min=np.finfo(np.float32).tiny)
-    return float(((shared / union - np.eye(len(boxes))) >= OVERLAP).any(axis=1).sum()) if len(boxes) else 0.0
+    return [float((_ious(image) >= OVERLAP).any(axis=1).sum()) for image in images]
 
 
-def _sizes(image: Annotated) -> float:
-    """How many times larger the largest whole instance is than the smallest; 0 for an image of fewer than three."""
-    areas = _areas(image.boxes[_whole(image)])
-    return float(areas.max() / max(areas.min(), 1.0)) if len(areas) >= 3 else 0.0
+def _typical_overlaps(images: Sequence[Annotated]) -> List[float]:
+    """How near the number of overlapping instances is to the median over all images."""
+    overlaps = np.array(_most_overlaps(images))
+    return list(-np.abs(overlaps - np.median(overlaps)))
 
 
-def _whole(image: Annotated) -> np.ndarray:
-    """(n,) bool: instances that the image's edge does not cut off."""
+def _sizes(images: Sequence[Annotated]) -> List[float]:
+    """How many times larger the largest instance is than the smallest, of those that stand alone; 0 for one or two."""
+    areas = [_areas(image.boxes[_alone(image)]) for image in images]
+    return [float(each.max() / max(each.min(), 1.0)) if len(each) >= 3 else 0.0 for each in areas]
+
+
+def _alone(image: Annotated) -> np.ndarray:
+    """(n,) bool: instances that no other one's box touches and that the image's edge does not cut off."""
     height, width = image.size
-    return ~image.ignored & (image.boxes[:, :2] > 0).all(axis=1) & (image.boxes[:, 2:] < [width, height]).all(axis=1)
+    whole = (image.boxes[:, :2] > 0).all(axis=1) & (image.boxes[:, 2:] < [width, height]).all(axis=1)
+    apart = np.ones(len(image.boxes), bool)
+    apart[~image.ignored] = ~_ious(image).any(axis=1)
+    return ~image.ignored & whole & apart
+
+
+def _ious(image: Annotated) -> np.ndarray:
+    """(m, m) IoU of the boxes of the m instances that count with one another, 0 with themselves."""
+    boxes = image.boxes[~image.ignored]
+    sides = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    shared, areas = sides.clip(min=0).prod(axis=-1), _areas(boxes)
+    union = (areas[:, None] + areas[None, :] - shared).clip(min=np.finfo(np.float32).tiny)
+    return shared / union * (1 - np.eye(len(boxes)))
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
-RULES: Dict[str, Callable[[Annotated], float]] = {'overlaps': _overlaps, 'sizes': _sizes}
+#: What an image is worth showing for, given all images.
+RULES: Dict[str, Callable[[Sequence[Annotated]], List[float]]] = {
+    'most overlaps': _most_overlaps,
+    'typical overlaps': _typical_overlaps,
+    'sizes': _sizes,
+}

@@ -5,7 +5,7 @@ A figure file is YAML; all figures have::
     title: text
     source: where in the paper it stands
     kind: detections                         # or assignment
-    images: {rule: overlaps, count: 3}       # a rule of annotated.RULES, and how many images
+    images: {rule: most overlaps, count: 3}       # a rule of annotated.RULES, and how many images
 
 and one that shows detections::
 

@@ -245,8 +245,11 @@ class Store:
             classes=['cat', 'dog'],
             masks=masks,
             reading='without_nms',
-            score_thr=0.3,
-            panels=[dict(label='FCOS', run=run_id(0)), dict(label='Ours', run=run_id(1))],
+            recall=0.5,
+            panels=[
+                dict(label='FCOS', run=run_id(0), score_thr=0.55, recall=0.5),
+                dict(label='Ours', run=run_id(1), score_thr=1.0, recall=0.0),
+            ],
             images=[dict(id=17, size=[40, 60])],
         )
         self.capture(name, {**meta, **changes}, arrays)

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.contour import QuadContourSet
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -11,7 +12,7 @@ from stored_files import axis, run_id
 
 from analysis import figures, results
 from analysis.figures import schedule
-from analysis.figures.style import BLUE, VERMILLION
+from analysis.figures.style import BLUE, VERMILLION, styled
 
 LOSSES = dict(losses=lambda number, epoch: {'loss': 3 / epoch, 'loss_cls': 1 / epoch, 'loss_bbox': 2 / epoch + number})
 POSITIVES = dict(
@@ -120,7 +121,7 @@ def test_the_gap_is_over_t_min_with_a_line_per_t_max(store):
     store.all_results()
     left, right = draw(store, 'gap').axes
     for axes, expected in ((left, [0.36, 1.0]), (right, [0.4, 1.2])):
-        x, y = axes.containers[0].lines[0].get_data()
+        x, y = map(list, axes.containers[0].lines[0].get_data())
         np.testing.assert_allclose(x, [0.2, 0.4])
         np.testing.assert_allclose(y, expected, atol=1e-9)
         assert [bar.get_label() for bar in axes.containers] == [r'$T^{\mathrm{max}}$ 0.7', r'$T^{\mathrm{max}}$ 0.6']
@@ -176,20 +177,19 @@ def test_duplicates_are_marked_and_counted(store):
     annotated, first, second = (axes for axes in figure.axes if axes.get_images())
     boxes = [patch for patch in first.patches if isinstance(patch, Rectangle)]
     dashed = [box for box in boxes if box.get_edgecolor()[:3] == pytest.approx(rgb(VERMILLION))]
-    assert [box.get_bbox().extents.tolist() for box in dashed] == [[3, 2, 22, 22]] and dashed[0].get_linestyle() == '--'
+    assert [box.get_bbox().extents.tolist() for box in dashed] == [[3, 2, 22, 22]] and dashed[0].get_linestyle() != '-'
     solid = [box for box in boxes if box.get_edgecolor()[:3] == pytest.approx(rgb(BLUE))]
     assert len(solid) == 2 and {box.get_linestyle() for box in solid} == {'-'}
     assert not second.patches and len(annotated.patches) == 2 * 2  # each on a white outline
-    assert {'2 found, 1 duplicate, 1 wrong', '0 found, 0 duplicates, 0 wrong', 'image 17: 2 objects'} <= set(
-        texts(figure)
-    )
+    assert {'2 found, 1 duplicate, 1 wrong', '0 found, 0 duplicates, 0 wrong', '2 objects'} <= set(texts(figure))
 
 
 def test_masks_are_drawn_as_masks(store):
     store.detections('fig8', masks=True)
     first = [axes for axes in draw(store, 'fig8').axes if axes.get_images()][1]
-    assert len([each for each in first.collections if isinstance(each, QuadContourSet)]) == 2 * 4
-    assert not first.patches and len(first.get_images()) == 1 + 4
+    # Two on white lines, one that is wrong on a white line, and a duplicate; the two best are filled.
+    assert len([each for each in first.collections if isinstance(each, QuadContourSet)]) == 2 * 2 + 2 + 1
+    assert not first.patches and len(first.get_images()) == 1 + 2
 
 
 def rgb(colour):
@@ -229,7 +229,8 @@ def test_no_texts_overlap_or_leave_the_figure(everything):
     for name in figures.entries(everything.runs, 'desk'):
         if name not in ('losses-table3', 'losses-table5'):
             figure = draw(everything, name)
-            figures.save(figure, 'png')  # lays it out
+            with styled():
+                FigureCanvasAgg(figure).draw()  # lays it out
             shown = [
                 (text.get_text(), text.get_window_extent())
                 for text in figure.findobj(Text)
@@ -250,10 +251,11 @@ def test_lines_differ_in_more_than_colour(everything):
                 assert one.get_marker() != other.get_marker(), name
 
 
-def test_files_are_the_same_each_time_and_have_their_fonts(everything):
-    for name in ('fig5', 'fig6', 'fig8'):
-        for kind, begin in (('pdf', b'%PDF'), ('png', b'\x89PNG'), ('svg', b'<?xml')):
-            content = figures.save(draw(everything, name), kind)
-            assert content.startswith(begin) and content == figures.save(draw(everything, name), kind)
-            if kind == 'pdf':
-                assert b'CreationDate' not in content and b'/Type3' not in content and b'/CIDFontType2' in content
+def test_files_are_the_same_each_time_and_have_their_fonts(store):
+    store.fig5()
+    store.detections('fig8', masks=True)
+    for name, kind, begin in (('fig5', 'pdf', b'%PDF'), ('fig8', 'png', b'\x89PNG'), ('fig5', 'svg', b'<?xml')):
+        content = figures.save(draw(store, name), kind)
+        assert content.startswith(begin) and content == figures.save(draw(store, name), kind)
+        if kind == 'pdf':
+            assert b'CreationDate' not in content and b'/Type3' not in content and b'/CIDFontType2' in content

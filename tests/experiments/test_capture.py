@@ -39,7 +39,7 @@ PANELS = {
     ],
     'reading': 'without_nms',
     'score_thr': 0.06,
-    'images': {'rule': 'overlaps', 'count': 2},
+    'images': {'rule': 'most overlaps', 'count': 2},
 }
 
 
@@ -229,8 +229,11 @@ def test_an_unknown_image_is_named(own):
     'change, says',
     [
         (dict(kind='film'), "kind: 'film' must be detections or assignment"),
-        (dict(score_thr='high'), "score_thr: 'high' must be a number from 0 to 1"),
-        (dict(images=dict(rule='pretty', count=1)), "images.rule: 'pretty' must be overlaps or sizes"),
+        (dict(recall='high'), "recall: 'high' must be a number from 0 to 1"),
+        (
+            dict(images=dict(rule='pretty', count=1)),
+            "images.rule: 'pretty' must be most overlaps or typical overlaps or sizes",
+        ),
         (dict(images=dict(rule='sizes', count=0)), 'images.count: 0 must be a whole number, 1 or more'),
         (dict(colour='red'), "the file: unknown key 'colour'"),
         (dict(reading='twice'), "reading: 'twice' must be without_nms or with_nms"),
@@ -267,12 +270,16 @@ def annotated(index, boxes, ignored=()):
 
 
 def test_images_are_chosen_by_their_annotations():
-    apart = annotated(0, [[0, 0, 10, 10], [20, 20, 30, 30], [40, 40, 42, 42]])
-    pair = annotated(1, [[0, 0, 10, 10], [0, 5, 10, 15], [50, 50, 90, 90]])  # an IoU of 1/3
-    hidden = annotated(2, [[0, 0, 10, 10], [0, 1, 10, 11], [0, 2, 10, 12]], ignored=(1, 2))
-    empty = annotated(3, [])
-    images = [empty, apart, hidden, pair]
-    assert choose(images, 'overlaps', 1, [], '') == [pair] and choose(images, 'sizes', 1, [], '') == [apart]
-    assert choose(images, 'overlaps', 9, [], '') == [pair, empty, apart, hidden]
-    assert choose(images, 'overlaps', 1, ['0', '30'], '') == [apart, empty]
-    assert by_size(apart, 2) == [2, 0] and by_size(hidden, 3) == [0] and by_size(pair, 3) == [0, 1, 2]
+    apart = annotated(0, [[1, 1, 10, 10], [20, 20, 40, 40], [50, 50, 52, 52]])
+    cut_off = annotated(1, [[0, 20, 90, 90], [1, 1, 10, 10], [92, 92, 94, 94]])
+    pair = annotated(2, [[1, 1, 10, 10], [1, 5, 10, 14], [50, 50, 90, 90]])  # an IoU of 0.38
+    hidden = annotated(3, [[1, 1, 10, 10], [1, 1, 10, 11], [1, 2, 10, 12]], ignored=(1, 2))
+    three = annotated(4, [[1, 1, 10, 10], [1, 5, 10, 14], [1, 3, 10, 12]])
+    empty = annotated(5, [])
+    images = [empty, apart, cut_off, hidden, pair, three]
+    assert choose(images, 'most overlaps', 3, [], '') == [three, pair, empty]
+    assert choose([pair, three, apart], 'typical overlaps', 1, [], '') == [pair]
+    assert choose(images, 'sizes', 1, [], '') == [apart]
+    assert choose(images, 'sizes', 9, ['0', '50'], '') == [apart, empty]
+    assert by_size(apart, 2) == [2, 1] and by_size(pair, 3) == [2] and by_size(three, 3) == [0, 1, 2]
+    assert by_size(cut_off, 5) == [2, 1] and by_size(hidden, 3) == [0] and by_size(empty, 3) == []

@@ -1,7 +1,7 @@
 """What came out: reads the plans and results that ``experiments`` stored, shows them as tables and checks the claims.
 
-It knows only the schema of the stored files. Tables need nothing beyond the standard library. In the order in which one
-passes through them:
+It knows only the schema of the stored files. Tables need nothing beyond the standard library, figures NumPy and
+Matplotlib. In the order in which one passes through them:
 
 - ``results`` reads the files, with ``plans`` for what a plan holds and ``checks`` for what it complains about;
 - ``readings`` gives the numbers of a cell, ``layout`` puts them where the paper does, ``words`` says what they are;
@@ -15,4 +15,7 @@ Claims need NumPy and SciPy besides:
 - ``bootstrap`` draws the samples, ``intervals`` says how sure a difference is, ``findings`` judges each comparison and
   ``verdicts`` each claim;
 - ``verdict_words`` says why, ``claim_pages`` writes Markdown and JSON, ``check_claims`` is the command line.
+
+Figures are drawn in ``figures`` from what ``epochs`` and ``captures`` read; ``duplicates`` says which
+detections are duplicates. ``make_figures`` is their command line.
 """

@@ -8,6 +8,8 @@ from typing import Any, Dict, Optional, Tuple, get_args
 _WORDS = {
     str: 'text',
     int: 'a whole number',
+    float: 'a number with a decimal point',
+    bool: 'true or false',
     dict: 'a mapping',
     list: 'a list',
     Optional[str]: 'text or null',

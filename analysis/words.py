@@ -48,15 +48,24 @@ def notes(plan: Plan, results: Results) -> List[str]:
     seeds = sorted(set(plan.runs.values()))
     seed_words = ('seeds ' if len(seeds) > 1 else 'seed ') + (', '.join(map(str, seeds)) or 'none')
     spread = ' (mean ± sample standard deviation)' if len(seeds) > 1 else ''
-    dataset = 'CrowdHuman' if 'CrowdHuman' in plan.setting else 'COCO'
-    data = f': {_GENERATED[plan.profile]}, not {dataset}' if plan.profile in _GENERATED else ''
-    facts = f'{len(results.runs)} of {len(plan.runs)} runs, {seed_words}{spread}, profile {plan.profile}{data}.'
+    facts = (
+        f'{len(results.runs)} of {len(plan.runs)} runs, {seed_words}{spread}, {profile(plan.profile, plan.setting)}.'
+    )
     lacking = missing_cells(plan, results)
     facts += f' {lacking} of {len(plan.cells)} cells incomplete.' if lacking else ''
     facts += f' {"; ".join(_sources(results))}.' if results.runs else ''
-    name = plan.profile.capitalize()
+    name, dataset = plan.profile.capitalize(), _dataset(plan.setting)
     honest = f"{name} numbers are not {dataset} numbers: compare them with each other, not with the paper's."
     return [facts, *_speed_note(plan, results), *([] if plan.profile == 'paper' else [honest])]
+
+
+def profile(name: str, setting: str) -> str:
+    """'profile desk: generated scenes, not COCO', for what the paper measured in that ``setting``."""
+    return f'profile {name}' + (f': {_GENERATED[name]}, not {_dataset(setting)}' if name in _GENERATED else '')
+
+
+def _dataset(setting: str) -> str:
+    return 'CrowdHuman' if 'CrowdHuman' in setting else 'COCO'
 
 
 def _reading_words(plan: Plan, metric: str) -> str:

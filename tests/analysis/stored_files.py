@@ -1,10 +1,14 @@
 """Stored files to test on: tables in the layouts of the paper's, and a way to run the command line."""
 
+import io
 import json
 import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,6 +36,20 @@ def keys_at(metrics, at, reading):
         for name, body in metrics.items()
         if all(at[axis] == value for axis, value in body['at'].items())
     }
+
+
+def _png(height, width):
+    """The file of an image, as bytes in an array."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)).save(file, 'png')
+    return np.frombuffer(file.getvalue(), np.uint8)
+
+
+def _mask(box, height, width):
+    x1, y1, x2, y2 = map(int, box)
+    mask = np.zeros((height, width), bool)
+    mask[y1:y2, x1:x2] = True
+    return mask
 
 
 class Store:
@@ -173,10 +191,118 @@ class Store:
         for i, numbers in enumerate([(0.271, 0.281), (0.2712, 0.2849), (0.28, 0.2836), (0.3, 0.301)]):
             self.result(i, *numbers, **changes)
 
+    def fig5(self, seeds=(0,), epochs=12, **parts):
+        """The plan of Fig. 5 and the epochs of its runs: one-to-one is run 0, one-to-few run 1."""
+        content = self.plan(
+            'fig5',
+            seeds=seeds,
+            rows=[axis('method', 'Method', 'o2o', 'o2f')],
+            columns=[],
+            setting='COCO val2017',
+        )
+        for number, seed in product((0, 1), seeds):
+            aps = [(0.02 * e + 0.001 * seed, 0.02 * e + 0.001 * seed + 0.01 * number) for e in range(1, epochs + 1)]
+            self.epochs(number, aps, seed, **parts)
+        return content
+
+    def epochs(self, number, aps, seed=0, profile='desk', **parts):
+        """Write the metrics of a run's epochs: pairs of AP without and with NMS. ``parts`` are further keys,
+        such as losses, each a function of the numbers of the run and of the epoch."""
+        entries = [
+            {
+                'epoch': epoch,
+                'metrics': {'without_nms/AP': without, 'with_nms/AP': with_nms, 'without_nms/APl': None},
+                'seconds': 10.0,
+                **{key: part(number, epoch) for key, part in parts.items()},
+            }
+            for epoch, (without, with_nms) in enumerate(aps, 1)
+        ]
+        self.write(f'{profile}/{run_id(number, seed)}/metrics.json', json.dumps({'schema': 1, 'epochs': entries}))
+
+    def detections(self, name='fig7', masks=False, **changes):
+        """Write a capture of two detectors on one image of 40 x 60: the first finds both objects, one of them twice,
+        and one where there is none; the second finds nothing."""
+        boxes = np.array([[2, 2, 22, 22], [30, 10, 50, 30]], np.float32)
+        found = np.array([[2, 2, 22, 21], [30, 10, 50, 30], [3, 2, 22, 22], [0, 30, 10, 40]], np.float32)
+        arrays = {
+            'image0': _png(40, 60),
+            'truth0.boxes': boxes,
+            'truth0.labels': np.array([0, 1], np.int32),
+            'truth0.ignored': np.zeros(2, bool),
+            'found0.0.boxes': found,
+            'found0.0.labels': np.array([0, 1, 0, 0], np.int32),
+            'found0.0.scores': np.array([0.9, 0.8, 0.7, 0.6], np.float32),
+            'found0.1.boxes': np.zeros((0, 4), np.float32),
+            'found0.1.labels': np.zeros(0, np.int32),
+            'found0.1.scores': np.zeros(0, np.float32),
+        }
+        if masks:
+            for key in ('truth0', 'found0.0', 'found0.1'):
+                drawn = [_mask(box, 40, 60) for box in arrays[f'{key}.boxes']]
+                arrays[f'{key}.masks'] = np.packbits(np.array(drawn, bool).reshape(len(drawn), 40 * 60), axis=1)
+        meta = dict(
+            **self._capture(name, 'detections'),
+            classes=['cat', 'dog'],
+            masks=masks,
+            reading='without_nms',
+            recall=0.5,
+            panels=[
+                dict(label='FCOS', run=run_id(0), score_thr=0.55, recall=0.5),
+                dict(label='Ours', run=run_id(1), score_thr=1.0, recall=0.0),
+            ],
+            images=[dict(id=17, size=[40, 60])],
+        )
+        self.capture(name, {**meta, **changes}, arrays)
+        return arrays
+
+    def assignment(self, **changes):
+        """Write a capture of Fig. 6: two instances, two stages, three levels, the last without a positive anchor."""
+        shapes = [[4, 4], [2, 2], [1, 1]]
+        random = np.random.default_rng(0)
+        arrays = {'image0': _png(32, 32)}
+        for stage, certain in enumerate((5, 16)):
+            degrees = np.zeros((2, 21), np.float32)
+            degrees[0, [5, 6, 16]] = [0.5, 0.3, 0.2]
+            degrees[1, [10, 17]] = [0.4, 0.1]
+            degrees[0, certain] = degrees[1, 10] = 1
+            arrays[f'stage{stage}.degrees'] = degrees
+            arrays[f'stage{stage}.certain'] = degrees == 1
+            arrays[f'stage{stage}.scores'] = random.random((2, 21)).astype(np.float16)
+        meta = dict(
+            **self._capture('fig6', 'assignment'),
+            run=run_id(0),
+            epochs=12,
+            stages=[dict(label='early', epoch=3, t=0.527), dict(label='late', epoch=12, t=0.2)],
+            strides=[8, 16, 32],
+            shapes=shapes,
+            input_size=[32, 32],
+            images=[dict(id=5, size=[32, 32])],
+            instances=[dict(name='cat', box=[4, 4, 20, 20]), dict(name='dog', box=[10, 12, 30, 28])],
+        )
+        self.capture('fig6', {**meta, **changes}, arrays)
+        return arrays
+
+    def capture(self, name, meta, arrays):
+        """Write a capture as experiments/capture.py does."""
+        path = self.runs / 'desk' / 'captures' / f'{name}.npz'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
+
+    def _capture(self, name, kind):
+        shared = dict(schema=1, figure=name, kind=kind, title='What is shown', source='Figure', setting='COCO val2017')
+        return dict(**shared, profile='desk', seed=0, provenance={})
+
     def write(self, path, text):
         path = self.runs / path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding='utf-8')
+
+    def figures(self, *arguments, cwd=ROOT):
+        """Run make_figures.py as a user does."""
+        command = [sys.executable, str(ROOT / 'analysis' / 'make_figures.py'), *map(str, arguments)]
+        return subprocess.run(
+            [*command, '--runs', str(self.runs)], cwd=cwd, capture_output=True, encoding='utf-8', timeout=120
+        )
 
     def cli(self, *arguments, cwd=ROOT, env=None):
         """Run the command line as a user does, with neither the repository nor any package on the path."""

@@ -1,0 +1,167 @@
+"""Every figure by its name, drawn from stored files: each a function that returns a Matplotlib Figure.
+
+The figures of curves take a table's plan and the epochs of its runs, the pictures take a capture of
+``experiments/capture.py``. :func:`draw` reads what a figure needs and draws it; :func:`style.save` makes the content of
+a file of it.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Callable, Dict, List
+
+from matplotlib.figure import Figure
+
+from analysis.captures import capture_command, load_assignment, load_detections, path_of
+from analysis.epochs import load_epochs
+from analysis.figures import curves, schedule
+from analysis.figures.assignment import fig6
+from analysis.figures.detections import detections
+from analysis.figures.style import FORMATS, save, styled
+from analysis.results import RUNS, UserError, command, load_plan, load_results, plan_names
+
+__all__ = ['FORMATS', 'Entry', 'draw', 'entries', 'save']
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure: its name, its title, what a reader who does not see it is told it shows, and what draws it from a runs
+    folder and a profile, with a function that takes warnings."""
+
+    name: str
+    title: str
+    alt: str
+    draw: Callable[[Path, str, Warn], Figure]
+
+
+def entries(runs: Path, profile: str) -> Dict[str, Entry]:
+    """All figures by name: those of the paper and of the schedule, then two for each table that has a plan."""
+    found = [*_FIXED]
+    for name in plan_names(runs, profile):
+        found += [
+            Entry(
+                f'curves-{name}',
+                f'Training curves of {name}',
+                f'Lines of the first metric of {name} after each epoch, one for each cell.',
+                partial(_of_epochs, curves.curves, name),
+            ),
+            Entry(
+                f'losses-{name}',
+                f'Training losses of {name}',
+                f'Lines of the mean losses of each epoch, one for each training of {name}.',
+                partial(_of_epochs, curves.losses, name),
+            ),
+        ]
+    return {entry.name: entry for entry in found}
+
+
+def draw(name: str, runs: Path, profile: str, warn: Warn = lambda line: None) -> Figure:
+    """Draw a figure.
+
+    Args:
+        name (str): its name, see :func:`entries`.
+        runs (Path): folder of the runs.
+        profile (str): profile of the runs.
+        warn (callable): told in a line of each file that is broken and left out.
+
+    Raises:
+        UserError: there is no such figure, or what it is drawn from is missing or broken; the message names the command
+            that makes it.
+    """
+    known = entries(runs, profile)
+    if name not in known:
+        raise UserError(f'no figure {name!r}: there are {", ".join(known)}')
+    with styled():
+        return known[name].draw(Path(runs), profile, warn)
+
+
+def _of_epochs(function: Callable, table: str, runs: Path, profile: str, warn: Warn) -> Figure:
+    """Draw what a table's runs measured after each epoch."""
+    plan = load_plan(runs, profile, table)
+    stored, warnings = load_epochs(runs, profile, plan)
+    _tell(warnings, warn)
+    again = command(runs, profile, table)
+    if not stored:
+        raise UserError(f'no run of {table} has finished an epoch: run {again} first')
+    try:
+        return function(plan, stored)
+    except ValueError as error:
+        raise UserError(
+            f'{error}: run {command(RUNS, profile, table)} --runs OTHER, then this on that folder'
+        ) from error
+
+
+def _gap(runs: Path, profile: str, warn: Warn) -> Figure:
+    plan = load_plan(runs, profile, 'table3')
+    results = load_results(runs, profile, plan)
+    _tell(results.warnings, warn)
+    if not results.runs:
+        raise UserError(f'no run of table3 is finished: run {command(runs, profile, "table3")} first')
+    return schedule.gap(plan, results)
+
+
+def _schedule(runs: Path, profile: str, warn: Warn) -> Figure:
+    return schedule.degree_schedule()
+
+
+def _captured(load: Callable, function: Callable, name: str, runs: Path, profile: str, warn: Warn) -> Figure:
+    capture = load(runs, profile, name)
+    try:
+        return function(capture)
+    except ValueError as error:
+        again = capture_command(runs, profile, name)
+        raise UserError(f'{path_of(runs, profile, name)}: {error}: delete it and run {again} again') from error
+
+
+def _tell(warnings: List[str], warn: Warn) -> None:
+    for warning in warnings:
+        warn(warning)
+
+
+_FIXED = (
+    Entry(
+        'schedule',
+        'The schedule of the positive degrees (Eq. 3)',
+        'Left, T falls in a straight line over the epochs from its largest to its smallest value. Right, the degree of '
+        'an ambiguous anchor grows in proportion to its joint score, less steeply in later epochs.',
+        _schedule,
+    ),
+    Entry(
+        'fig5',
+        'AP after every epoch, with and without NMS (Figure 5)',
+        'Four lines of AP over the epochs, one-to-one and one-to-few, each with and without NMS; below them the gap '
+        'between the two readings of each method.',
+        partial(_of_epochs, curves.fig5, 'fig5'),
+    ),
+    Entry(
+        'positives',
+        'Positives per instance during training',
+        'Lines of the mean number of certain and ambiguous anchors per instance over the epochs, one-to-one and '
+        'one-to-few, and of the sum of their degrees where it is stored.',
+        partial(_of_epochs, curves.positives, 'fig5'),
+    ),
+    Entry(
+        'gap',
+        'The gap between the readings against the smallest T (Table 3)',
+        'Lines of the AP that NMS adds, over T min, one for each T max: measured on the left, the paper on the right.',
+        _gap,
+    ),
+    Entry(
+        'fig6',
+        'Joint scores and assigned degrees, early and late in training (Figure 6)',
+        'Maps on the levels of the feature pyramid for instances of one image: early in training several anchors of an '
+        'instance have large scores and degrees, late in training the maps may be sparser.',
+        partial(_captured, load_assignment, fig6, 'fig6'),
+    ),
+    *(
+        Entry(
+            name,
+            f'{what} without NMS (Figure {name[3:]})',
+            f'The same images side by side: annotations, then {what.lower()} of three detectors, duplicates dashed. '
+            'Counts stand under each picture.',
+            partial(_captured, load_detections, detections, name),
+        )
+        for name, what in (('fig7', 'Detections'), ('fig8', 'Instance segmentation'), ('fig9', 'Detections in crowds'))
+    ),
+)

@@ -1,0 +1,207 @@
+"""Figures of what runs measured after each epoch: Fig. 5, the curves of any table, losses and positives."""
+
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis import words
+from analysis.epochs import Epoch, Series, over_seeds
+from analysis.figures.style import COLOURS, DASHES, MARKERS, NARROW, WIDE, line_style, mathematical, new_figure, note
+from analysis.plans import Axis, Cell, Plan
+from analysis.readings import is_speed
+
+Stored = Dict[str, List[Epoch]]
+Value = Callable[[Epoch], Optional[float]]
+ValueOf = Callable[[Cell], Value]
+
+
+def fig5(plan: Plan, stored: Stored) -> Figure:
+    """Fig. 5: AP without and with NMS after every epoch for each method, and below it the gap between the two.
+
+    Args:
+        plan (Plan): a table whose metric has the two readings.
+        stored (dict): the epochs of its runs by run id.
+    """
+    figure = new_figure(NARROW, 4.4)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    seeds = 0
+    for i, cell in enumerate(plan.cells):
+        without, with_nms = next(iter(cell.keys.values()))
+        name = _name(plan, cell)
+        for j, (key, reading) in enumerate([(without, 'without NMS'), (with_nms, 'with NMS')]):
+            style = dict(color=COLOURS[i], linestyle=DASHES[j], marker=MARKERS[2 * i + j], markerfacecolor=_fill(j, i))
+            series = over_seeds(stored, cell.runs, percent(key))
+            seeds = max(seeds, _draw(top, series, f'{name} {reading}', style))
+        gap = over_seeds(stored, cell.runs, lambda epoch, a=without, b=with_nms: _gap(epoch, a, b))
+        _draw(bottom, gap, name, dict(color=COLOURS[i], linestyle='-', marker=MARKERS[2 * i]))
+    bottom.axhline(0, color='0.6', linewidth=0.8)
+    top.set_ylabel('AP in %')
+    bottom.set_ylabel('gap in points')
+    _epochs_axis(bottom)
+    top.legend(loc='lower right')
+    note(figure, setting(plan, seeds))
+    return figure
+
+
+def curves(plan: Plan, stored: Stored) -> Figure:
+    """A table's first metric after every epoch, a line for each cell, as the cell reads it."""
+    metric = next(name for name, metric in plan.metrics.items() if not is_speed(metric.keys))
+    axis, _ = _panels(plan)
+    lines = {i: _name(plan, cell, axis) for i, cell in enumerate(plan.cells) if metric in cell.keys}
+    label = f'{metric} in %' + _reading({plan.cells[i].keys[metric][0] for i in lines})
+    return _grid(plan, stored, lines, {label: lambda cell: percent(cell.keys[metric][0])}, height=2.4)
+
+
+def losses(plan: Plan, stored: Stored) -> Figure:
+    """The mean training losses of every epoch, one row of panels per loss, a line for each training of the table.
+
+    Raises:
+        ValueError: no run has losses.
+    """
+    names = sorted(_stored_names(stored, 'losses'), key=lambda name: name == 'loss')  # their sum is the last row
+    axis, _ = _panels(plan)
+    # Cells that are one training read differently are one line.
+    first = {tuple(cell.runs.values()): i for i, cell in reversed(list(enumerate(plan.cells)))}
+    lines = {i: _name(plan, plan.cells[i], axis, reading=False) for i in sorted(first.values())}
+    rows = {name: lambda cell, name=name: lambda epoch: epoch.losses.get(name) for name in names}
+    return _grid(plan, stored, lines, rows, height=1.7)
+
+
+def positives(plan: Plan, stored: Stored) -> Figure:
+    """Mean number of positives per instance in every epoch, by kind, and the sum of their degrees where it is stored.
+
+    Raises:
+        ValueError: no run has numbers of positives.
+    """
+    names = _stored_names(stored, 'positives')
+    shown = {'certain': 'certain anchors', 'ambiguous': 'ambiguous anchors', 'degree': 'sum of degrees'}
+    figure = new_figure(NARROW, 3.0)
+    axes, seeds = figure.subplots(), 0
+    for i, cell in enumerate(plan.cells):
+        for j, name in enumerate(names):
+            style = dict(color=COLOURS[i], linestyle=DASHES[j % len(DASHES)], marker=MARKERS[len(names) * i + j])
+            series = over_seeds(stored, cell.runs, lambda epoch, name=name: epoch.positives.get(name))
+            seeds = max(seeds, _draw(axes, series, f'{_name(plan, cell)}: {shown.get(name, name)}', style))
+    axes.set_ylabel('per instance')
+    axes.set_ylim(bottom=0)
+    _epochs_axis(axes)
+    figure.legend(loc='outside upper center', ncols=2)
+    note(figure, setting(plan, seeds))
+    return figure
+
+
+def setting(plan: Plan, seeds: int) -> str:
+    """'Profile desk: generated scenes, not COCO; seed 0', and what lines and bands are where there are several."""
+    numbers = sorted(set(plan.runs.values()))
+    text = f'seed{"s" * (len(numbers) > 1)} {", ".join(map(str, numbers))}, {words.profile(plan.profile, plan.setting)}'
+    return text[:1].upper() + text[1:] + ('; line: mean, band: smallest to largest seed' if seeds > 1 else '')
+
+
+def percent(key: str) -> Value:
+    """A metric of an epoch in percent."""
+
+    def value(epoch: Epoch) -> Optional[float]:
+        fraction = epoch.metrics.get(key)
+        return None if fraction is None else 100 * fraction
+
+    return value
+
+
+def _gap(epoch: Epoch, without: str, with_nms: str) -> Optional[float]:
+    low, high = percent(without)(epoch), percent(with_nms)(epoch)
+    return None if low is None or high is None else high - low
+
+
+def _draw(axes: Axes, series: Series, label: str, style: Dict[str, Any]) -> int:
+    """A line, and a band where there are several seeds; returns how many there are."""
+    if not series.epochs:
+        return 0
+    step = max(len(series.epochs) // 12, 1)  # markers stay apart in long trainings
+    axes.plot(series.epochs, series.mean, label=label, markevery=step, **style)
+    if series.seeds > 1:
+        axes.fill_between(series.epochs, series.low, series.high, color=style['color'], alpha=0.15, linewidth=0)
+    return series.seeds
+
+
+def _fill(reading: int, cell: int) -> str:
+    return 'white' if reading else COLOURS[cell]
+
+
+def _epochs_axis(axes: Axes) -> None:
+    axes.set(xlabel='epoch', xlim=(0.3, None))  # there is no epoch 0
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _stored_names(stored: Stored, part: str) -> List[str]:
+    epochs = [epoch for each in stored.values() for epoch in each]
+    names = list(dict.fromkeys(name for epoch in epochs for name in getattr(epoch, part)))
+    if not names:
+        raise ValueError(f'the stored runs have no {part}')
+    return names
+
+
+def _name(plan: Plan, cell: Cell, but: Optional[Axis] = None, reading: bool = True) -> str:
+    """What a cell is called: labels and words of its values, ``but`` for one axis; its reading is named or not."""
+    parts = []
+    for axis in plan.rows + plan.columns:
+        if axis is not but:
+            i = axis.values.index(cell.at[axis.name])
+            numeric = axis.labels[i][:1].isdigit() and axis.label
+            parts += [f'{axis.label} {axis.labels[i]}' if numeric else axis.labels[i]]
+            parts += [word for word in axis.words[i] if word not in ('✓', '✗')]
+            parts += ['with NMS' for word in axis.words[i] if word == '✓' and reading]
+    return mathematical(' '.join(parts))
+
+
+def _reading(keys: set) -> str:
+    readings = {key.partition('/')[0] for key in keys}
+    names = {'without_nms': ', without NMS', 'with_nms': ', with NMS'}
+    return names.get(readings.pop(), '') if len(readings) == 1 else ''
+
+
+def _panels(plan: Plan) -> Tuple[Optional[Axis], Dict[str, Callable[[Cell], bool]]]:
+    """The axis whose values get a panel each, and by title which cells a panel has; one panel for a single axis."""
+    if len(plan.rows + plan.columns) < 2:
+        return None, {'': lambda cell: True}
+    axis = plan.columns[-1] if plan.columns else plan.rows[0]
+    titles = [mathematical(f'{axis.label} {label}'.strip()) for label in axis.labels]
+    return axis, {
+        title: lambda cell, value=value: cell.at[axis.name] == value for title, value in zip(titles, axis.values)
+    }
+
+
+def _grid(plan: Plan, stored: Stored, lines: Dict[int, str], rows: Dict[str, ValueOf], height: float) -> Figure:
+    """Panels side by side for an axis of the table, and a row of them for each of ``rows``.
+
+    Args:
+        plan (Plan): the table.
+        stored (dict): the epochs of its runs by run id.
+        lines (dict): number of each cell to draw among the plan's, and what its line is called; equal names are lines
+            of several panels.
+        rows (dict): what is drawn, by the label at its side: the value of an epoch for a cell.
+        height (float): of a row, in inches.
+    """
+    names, (_, panels) = list(dict.fromkeys(lines.values())), _panels(plan)
+    columns = 2 if len(names) <= 4 or max(map(len, names)) > 30 else 3
+    width = NARROW if len(panels) == 1 else WIDE
+    figure = new_figure(width, height * len(rows) + 0.15 * -(-len(names) // columns) + 0.55)
+    grid = figure.subplots(len(rows), len(panels), sharex='col', sharey='row', squeeze=False)
+    seeds, handles = 0, {}
+    for (label, value_of), line in zip(rows.items(), grid):
+        line[0].set_ylabel(label)
+        for axes, has in zip(line, panels.values()):
+            for i, name in lines.items():
+                if has(plan.cells[i]):
+                    series = over_seeds(stored, plan.cells[i].runs, value_of(plan.cells[i]))
+                    seeds = max(seeds, _draw(axes, series, name, line_style(names.index(name))))
+            handles.update({handle.get_label(): handle for handle in axes.get_lines()})
+    for axes, title in zip(grid[0], panels):
+        axes.set_title(title)
+    for axes in grid[-1]:
+        _epochs_axis(axes)
+    shown = [name for name in names if name in handles]
+    figure.legend([handles[name] for name in shown], shown, loc='outside upper center', ncols=columns)
+    note(figure, setting(plan, seeds))
+    return figure

@@ -1,0 +1,136 @@
+"""Figs. 7 to 9: what several detectors find on the same images, side by side, duplicates marked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from analysis import words
+from analysis.captures import Detections, Panel, Shapes, Shown
+from analysis.duplicates import BEST, DUPLICATE, IOU, WRONG, judge
+from analysis.figures.layout import Sheet, picture, show
+from analysis.figures.style import BLACK, BLUE, GREEN, VERMILLION, WIDE
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a kind is drawn: its colour, dashes, width in points, what the legend calls it, whether on a white line, and
+    whether masks are filled."""
+
+    colour: str
+    dashes: Any
+    width: float
+    label: str
+    halo: bool = True
+    filled: bool = False
+
+
+ANNOTATION = Style(GREEN, '-', 1.2, 'annotation', filled=True)
+_IGNORED = Style(BLACK, (0, (1, 1.5)), 0.8, 'to ignore')
+#: In the order in which they are drawn: a duplicate's dashes lie on the better one's line where both are the same.
+STYLES = {
+    WRONG: Style(BLACK, (0, (1, 1.5)), 0.9, 'no object of its class there'),
+    BEST: Style(BLUE, '-', 1.3, 'best detection of an object', filled=True),
+    DUPLICATE: Style(VERMILLION, (0, (2.5, 1.5)), 1.1, 'duplicate: the object has a better one', halo=False),
+}
+_EDGE, _GAP, _TOP, _WORDS, _BELOW = 0.06, 0.06, 0.38, 0.2, 0.6  # inches
+
+
+def detections(capture: Detections) -> Figure:
+    """A row per image: the annotations, then what each panel's detector found, and how many of each kind.
+
+    Detections on regions to ignore are not drawn.
+
+    Raises:
+        ValueError: an image of the capture is damaged.
+    """
+    columns = [('Annotated', ''), *((panel.label, _cut(panel, capture)) for panel in capture.panels)]
+    width = (WIDE - 2 * _EDGE - _GAP * (len(columns) - 1)) / len(columns)
+    heights = [width * image.size[0] / image.size[1] for image in capture.images]
+    sheet = Sheet(WIDE, _TOP + sum(heights) + _WORDS * len(heights) + _BELOW)
+    for column, (title, cut) in enumerate(columns):
+        middle = _EDGE + column * (width + _GAP) + width / 2
+        sheet.text(middle, 0.18, title, fontsize=9, ha='center')
+        sheet.text(middle, _TOP - 0.05, cut, fontsize=6.8, ha='center')
+    top = _TOP
+    for image, height in zip(capture.images, heights):
+        pixels = picture(image.file)
+        for column, found in enumerate([None, *image.found]):
+            x = _EDGE + column * (width + _GAP)
+            axes = sheet.axes(x, top, width, height)
+            show(axes, pixels, pale=0.25)
+            text = _annotated(axes, image) if found is None else _found(axes, found, image)
+            sheet.text(x + width / 2, top + height + 0.04, text, fontsize=6.8, ha='center', va='top')
+        top += height + _WORDS
+    _legend(sheet)
+    sheet.text(_EDGE, sheet.height - 0.05, _note(capture), fontsize=6.5, color='0.35', va='bottom')
+    return sheet.figure
+
+
+def _annotated(axes: Axes, image: Shown) -> str:
+    counted = ~image.truth.ignored
+    _draw(axes, image.truth, counted, ANNOTATION)
+    _draw(axes, image.truth, image.truth.ignored, _IGNORED)
+    ignored = image.truth.ignored.sum()
+    return f'{counted.sum()} objects' + (f', {ignored} to ignore' if ignored else '')
+
+
+def _found(axes: Axes, found: Shapes, image: Shown) -> str:
+    kind, _ = judge(found, image.truth)
+    for each, style in STYLES.items():
+        _draw(axes, found, kind == each, style)
+    best, duplicates, wrong = (int((kind == each).sum()) for each in (BEST, DUPLICATE, WRONG))
+    return f'{best} found, {duplicates} duplicate{"s" * (duplicates != 1)}, {wrong} wrong'
+
+
+def _draw(axes: Axes, shapes: Shapes, which: np.ndarray, style: Style) -> None:
+    """Outlines; ``style`` says whether on white ones that set them off from the image, and whether masks are filled."""
+    for i in np.flatnonzero(which):
+        lines = [dict(edgecolor='white', linewidth=style.width + 1.2, linestyle='-')] * style.halo
+        for line in [*lines, dict(edgecolor=style.colour, linewidth=style.width, linestyle=style.dashes)]:
+            if shapes.masks is None:
+                x1, y1, x2, y2 = shapes.boxes[i]
+                axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **line))
+            elif shapes.masks[i].any():
+                _contour(axes, shapes.masks[i], **line)
+        if shapes.masks is not None and style.filled:
+            layer = np.zeros((*shapes.masks[i].shape, 4), np.float32)
+            layer[shapes.masks[i]] = to_rgba(style.colour, 0.3)
+            axes.imshow(layer, extent=(0, layer.shape[1], layer.shape[0], 0), interpolation='nearest')
+
+
+def _contour(axes: Axes, mask: np.ndarray, edgecolor: str, linewidth: float, linestyle: object) -> None:
+    """The edge of a mask, also along the image's."""
+    padded = np.pad(mask.astype(np.float32), 1)
+    x, y = (np.arange(side) - 0.5 for side in padded.shape[::-1])
+    axes.contour(x, y, padded, [0.5], colors=[edgecolor], linewidths=[linewidth], linestyles=[linestyle])
+
+
+def _legend(sheet: Sheet) -> None:
+    handles = [
+        Line2D([], [], color=style.colour, linestyle=style.dashes, linewidth=style.width + 0.2, label=style.label)
+        for style in (ANNOTATION, STYLES[BEST], STYLES[DUPLICATE], STYLES[WRONG])
+    ]
+    place = dict(loc='lower center', bbox_to_anchor=(0.5, 0.27 / sheet.height))
+    sheet.figure.legend(handles=handles, ncols=4, fontsize=7.2, columnspacing=1.4, handlelength=2.6, **place)
+
+
+def _cut(panel: Panel, capture: Detections) -> str:
+    """'scores from 0.26', and the share of objects found where the detector never finds as many as all are to find."""
+    short = panel.recall < capture.recall
+    return f'scores from {panel.score_thr:.2f}' + (f', {100 * panel.recall:.0f} % found' if short else '')
+
+
+def _note(capture: Detections) -> str:
+    reading = capture.reading.replace('_', ' ').replace('nms', 'NMS')
+    ids = ', '.join(str(image.id) for image in capture.images)
+    return (
+        f'W{reading[1:]}. Each detector is cut where it finds {100 * capture.recall:.0f} % of all objects of the '
+        f'validation set, with an IoU from {IOU:g}.\n'
+        f'Images {ids}; seed {capture.seed}, {words.profile(capture.profile, capture.setting)}.'
+    )

@@ -1,0 +1,70 @@
+"""Draw the figures from what is stored: python analysis/make_figures.py [fig5 ...] [--out DIR] [--format pdf png]."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import List, Optional
+
+try:
+    import analysis  # noqa: F401  installed, or run with the repository root on the path
+except ModuleNotFoundError:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from analysis import figures, files, results  # noqa: E402
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the command line; returns the exit status: 0, 1 where a figure that was named lacks what it is drawn from, 2
+    for a user's error."""
+    args = _arguments(argv)
+    known = figures.entries(args.runs, args.profile)
+    if args.list:
+        width = max(map(len, known))
+        print('\n'.join(f'{name:{width}}  {entry.title}' for name, entry in known.items()))
+        return 0
+    unknown = [name for name in args.names if name not in known]
+    if unknown:
+        print(f'make_figures.py: no figure {unknown[0]!r}: there are {", ".join(known)}', file=sys.stderr)
+        return 2
+    try:
+        lacking = _make(list(dict.fromkeys(args.names)) or list(known), args)
+    except results.UserError as error:
+        print(f'make_figures.py: {error}', file=sys.stderr)
+        return 2
+    return 1 if lacking and args.names else 0
+
+
+def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog='make_figures.py', description='Draw figures from stored results.')
+    parser.add_argument('names', nargs='*', metavar='figure', help='figures to draw (default: all that can be)')
+    parser.add_argument('--profile', default='desk', help='profile of the runs (default: desk)')
+    parser.add_argument('--runs', type=Path, default=results.RUNS, help='folder of the runs (default: %(default)s)')
+    parser.add_argument('--out', type=Path, help='folder of the files (default: figures in the folder of the profile)')
+    parser.add_argument('--format', nargs='+', choices=figures.FORMATS, default=['pdf', 'png'])
+    parser.add_argument('--list', action='store_true', help='list the figures')
+    return parser.parse_args(argv)
+
+
+def _make(names: List[str], args: argparse.Namespace) -> int:
+    """Write the figures; returns how many lack what they are drawn from, which is said."""
+    lacking = 0
+    for name in names:
+        try:
+            figure = figures.draw(name, args.runs, args.profile, _warn)
+        except results.UserError as error:
+            print(f'make_figures.py: {name}: {error}', file=sys.stderr)
+            lacking += 1
+            continue
+        for format in dict.fromkeys(args.format):
+            folder = args.out or args.runs / args.profile / 'figures'
+            files.write_whole(folder / f'{name}.{format}', figures.save(figure, format))
+    return lacking
+
+
+def _warn(line: str) -> None:
+    print(f'make_figures.py: warning: {line}', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    sys.stdout.reconfigure(encoding='utf-8', errors='replace')  # names of folders in any locale
+    sys.exit(main())

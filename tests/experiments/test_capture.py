@@ -1,0 +1,285 @@
+"""capture.py stores what trained detectors do on images, for the figures to draw it."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmengine.dataset import pseudo_collate
+from mmengine.structures import InstanceData
+
+from analysis import figures
+from experiments.captures.annotated import Annotated, by_size, choose
+from experiments.captures.declared import figure_names, load_figure
+from experiments.captures.detectors import detector, predict, validation_data
+from experiments.errors import UserError
+
+#: The smoke profile's longest training has two epochs.
+CELL = {'table': 'table5', 'at': {'method': 'Ours-3convs', 'schedule': '3x'}}
+STAGES = {
+    'title': 'stages',
+    'source': 'here',
+    'kind': 'assignment',
+    'cell': CELL,
+    'stages': [{'label': 'early', 'of_epochs': 0.5}, {'label': 'late', 'of_epochs': 1}],
+    'images': {'rule': 'sizes', 'count': 1},
+    'instances': 3,
+}
+#: After two epochs scores are low.
+PANELS = {
+    'title': 'panels',
+    'source': 'here',
+    'kind': 'detections',
+    'panels': [
+        {'label': 'FCOS', 'cell': {'table': 'table5', 'at': {'method': 'FCOS', 'schedule': '3x'}}},
+        {'label': 'Ours', 'cell': CELL},
+    ],
+    'reading': 'without_nms',
+    'score_thr': 0.06,
+    'images': {'rule': 'most overlaps', 'count': 2},
+}
+
+
+def nothing(*_):
+    """No progress is shown."""
+
+
+class Captures:
+    """capture.py on the finished runs of the smoke profile, as a user calls it."""
+
+    def __init__(self, finished, folder):
+        self.suite, self.folder = finished, folder
+
+    def run(self, *args, **kwargs):
+        command = self.suite.command(*args, '--profile', 'smoke')
+        command[1] = command[1].replace('run.py', 'capture.py')
+        return subprocess.run(command, capture_output=True, text=True, cwd='/', **kwargs)
+
+    def declare(self, name, content):
+        path = self.folder / f'{name}.yaml'
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def read(self, name):
+        with np.load(self.suite.runs / 'smoke' / 'captures' / f'{name}.npz', allow_pickle=False) as file:
+            arrays = dict(file)
+        return json.loads(arrays.pop('meta').tobytes()), arrays
+
+
+@pytest.fixture(scope='module')
+def captures(finished, tmp_path_factory):
+    return Captures(finished, tmp_path_factory.mktemp('figures'))
+
+
+@pytest.fixture(scope='module')
+def own(captures):
+    """Both kinds of figure, of trainings of two epochs."""
+    done = captures.run(captures.declare('stages', STAGES), '--images', '3')
+    also = captures.run(captures.declare('panels', PANELS))
+    assert done.returncode == also.returncode == 0, done.stderr + also.stderr
+    captures.said = done.stderr
+    return captures
+
+
+def test_all_figures_of_the_paper_are_captured_and_drawn(captures):
+    done = captures.run()
+    assert done.returncode == 0, done.stderr
+    assert figure_names() == ['fig6', 'fig7', 'fig8', 'fig9'] and done.stdout.count('wrote ') == 4
+    for name in figure_names():
+        path = captures.suite.runs / 'smoke' / 'captures' / f'{name}.npz'
+        assert path.stat().st_size < 300_000
+        assert figures.save(figures.draw(name, captures.suite.runs, 'smoke'), 'png').startswith(b'\x89PNG')
+    before = path.read_bytes()
+    assert captures.run('fig9').returncode == 0 and path.read_bytes() == before
+
+
+def test_the_degrees_are_those_that_training_assigns(own):
+    """Asked of the loss itself, whose degrees are looked at on their way."""
+    meta, arrays = own.read('stages')
+    run = load_figure(str(own.folder / 'stages.yaml')).cell.run('smoke', 0)
+    dataset = validation_data(run.config, own.suite.data, nothing)
+    sample = dataset[next(i for i in range(len(dataset)) if dataset.get_data_info(i)['img_id'] == 3)]
+    checkpoint = own.suite.runs / 'smoke' / run.id / 'epoch_2.pth'
+    model = detector(run.config, checkpoint, own.suite.data)
+    model.bbox_head.set_epoch(1, 2)
+    seen, degrees = [], model.bbox_head.degrees
+    model.bbox_head.degrees = lambda selected: seen.append((selected, degrees(selected))) or seen[-1][1]
+    batch = model.data_preprocessor(pseudo_collate([sample]))
+    model.loss(batch['inputs'], batch['data_samples'])
+    ((selected, assigned),) = seen
+    boxes = batch['data_samples'][0].gt_instances.bboxes
+    for i, instance in enumerate(meta['instances']):
+        (row,) = (boxes - torch.tensor(instance['box'])).abs().amax(dim=1).lt(0.01).nonzero()[:, 0].tolist()
+        expected, certain = np.zeros(189, np.float32), np.zeros(189, bool)
+        for anchor, degree, kept, is_certain in zip(
+            *(x[row].tolist() for x in (selected.anchor, assigned, selected.kept, selected.certain))
+        ):
+            if kept:
+                expected[anchor], certain[anchor] = degree, is_certain
+        assert (arrays['stage1.degrees'][i] == expected).all() and (arrays['stage1.certain'][i] == certain).all()
+        assert certain.sum() == 1 and (expected > 0).sum() > 1
+    assert meta['stages'][1] == dict(label='late', epoch=2, t=pytest.approx(0.2))
+
+
+def test_the_early_stage_is_the_same_training_begun_again(own):
+    meta, arrays = own.read('stages')
+    assert 'training the first 1 epochs of run' in own.said and 'replayed epoch 1 of 1' in own.said
+    assert 'did not come out again' not in own.said  # its metrics were those stored, to the last digit
+    assert meta['stages'][0] == dict(label='early', epoch=1, t=0.6) and meta['images'] == [dict(id=3, size=[96, 96])]
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (each['box'] for each in meta['instances'])]
+    assert len(areas) == 3 and areas == sorted(areas)
+    assert not np.array_equal(arrays['stage0.scores'], arrays['stage1.scores'])
+    assert [sorted(set(arrays[f'stage{s}.degrees'][arrays[f'stage{s}.certain']])) for s in (0, 1)] == [[1], [1]]
+
+
+def test_a_replay_that_differs_is_said(own, tmp_path):
+    """As of a run that was trained on another machine."""
+    run = load_figure(str(own.folder / 'stages.yaml')).cell.run('smoke', 0)
+    other = tmp_path / 'runs' / 'smoke' / run.id
+    shutil.copytree(own.suite.runs / 'smoke' / run.id, other)
+    metrics = json.loads((other / 'metrics.json').read_text())
+    metrics['epochs'][0]['metrics']['without_nms/AP'] = 0.5
+    (other / 'metrics.json').write_text(json.dumps(metrics))
+    elsewhere = Captures(type(own.suite)(tmp_path / 'runs', own.suite.data), own.folder)
+    done = elsewhere.run(own.folder / 'stages.yaml', '--images', '3')
+    assert done.returncode == 0 and 'did not come out again to the last digit: AP 0.' in done.stderr
+    assert 'here, 50.00 there after epoch 1' in done.stderr
+
+
+def test_the_detections_are_those_of_the_reading_from_the_threshold_on(own):
+    meta, arrays = own.read('panels')
+    figure = load_figure(str(own.folder / 'panels.yaml'))
+    for j, panel in enumerate(figure.panels):
+        run = panel.cell.run('smoke', 0)
+        assert meta['panels'][j] == dict(label=panel.label, run=run.id)
+        dataset = validation_data(run.config, own.suite.data, nothing)
+        ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
+        model = detector(run.config, own.suite.runs / 'smoke' / run.id / 'epoch_2.pth', own.suite.data)
+        samples = predict(model, dataset, [ids.index(image['id']) for image in meta['images']])
+        for i, sample in enumerate(samples):
+            found = sample.pred_instances[sample.pred_instances.scores >= 0.06]
+            stored = InstanceData(
+                **{name: torch.from_numpy(arrays[f'found{i}.{j}.{name}']) for name in ('boxes', 'scores', 'labels')}
+            )
+            assert len(stored) == len(found) and stored.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+            assert {tuple(box) for box in stored.boxes.tolist()} == {tuple(box) for box in found.bboxes.tolist()}
+            file = dataset.get_data_info(ids.index(meta['images'][i]['id']))['img_path']
+            assert arrays[f'image{i}'].tobytes() == open(file, 'rb').read()
+    assert len(arrays['found0.0.scores']) > len(arrays['truth0.boxes'])  # FCOS finds things several times
+
+
+def test_masks_come_back_as_they_were(captures):
+    if not (captures.suite.runs / 'smoke' / 'captures' / 'fig8.npz').exists():
+        assert captures.run('fig8').returncode == 0
+    meta, arrays = captures.read('fig8')
+    run = load_figure('fig8').panels[0].cell.run('smoke', 0)
+    dataset = validation_data(run.config, captures.suite.data, nothing)
+    for i, image in enumerate(meta['images']):
+        count = len(arrays[f'truth{i}.boxes'])
+        masks = np.unpackbits(arrays[f'truth{i}.masks'], axis=1, count=96 * 96).reshape(count, 96, 96)
+        for mask, box in zip(masks, arrays[f'truth{i}.boxes']):
+            rows, columns = mask.nonzero()
+            tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            assert np.abs(tight - box).max() <= 1.5, image
+    assert len(dataset) == 8 and meta['masks'] is True
+
+
+def test_weights_of_a_file_take_the_place_of_a_run(own, tmp_path):
+    """Those of another training of the same model give other detections; those of another model are refused."""
+    runs = own.suite.runs / 'smoke'
+    before = own.read('panels')[1]['found0.1.scores']
+    short = load_figure('fig7').panels[2].cell.run('smoke', 0).id
+    figure = own.folder / 'panels.yaml'
+    assert own.run(figure, '--weights', f'Ours={runs / short / "epoch_1.pth"}').returncode == 0
+    assert not np.array_equal(own.read('panels')[1]['found0.1.scores'], before)
+    done = own.run(figure, '--weights', f'FCOS={runs / short / "epoch_1.pth"}')
+    assert done.returncode == 1 and 'does not fit the model of this cell' in done.stderr
+    done = own.run(figure, '--weights', 'POTO=a.pth')
+    assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'LABEL one of FCOS, Ours' in done.stderr
+
+
+def test_what_is_not_trained_names_the_command_and_the_others_go_on(captures, suite):
+    lonely = Captures(suite, captures.folder)
+    done = lonely.run('fig6', 'fig9')
+    said = done.stderr.splitlines()
+    assert done.returncode == 1 and len(said) == 2
+    command = f'run python experiments/run.py table8 --only method=FCOS --profile smoke --runs {suite.runs} first'
+    assert said[1] == f'capture.py: fig9: table8 method=FCOS is not trained: {command}'
+    assert 'run.py fig5 --only method=o2f' in said[0]
+
+
+def test_a_result_without_its_weights_is_told_apart(captures, suite):
+    run = load_figure('fig9').panels[0].cell.run('smoke', 0)
+    folder = suite.runs / 'smoke' / run.id
+    folder.mkdir(parents=True)
+    (folder / 'result.json').write_text('{"schema": 1, "metrics": {}, "epochs": 1}')
+    done = Captures(suite, captures.folder).run('fig9')
+    assert 'has a result but no weights: run python experiments/run.py table8 --only method=FCOS' in done.stderr
+
+
+def test_an_unknown_image_is_named(own):
+    done = own.run(own.folder / 'panels.yaml', '--images', '2', '999')
+    assert done.returncode == 1 and '--images 999: the validation set has no such image' in done.stderr
+
+
+@pytest.mark.parametrize(
+    'change, says',
+    [
+        (dict(kind='film'), "kind: 'film' must be detections or assignment"),
+        (dict(recall='high'), "recall: 'high' must be a number from 0 to 1"),
+        (
+            dict(images=dict(rule='pretty', count=1)),
+            "images.rule: 'pretty' must be most overlaps or typical overlaps or sizes",
+        ),
+        (dict(images=dict(rule='sizes', count=0)), 'images.count: 0 must be a whole number, 1 or more'),
+        (dict(colour='red'), "the file: unknown key 'colour'"),
+        (dict(reading='twice'), "reading: 'twice' must be without_nms or with_nms"),
+        (dict(panels=[dict(label='FCOS')]), "panels[0]: key 'cell' is missing"),
+    ],
+)
+def test_a_broken_figure_file_names_the_key(tmp_path, change, says):
+    path = tmp_path / 'broken.yaml'
+    path.write_text(yaml.safe_dump({**PANELS, **change}))
+    with pytest.raises(UserError) as caught:
+        load_figure(str(path))
+    assert str(caught.value).startswith(f'{path}: {says}')
+
+
+def test_a_cell_must_be_one_training(tmp_path):
+    path = tmp_path / 'two.yaml'
+    path.write_text(yaml.safe_dump({**STAGES, 'cell': {'table': 'table5', 'at': {'method': 'POTO'}}}))
+    with pytest.raises(UserError, match='2 cells of table5 stand at'):
+        load_figure(str(path)).cell.run('smoke', 0)
+
+
+def annotated(index, boxes, ignored=()):
+    count = len(boxes)
+    return Annotated(
+        index,
+        index * 10,
+        None,
+        (100, 100),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.zeros(count, np.int32),
+        np.isin(np.arange(count), ignored),
+        (),
+    )
+
+
+def test_images_are_chosen_by_their_annotations():
+    apart = annotated(0, [[1, 1, 10, 10], [20, 20, 40, 40], [50, 50, 52, 52]])
+    cut_off = annotated(1, [[0, 20, 90, 90], [1, 1, 10, 10], [92, 92, 94, 94]])
+    pair = annotated(2, [[1, 1, 10, 10], [1, 5, 10, 14], [50, 50, 90, 90]])  # an IoU of 0.38
+    hidden = annotated(3, [[1, 1, 10, 10], [1, 1, 10, 11], [1, 2, 10, 12]], ignored=(1, 2))
+    three = annotated(4, [[1, 1, 10, 10], [1, 5, 10, 14], [1, 3, 10, 12]])
+    empty = annotated(5, [])
+    images = [empty, apart, cut_off, hidden, pair, three]
+    assert choose(images, 'most overlaps', 3, [], '') == [three, pair, empty]
+    assert choose([pair, three, apart], 'typical overlaps', 1, [], '') == [pair]
+    assert choose(images, 'sizes', 1, [], '') == [apart]
+    assert choose(images, 'sizes', 9, ['0', '50'], '') == [apart, empty]
+    assert by_size(apart, 2) == [2, 1] and by_size(pair, 3) == [2] and by_size(three, 3) == [0, 1, 2]
+    assert by_size(cut_off, 5) == [2, 1] and by_size(hidden, 3) == [0] and by_size(empty, 3) == []

@@ -41,6 +41,9 @@ QUEUED, REQUEUED = 'queued', 'requeued'
 _LOCKS: Set[IO] = set()
 os.register_at_fork(after_in_child=lambda: [file.close() for file in _LOCKS])
 
+#: What a head of o2f counts (:func:`o2f.degrees.positives_per_instance`), and its name in metrics.json.
+_POSITIVES = dict(certain_anchors='certain', ambiguous_anchors='ambiguous', ambiguous_degree='degree')
+
 
 class Busy(Exception):
     """Another process is training this run."""
@@ -204,7 +207,7 @@ class RunFolder:
         Args:
             epoch (int): its number.
             metrics (dict): what its evaluation found.
-            training (dict): means over its iterations of what the model's losses gave.
+            training (dict): means over its iterations of what the model gave: losses, and counts of positives.
             seconds (float): how long it took, the evaluation included.
             loading_s (float): how much of that was spent waiting for data.
         """
@@ -213,7 +216,8 @@ class RunFolder:
             dict(
                 epoch=epoch,
                 metrics={name: _plain(value) for name, value in metrics.items()},
-                training={name: float(f'{value:.6g}') for name, value in training.items()},
+                losses={name: _short(value) for name, value in training.items() if 'loss' in name},
+                positives={short: _short(training[name]) for name, short in _POSITIVES.items() if name in training},
                 seconds=round(seconds, 2),
                 loading_s=round(loading_s, 2),
             )
@@ -291,6 +295,10 @@ class RunFolder:
     def clear_failure(self) -> None:
         """Forget an earlier failure."""
         self._failure.unlink(missing_ok=True)
+
+
+def _short(value: float) -> float:
+    return float(f'{value:.6g}')
 
 
 def _plain(value: float) -> Optional[float]:

@@ -54,7 +54,8 @@ class Grid:
         for folder in self.folders():
             epochs = json.loads((folder / 'metrics.json').read_text())['epochs']
             result = json.loads((folder / 'result.json').read_text())['metrics']
-            found[folder.name] = [(entry['epoch'], entry['metrics'], entry['training']) for entry in epochs], result
+            kept = [[entry[key] for key in ('epoch', 'metrics', 'losses', 'positives')] for entry in epochs]
+            found[folder.name] = kept, result
         return found
 
     def workers(self):

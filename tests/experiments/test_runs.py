@@ -25,8 +25,11 @@ def test_the_states_in_turn(folder):
         folder.set_progress(1, 12, 3.5)
         status = folder.status()
         assert (status.state, status.epoch, status.epochs, status.left_s) == (RUNNING, 1, 12, 3.5)
-        folder.add_epoch(1, {'without_nms/AP': 0.25, 'without_nms/APl': math.nan}, {'loss': 1 / 3}, 9.5, 0.5)
-    assert folder.epochs()[0]['training'] == {'loss': 0.333333}
+        folder.add_epoch(
+            1, {'without_nms/AP': 0.25, 'without_nms/APl': math.nan}, {'loss': 1 / 3, 'certain_anchors': 1}, 9.5, 0.5
+        )
+    [entry] = folder.epochs()
+    assert entry['losses'] == {'loss': 0.333333} and entry['positives'] == {'certain': 1}
     assert folder.status().state == STOPPED
     folder.fail('lack of trying')
     assert (folder.status().state, folder.status().message) == (FAILED, 'lack of trying')

@@ -54,9 +54,10 @@ def test_an_undisturbed_run(undisturbed):
     }
     assert result['provenance']['versions']['torch'] == torch.__version__.split('+')[0]
     for entry in undisturbed.epochs():
-        training = entry['training']
-        assert training['loss'] == pytest.approx(training['loss_cls'] + training['loss_bbox'], rel=1e-5)
-        assert 0 < training['certain_anchors'] <= 1 and 0 < training['ambiguous_anchors'] <= 6
+        losses, positives = entry['losses'], entry['positives']
+        assert losses['loss'] == pytest.approx(losses['loss_cls'] + losses['loss_bbox'], rel=1e-5)
+        assert 0 < positives['certain'] <= 1 and 0 < positives['ambiguous'] <= 6
+        assert 0 < positives['degree'] < positives['ambiguous']
     weights = torch.load(undisturbed.checkpoint())
     assert undisturbed.checkpoint().name == 'epoch_3.pth' and 'optimizer' not in weights
 

@@ -74,6 +74,10 @@ class Alone:
         """Record why the run failed."""
         self.folder.fail(message)
 
+    def explain(self, error: Exception) -> str:
+        """What an error that nobody foresaw means to the user."""
+        return f'{type(error).__name__}: {error} (the traceback is in {self.folder.log_of(self.rank)})'
+
 
 class Group(Alone):
     """The processes of a run as one of them sees them, from ``with`` to its end.
@@ -193,6 +197,17 @@ class Group(Alone):
             self._record(self._store, self._store.compare_set('cause', '', message).decode())
         except RuntimeError:  # rank 0 is gone, and with it the store
             print(f'rank 0 is gone; the failure was: {message}', flush=True)
+
+    def explain(self, error: Exception) -> str:
+        """What an error that nobody foresaw means to the user; often, that another process was killed."""
+        from torch.distributed import DistError
+
+        if isinstance(error, DistError) or (isinstance(error, RuntimeError) and 'gloo' in str(error)):
+            return (
+                f'rank {self.rank} lost touch with another process of the run, which may have been killed for want of '
+                f'memory; what each of them printed is in {self.folder.log} and, by rank, {self.folder.log}.1 ...'
+            )
+        return super().explain(error)
 
     def _record(self, store: Any, cause: str) -> None:
         """Rank 0 writes the cause into the folder. The others live until it has: a scheduler may end all with them."""

@@ -86,19 +86,16 @@ def attempt(
 
 
 def _attempt(group: Alone, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
-    folder = group.folder
-    log = folder.log_of(group.rank)
-    with open(log, 'a', buffering=1) as file:
+    with open(group.folder.log_of(group.rank), 'a', buffering=1) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
         from experiments.training import train
 
-        train(folder, run_id, profile, places, threads, group)
+        train(group.folder, run_id, profile, places, threads, group)
     except Exception as error:
         traceback.print_exc()  # into the run's log; the terminal gets the message
-        unforeseen = f'{type(error).__name__}: {error} (the traceback is in {log})'
-        group.fail(str(error) if isinstance(error, UserError) else unforeseen)
+        group.fail(str(error) if isinstance(error, UserError) else group.explain(error))
         return FAILED
     return DONE
 

@@ -83,7 +83,7 @@ def errors(found: Finding) -> str:
 
 def signed(number: float) -> str:
     """'+0.83' or '−0.20'."""
-    return f'{number:+.2f}'.replace('-', '−')
+    return f'{round(number, 2) + 0.0:+.2f}'.replace('-', '−')  # + 0.0: no zero with a minus
 
 
 def _why_holds(verdict: Verdict) -> List[str]:

@@ -125,10 +125,6 @@ def _scaled(box: List[float], capture: Assignment) -> List[float]:
     return [box[0] * x, box[1] * y, box[2] * x, box[3] * y]
 
 
-def _level_name(capture: Assignment, level: int) -> str:
-    return f'P{round(math.log2(capture.strides[level]))}'
-
-
 def _headers(sheet: Sheet, capture: Assignment, places: _Places) -> None:
     """Over each stage what it is, over each of its columns the level."""
     for s, stage in enumerate(capture.stages):

@@ -1,9 +1,10 @@
 """Fig. 6: joint scores and assigned degrees of instances on the FPN's levels, early and late in training."""
 
 import math
-from typing import List
+from dataclasses import dataclass
+from itertools import product
+from typing import List, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +17,36 @@ from analysis.figures.style import SKY, WIDE
 
 #: Pale is 0, so that sparse maps look sparse; it gets evenly darker, so that grey prints show the same.
 MAP = 'magma_r'
-_LEFT, _TOP, _GAP, _BLOCK, _BELOW = 0.08, 0.5, 0.05, 0.14, 0.62  # inches
+_LEFT, _TOP, _WORDS, _GAP, _BLOCK, _BELOW = 0.08, 0.5, 0.5, 0.05, 0.14, 0.62  # inches
+_ROWS = ('score', 'degree')
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where everything stands, in inches: an image, two maps wide and high, and beside it the maps of each stage."""
+
+    levels: List[int]
+    stages: int
+    width: float
+    height: float
+
+    @property
+    def left(self) -> float:
+        """Of the maps."""
+        return _LEFT + 2 * self.width + _WORDS
+
+    @property
+    def of_stage(self) -> float:
+        """Width of a stage's maps."""
+        return len(self.levels) * (self.width + _GAP) - _GAP
+
+    def x(self, stage: int, place: int = 0) -> float:
+        """Left of a stage's maps, or of one of them."""
+        return self.left + stage * (self.of_stage + _BLOCK) + place * (self.width + _GAP)
+
+    def y(self, instance: int, row: int = 0) -> float:
+        """Top of an instance's maps."""
+        return _TOP + instance * (2 * self.height + _GAP + _BLOCK) + row * (self.height + _GAP)
 
 
 def fig6(capture: Assignment) -> Figure:
@@ -27,46 +57,34 @@ def fig6(capture: Assignment) -> Figure:
     Raises:
         ValueError: the capture's image is damaged.
     """
-    levels, pixels = _levels(capture), picture(capture.file)
-    aspect = capture.input_size[0] / capture.input_size[1]
-    count = len(capture.stages) * len(levels)
-    names = 0.5  # inches for the words beside the rows
-    cell = min((WIDE - 2 * _LEFT - names - _GAP * count - _BLOCK * len(capture.stages)) / (count + 2), 1.2)
-    block = 2 * cell * aspect + _GAP + _BLOCK
-    sheet = Sheet(WIDE, _TOP + block * len(capture.instances) + _BELOW)
-    start = _LEFT + 2 * cell + names
+    places, pixels = _places(capture), picture(capture.file)
+    sheet = Sheet(WIDE, places.y(len(capture.instances)) + _BELOW)
+    _headers(sheet, capture, places)
     for i, (name, box) in enumerate(capture.instances):
-        top = _TOP + i * block
-        image = sheet.axes(_LEFT, top + _GAP / 2, 2 * cell, 2 * cell * aspect)
+        image = sheet.axes(_LEFT, places.y(i) + _GAP / 2, 2 * places.width, 2 * places.height)
         show(image, pixels)
         _outline(image, box, 'white', 2.4)
         _outline(image, box, 'black', 1.1)
-        sheet.text(_LEFT, top - 0.02, name, fontsize=7.5, va='bottom')
-        for row, word in enumerate(('score', 'degree')):
-            y = top + row * (cell * aspect + _GAP)
-            sheet.text(start - 0.06, y + cell * aspect / 2, word, fontsize=7, ha='right', va='center')
-            for s, stage in enumerate(capture.stages):
-                x = start + s * (len(levels) * (cell + _GAP) + _BLOCK)
-                for place, level in enumerate(levels):
-                    axes = sheet.axes(x + place * (cell + _GAP), y, cell, cell * aspect)
-                    _level(axes, capture, (stage.scores if row == 0 else stage.degrees)[i], level)
-                    _outline(axes, _scaled(box, capture), '0.35', 0.7)
-                    if row == 1:
-                        _ring(axes, capture, stage.certain[i], level)
-                    if i == 0 and row == 0:
-                        sheet.text(
-                            x + place * (cell + _GAP) + cell / 2,
-                            y - 0.03,
-                            _level_name(capture, level),
-                            fontsize=7,
-                            ha='center',
-                            va='bottom',
-                        )
-    _headers(sheet, capture, start, len(levels) * (cell + _GAP) + _BLOCK, len(levels) * (cell + _GAP) - _GAP)
+        sheet.text(_LEFT, places.y(i) - 0.02, name, fontsize=7.5, va='bottom')
+        for row, word in enumerate(_ROWS):
+            y = places.y(i, row)
+            sheet.text(places.left - 0.06, y + places.height / 2, word, fontsize=7, ha='right', va='center')
+            for s, (place, level) in product(range(places.stages), enumerate(places.levels)):
+                axes = sheet.axes(places.x(s, place), y, places.width, places.height)
+                _map(axes, capture, s, i, word, level)
+                _outline(axes, _scaled(box, capture), '0.35', 0.7)
     _scale(sheet)
     text = f'Image {capture.id}, seed {capture.seed}, {words.profile(capture.profile, capture.setting)}.'
     sheet.text(_LEFT, sheet.height - 0.06, text, fontsize=6.5, color='0.35', va='bottom')
     return sheet.figure
+
+
+def _places(capture: Assignment) -> _Places:
+    levels, stages = _levels(capture), len(capture.stages)
+    maps = stages * len(levels)
+    spaces = 2 * _LEFT + _WORDS + _GAP * stages * (len(levels) - 1) + _BLOCK * (stages - 1)
+    width = min((WIDE - spaces) / (maps + 2), 1.2)
+    return _Places(levels, stages, width, width * capture.input_size[0] / capture.input_size[1])
 
 
 def _levels(capture: Assignment) -> List[int]:
@@ -78,19 +96,22 @@ def _levels(capture: Assignment) -> List[int]:
     ]
 
 
-def _level(axes: Axes, capture: Assignment, values: np.ndarray, level: int) -> None:
-    """The map of a level over the network's input, in its pixels."""
-    map_ = capture.level_map(values.astype(np.float32), level)
+def _map(axes: Axes, capture: Assignment, stage: int, instance: int, word: str, level: int) -> None:
+    """Scores or degrees on a level over the network's input, in its pixels."""
+    shown = capture.stages[stage]
+    values = shown.scores if word == 'score' else shown.degrees
+    map_ = capture.level_map(values[instance].astype(np.float32), level)
     stride = capture.strides[level]
     extent = (0, map_.shape[1] * stride, map_.shape[0] * stride, 0)
     axes.imshow(map_, cmap=MAP, vmin=0, vmax=1, extent=extent, interpolation='nearest')
     axes.set(xlim=(0, capture.input_size[1]), ylim=(capture.input_size[0], 0))
+    if word == 'degree':
+        rows, columns = np.nonzero(capture.level_map(shown.certain[instance], level))
+        _ring(axes, (columns + 0.5) * stride, (rows + 0.5) * stride)
 
 
-def _ring(axes: Axes, capture: Assignment, certain: np.ndarray, level: int) -> None:
-    rows, columns = np.nonzero(capture.level_map(certain, level))
-    stride = capture.strides[level]
-    axes.plot((columns + 0.5) * stride, (rows + 0.5) * stride, 'o', color=SKY, fillstyle='none', markersize=4, mew=1.2)
+def _ring(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+    axes.plot(x, y, 'o', color=SKY, fillstyle='none', markersize=4, markeredgewidth=1.2)
 
 
 def _outline(axes: Axes, box: List[float], colour: str, width: float) -> None:
@@ -104,25 +125,26 @@ def _scaled(box: List[float], capture: Assignment) -> List[float]:
     return [box[0] * x, box[1] * y, box[2] * x, box[3] * y]
 
 
-def _level_name(capture: Assignment, level: int) -> str:
-    return f'P{round(math.log2(capture.strides[level]))}'
-
-
-def _headers(sheet: Sheet, capture: Assignment, start: float, step: float, width: float) -> None:
+def _headers(sheet: Sheet, capture: Assignment, places: _Places) -> None:
+    """Over each stage what it is, over each of its columns the level."""
     for s, stage in enumerate(capture.stages):
         t = '' if stage.t is None else f', $T^j$ = {stage.t:.2f}'
         text = f'{stage.label.capitalize()}: epoch {stage.epoch} of {capture.epochs}{t}'
-        sheet.text(start + s * step + width / 2, 0.12, text, fontsize=8.5, ha='center', va='top')
+        sheet.text(places.x(s) + places.of_stage / 2, 0.12, text, fontsize=8.5, ha='center', va='top')
+        for place, level in enumerate(places.levels):
+            name = f'P{round(math.log2(capture.strides[level]))}'
+            middle = places.x(s, place) + places.width / 2
+            sheet.text(middle, _TOP - 0.03, name, fontsize=7, ha='center', va='bottom')
 
 
 def _scale(sheet: Sheet) -> None:
     """The one scale of scores and degrees, and what the ring is."""
     axes = sheet.axes(WIDE - 2.6, sheet.height - 0.5, 2.0, 0.1)
-    axes.imshow(np.linspace(0, 1, 256)[None], cmap=matplotlib.colormaps[MAP], aspect='auto', extent=(0, 1, 0, 1))
+    axes.imshow(np.linspace(0, 1, 256)[None], cmap=MAP, aspect='auto', extent=(0, 1, 0, 1))
     axes.set_xticks([0, 0.5, 1])
     axes.tick_params(labelsize=6.5, length=2)
     axes.set_xlabel('joint score, positive degree', fontsize=7, labelpad=1)
     key = sheet.axes(_LEFT, sheet.height - 0.5, 0.1, 0.1)
-    key.plot([0], [0], 'o', color=SKY, fillstyle='none', markersize=4, mew=1.2)
+    _ring(key, [0], [0])
     key.set_axis_off()
     sheet.text(_LEFT + 0.16, sheet.height - 0.45, 'the certain anchor', fontsize=7, va='center')

@@ -74,8 +74,8 @@ def detections(capture: Detections) -> Figure:
 
 def _annotated(axes: Axes, image: Shown) -> str:
     counted = ~image.truth.ignored
-    _draw(axes, image.truth, counted, ANNOTATION)
-    _draw(axes, image.truth, image.truth.ignored, _IGNORED)
+    _draw(axes, image.truth, counted, ANNOTATION, _scale(image))
+    _draw(axes, image.truth, image.truth.ignored, _IGNORED, _scale(image))
     ignored = image.truth.ignored.sum()
     return f'{counted.sum()} objects' + (f', {ignored} to ignore' if ignored else '')
 
@@ -83,16 +83,18 @@ def _annotated(axes: Axes, image: Shown) -> str:
 def _found(axes: Axes, found: Shapes, image: Shown) -> str:
     kind, _ = judge(found, image.truth)
     for each, style in STYLES.items():
-        _draw(axes, found, kind == each, style)
+        _draw(axes, found, kind == each, style, _scale(image))
     best, duplicates, wrong = (int((kind == each).sum()) for each in (BEST, DUPLICATE, WRONG))
     return f'{best} found, {duplicates} duplicate{"s" * (duplicates != 1)}, {wrong} wrong'
 
 
-def _draw(axes: Axes, shapes: Shapes, which: np.ndarray, style: Style) -> None:
-    """Outlines; ``style`` says whether on white ones that set them off from the image, and whether masks are filled."""
+def _draw(axes: Axes, shapes: Shapes, which: np.ndarray, style: Style, scale: float) -> None:
+    """Outlines, ``scale`` times as wide as usual; ``style`` says whether on white ones, which set them off from the
+    image, and whether masks are filled."""
+    width = scale * style.width
     for i in np.flatnonzero(which):
-        lines = [dict(edgecolor='white', linewidth=style.width + 1.2, linestyle='-')] * style.halo
-        for line in [*lines, dict(edgecolor=style.colour, linewidth=style.width, linestyle=style.dashes)]:
+        lines = [dict(edgecolor='white', linewidth=width + 1.2 * scale, linestyle='-')] * style.halo
+        for line in [*lines, dict(edgecolor=style.colour, linewidth=width, linestyle=style.dashes)]:
             if shapes.masks is None:
                 x1, y1, x2, y2 = shapes.boxes[i]
                 axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, **line))
@@ -102,6 +104,11 @@ def _draw(axes: Axes, shapes: Shapes, which: np.ndarray, style: Style) -> None:
             layer = np.zeros((*shapes.masks[i].shape, 4), np.float32)
             layer[shapes.masks[i]] = to_rgba(style.colour, 0.3)
             axes.imshow(layer, extent=(0, layer.shape[1], layer.shape[0], 0), interpolation='nearest')
+
+
+def _scale(image: Shown) -> float:
+    """Thinner lines in a crowd."""
+    return 1.0 if len(image.truth.boxes) <= 10 else 0.7
 
 
 def _contour(axes: Axes, mask: np.ndarray, edgecolor: str, linewidth: float, linestyle: object) -> None:

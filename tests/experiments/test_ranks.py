@@ -47,7 +47,7 @@ def train(run, data):
     def train(path, processes, show=lambda states: None):
         folder = RunFolder(path)
         folder.create(run)
-        return folder, LocalLauncher(1, processes).run([run], {run.id: folder}, data, show)[run.id]
+        return folder, LocalLauncher(processes=processes).run([run], {run.id: folder}, data, show)[run.id]
 
     return train
 

@@ -6,7 +6,7 @@ import pytest
 HEALTH = dict(health_check_initial_delay_ms=500, health_check_period_ms=500, health_check_failure_threshold=3)
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def start_cluster(need_ray, ray_folder):
     """start_cluster(**resources): a cluster with one node of these resources, to which more can be added."""
     from ray.cluster_utils import Cluster

@@ -64,10 +64,16 @@ def train(
     config = Config(content, format_python_code=False)
     shares = share_out(config, group.size)
     origin = _origin(shares) if group.leads else {}
-    if group.agree(lambda: len(folder.epochs()) < config.train_cfg.max_epochs or folder.checkpoint() is None):
+    if group.agree(lambda: not _is_trained(folder, config.train_cfg.max_epochs)):
         _train_epochs(folder, config, shares, group)
     if group.leads:
         _finish(folder, run_id, profile, config, origin)
+
+
+def _is_trained(folder: RunFolder, epochs: int) -> bool:
+    """Whether the last epoch left its metrics and then its checkpoint."""
+    checkpoint = folder.checkpoint()
+    return len(folder.epochs()) == epochs and checkpoint is not None and checkpoint.name == f'epoch_{epochs}.pth'
 
 
 def _finish(folder: RunFolder, run_id: str, profile: str, config: Config, origin: dict) -> None:

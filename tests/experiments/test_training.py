@@ -75,13 +75,14 @@ def undisturbed_persistent(here, tmp_path_factory):
     'loaders, moment',
     [
         ({}, 'in an epoch'),
-        ({}, 'before the checkpoint'),
+        ({}, 'before the checkpoint of epoch 2'),
+        ({}, 'before the checkpoint of epoch 3'),
         ({}, 'before the result'),
         (PERSISTENT, 'in an epoch'),
     ],
 )
 def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monkeypatch, loaders, moment):
-    """Stopped at three moments and started again: the same metrics of every epoch, weights and matches, bit for
+    """Stopped at several moments and started again: the same metrics of every epoch, weights and matches, bit for
     bit."""
     from experiments import training
 
@@ -101,18 +102,20 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monke
                 'before_train_epoch',
                 lambda hook, runner: stop() if runner.epoch == 2 else original(hook, runner),
             )
-        elif moment == 'before the checkpoint':
-            add = RunFolder.add_checkpoint
+        elif moment.startswith('before the checkpoint'):
+            add, last = RunFolder.add_checkpoint, int(moment[-1])
             patch.setattr(
                 RunFolder,
                 'add_checkpoint',
-                lambda folder, aside, epoch: stop() if epoch == 2 else add(folder, aside, epoch),
+                lambda folder, aside, epoch: stop() if epoch == last else add(folder, aside, epoch),
             )
         else:
             patch.setattr(RunFolder, 'finish', stop)
         with pytest.raises(Stop):
             start(tmp_path / 'run', run_of(loaders), here)
-    assert (tmp_path / 'run' / 'matches.npz').exists() == (moment == 'before the result')
+    assert (tmp_path / 'run' / 'matches.npz').exists() == (
+        moment in ('before the checkpoint of epoch 3', 'before the result')
+    )
     (tmp_path / 'run' / f'{files.ASIDE}result.json.1').write_text('{"half')
     folder = start(tmp_path / 'run', run_of(loaders), here)
 

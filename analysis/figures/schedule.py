@@ -53,7 +53,7 @@ def gap(plan: Plan, results: Results) -> Figure:
     left.set_ylim(bottom=min(0, left.get_ylim()[0]))
     handles, labels = (left if left.get_lines() else right).get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside upper center', ncols=4)
-    note(figure, f'Measured: {setting(plan, measured)}'.replace('band', 'bar'))
+    note(figure, f'Measured: {setting(plan, measured)}'.replace('band', 'bars'))
     return figure
 
 

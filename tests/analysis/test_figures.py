@@ -53,7 +53,8 @@ def test_fig5_shows_the_mean_of_the_seeds_and_a_band_over_them(store):
     np.testing.assert_allclose([at_first.min(), at_first.max()], [2.0, 2.2])
     small_print = figure.get_supxlabel()
     assert small_print == (
-        'Seeds 0, 1, 2, profile desk: generated scenes, not COCO; line: mean, band: smallest to largest seed'
+        'Seeds 0, 1, 2, profile desk: generated scenes, not COCO\n'
+        'Line: mean; band: from the smallest to the largest seed'
     )
 
 

@@ -96,7 +96,9 @@ def setting(plan: Plan, seeds: int) -> str:
     """'Profile desk: generated scenes, not COCO; seed 0', and what lines and bands are where there are several."""
     numbers = sorted(set(plan.runs.values()))
     text = f'seed{"s" * (len(numbers) > 1)} {", ".join(map(str, numbers))}, {words.profile(plan.profile, plan.setting)}'
-    return text[:1].upper() + text[1:] + ('\nLine: mean; band: from the smallest to the largest seed' if seeds > 1 else '')
+    return (
+        text[:1].upper() + text[1:] + ('\nLine: mean; band: from the smallest to the largest seed' if seeds > 1 else '')
+    )
 
 
 def percent(key: str) -> Value:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -89,3 +90,19 @@ def cluster(start):
         patch.setenv('SLURM_CONF', cluster.conf)
         yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope='session')
+def data(tmp_path_factory):
+    return Path(os.environ.get('O2F_TEST_DATA') or tmp_path_factory.mktemp('data'))
+
+
+@pytest.fixture(scope='session')
+def pace(data, tmp_path_factory):
+    """Seconds of one epoch on this machine, beside other work where there is some."""
+    from slurm_suite import Suite, epochs
+
+    suite = Suite(tmp_path_factory.mktemp('pace'), data, None)
+    suite.run('table3', '--only', 't_max=0.6', '--only', 't_min=0.2', '--set', 'train_cfg.max_epochs=12', '--jobs', '2')
+    [path] = suite.runs.glob('smoke/*/metrics.json')
+    return median(entry['seconds'] for entry in epochs(path.parent)[2:])  # the first ones make what is kept

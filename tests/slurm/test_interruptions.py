@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from slurm_suite import Suite, epochs, metrics, until
 
-ONE = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2', '--set', 'train_cfg.max_epochs=40')
+ONE = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2')
 
 
 @pytest.fixture(scope='module')
@@ -43,8 +43,9 @@ def state(cluster, job):
 
 @pytest.mark.parametrize('happens', [fail_node, preempt], ids=lambda function: function.__name__)
 def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alone, tmp_path, happens):
+    one = finished_alone.one
     suite = Suite(tmp_path, finished_alone.data, plain_cluster, partition='preempt')
-    following = suite.start(*ONE, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
+    following = suite.start(*one, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
     try:
         [record] = until(suite.records)
         [job] = record['jobs'].values()
@@ -52,7 +53,7 @@ def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alon
         until(lambda: len(epochs(folder)) >= 2)
         happens(plain_cluster, job)
         before = epochs(folder)
-        assert len(before) < 40 and 'requeued' in suite.run(*ONE, '--status').stdout
+        assert len(before) < finished_alone.epochs and 'requeued' in suite.run(*one, '--status').stdout
         out, err = following.communicate(timeout=180)
     finally:
         following.kill()
@@ -63,8 +64,10 @@ def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alon
 
 
 @pytest.fixture(scope='module')
-def finished_alone(tmp_path_factory):
-    """The same run, undisturbed, on this machine."""
-    suite = Suite(tmp_path_factory.mktemp('alone'), tmp_path_factory.mktemp('data'), None)
-    suite.run(*ONE)
+def finished_alone(data, pace, tmp_path_factory):
+    """The same run, undisturbed, on this machine; it takes well longer than the grace of a pre-emption."""
+    suite = Suite(tmp_path_factory.mktemp('alone'), data, None)
+    suite.epochs = max(40, int(40 / pace))
+    suite.one = (*ONE, '--set', f'train_cfg.max_epochs={suite.epochs}')
+    suite.run(*suite.one)
     return suite

@@ -4,28 +4,12 @@ import json
 import os
 import re
 import signal
-from pathlib import Path
-from statistics import median
 
 import pytest
 from slurm_suite import ROOT, Suite, epochs, metrics, until
 
 FATES = ROOT / 'tests' / 'slurm' / 'fates.yaml'
 FATE_NAMES = ['requeued', 'killed', 'cancelled', 'calm', 'diverges']
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    return Path(os.environ.get('O2F_TEST_DATA') or tmp_path_factory.mktemp('data'))
-
-
-@pytest.fixture(scope='module')
-def pace(data, tmp_path_factory):
-    """Seconds of one epoch on this machine, beside other work where there is some."""
-    suite = Suite(tmp_path_factory.mktemp('pace'), data, None)
-    suite.run('table3', '--only', 't_max=0.6', '--only', 't_min=0.2', '--set', 'train_cfg.max_epochs=12', '--jobs', '2')
-    [path] = suite.runs.glob('smoke/*/metrics.json')
-    return median(entry['seconds'] for entry in epochs(path.parent)[2:])  # the first ones make what is kept
 
 
 @pytest.fixture(scope='module')

@@ -5,6 +5,7 @@ from typing import Any, Callable, Dict, Sequence, Tuple
 
 import numpy as np
 import torch
+
 import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
 from mmdet.structures.bbox import distance2bbox  # isort: skip
 from mmengine.dataset import pseudo_collate

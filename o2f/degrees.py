@@ -70,7 +70,7 @@ class ConstantDegrees:
 
 @torch.no_grad()
 def positives_per_instance(selected: Selected, degrees: Tensor) -> Dict[str, Tensor]:
-    """How positive a batch's instances are, as means over its G instances (0 where there is none).
+    """How positive the instances of this rank's batch are, as means over its G instances (0 where there is none).
 
     Args:
         selected (Selected): (G, S) anchors of each instance.

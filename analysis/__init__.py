@@ -3,7 +3,8 @@
 It knows only the schema of the stored files. Tables need nothing beyond the standard library, figures NumPy and
 Matplotlib. In the order in which one passes through them:
 
-- ``results`` reads the files, with ``plans`` for what a plan holds and ``checks`` for what it complains about;
+- ``home`` says where files lie, ``results`` reads them, with ``plans`` for what a plan holds and ``checks`` for what it
+  complains about;
 - ``readings`` gives the numbers of a cell, ``layout`` puts them where the paper does, ``words`` says what they are;
 - ``markdown`` and ``latex`` format what was laid out, ``tables`` does so in any format;
 - ``make_tables`` is the command line.

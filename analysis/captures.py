@@ -13,7 +13,8 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from analysis.checks import has, same
-from analysis.results import RUNS, UserError
+from analysis.home import RUNS
+from analysis.results import UserError
 
 SCHEMA = 1
 _SHARED = dict(figure=str, kind=str, title=str, source=str, setting=str, profile=str, seed=int, images=list)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from analysis.checks import has, number_or_null, read, same, short
+from analysis.home import RUNS
 from analysis.plans import KEYS, Plan, read_plan
 
-RUNS = Path(__file__).resolve().parents[1] / 'runs'
 PLAN_SCHEMA = 2
 RESULT_SCHEMA = 1  # of result.json and speed.json
 SPEED = 'speed/'

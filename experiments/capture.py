@@ -23,6 +23,7 @@ if __package__ in (None, ''):
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # as in training, so that sums round in the same way
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 
+from analysis.home import DATA, RUNS  # noqa: E402
 from experiments.errors import UserError  # noqa: E402
 
 
@@ -55,8 +56,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument(
         '--weights', action='append', default=[], metavar='LABEL=FILE', help='weights for a panel or stage'
     )
-    parser.add_argument('--runs', type=Path, default=ROOT / 'runs', help='folder of the runs (default: runs)')
-    parser.add_argument('--data', type=Path, default=ROOT / 'data', help='folder of the data (default: data)')
+    parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: runs)')
+    parser.add_argument('--data', type=Path, default=DATA, help='folder of the data (default: data)')
     parser.add_argument('--list', action='store_true', help='list the figures')
     args = parser.parse_args(argv)
     if (args.images or args.weights) and len(args.figures) != 1:
@@ -169,7 +170,7 @@ def _checkpoint(cell: Any, run: Any, args: argparse.Namespace) -> Path:
         raise UserError(
             f'{folder.path} has a result but no weights: run {command} --runs OTHER, then this with that folder'
         )
-    other = f' --runs {args.runs}' if args.runs.resolve() != ROOT / 'runs' else ''
+    other = f' --runs {args.runs}' if args.runs.resolve() != RUNS else ''
     raise UserError(f'{cell.table} {_words(cell.at)} is not trained: run {command}{other} first')
 
 

@@ -27,6 +27,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(ROOT)  # run as a script: the packages lie beside this folder
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 
+from analysis.home import DATA, RUNS  # noqa: E402
 from experiments.errors import UserError  # noqa: E402
 
 
@@ -86,8 +87,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         choices=('tensorboard', 'mlflow', 'wandb'),
         help='also log to this (may be given again)',
     )
-    parser.add_argument('--runs', type=Path, default=ROOT / 'runs', help='folder of the runs (default: runs)')
-    parser.add_argument('--data', type=Path, default=ROOT / 'data', help='folder of the data (default: data)')
+    parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: runs)')
+    parser.add_argument('--data', type=Path, default=DATA, help='folder of the data (default: data)')
     action = parser.add_mutually_exclusive_group()
     action.add_argument('--dry-run', action='store_true', help='show cells, runs, what is done and what is left')
     action.add_argument('--list', action='store_true', help='list the tables and profiles')
@@ -166,7 +167,7 @@ def _list() -> int:
     for name in grid.table_names():
         table = grid.load_table(name)
         print(f'{name}  {len(table.cells):3} cells  {table.title} ({table.source})')
-    print('profiles:', ', '.join(sorted(path.stem for path in (ROOT / 'experiments' / 'profiles').glob('*.py'))))
+    print('profiles:', ', '.join(sorted(path.stem for path in Path(__file__).with_name('profiles').glob('*.py'))))
     return 0
 
 

@@ -18,7 +18,8 @@ from analysis.figures import curves, schedule
 from analysis.figures.assignment import fig6
 from analysis.figures.detections import detections
 from analysis.figures.style import FORMATS, save, styled
-from analysis.results import RUNS, UserError, command, load_plan, load_results, plan_names
+from analysis.home import RUNS
+from analysis.results import UserError, command, load_plan, load_results, plan_names
 
 __all__ = ['FORMATS', 'Entry', 'draw', 'entries', 'save']
 Warn = Callable[[str], None]

@@ -4,14 +4,15 @@ import sys
 from pathlib import Path
 from typing import Callable, Dict, List, Optional
 
+from analysis.home import HOME
 from experiments.errors import UserError
-from experiments.launchers.slurm.launcher import ROOT, SlurmLauncher
+from experiments.launchers.slurm.launcher import SlurmLauncher
 from experiments.launchers.slurm.settings import read_settings
 from experiments.resolve import Run
 from experiments.runs import RunFolder, Status
 
 #: The cluster file where none is named.
-MY_CLUSTER = ROOT / 'slurm' / 'my-cluster.yaml'
+MY_CLUSTER = HOME / 'slurm' / 'my-cluster.yaml'
 
 
 def open_launcher(cluster: Optional[Path], runs: Path) -> SlurmLauncher:

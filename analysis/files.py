@@ -8,10 +8,16 @@ from analysis.results import UserError
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write aside and rename, so that the file is there whole or as it was before; say so.
+    """:func:`write_quietly`, then say so."""
+    write_quietly(path, content)
+    print(f'wrote {path}')
+
+
+def write_quietly(path: Path, content: bytes, option: str = '--out') -> None:
+    """Write aside and rename, so that the file is there whole or as it was before.
 
     Raises:
-        UserError: it cannot be written; the message says what to do.
+        UserError: it cannot be written; the message names ``option``, which chooses the folder.
     """
     aside = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
@@ -24,5 +30,4 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):  # it may never have been there
             aside.unlink()
-        raise UserError(f'cannot write {path} ({error.strerror}): choose another folder with --out') from error
-    print(f'wrote {path}')
+        raise UserError(f'cannot write {path} ({error.strerror}): choose another folder with {option}') from error

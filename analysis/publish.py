@@ -1,0 +1,105 @@
+"""Copy finished runs to where they are kept for good: python analysis/publish.py [table3 ...] [--to results].
+
+What is copied of a run is what tables, claims, figures and the report read, a few dozen kilobytes: its result, metrics
+after every epoch, speed, config, and its matches where a claim compares it. Weights and logs stay behind.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Set
+
+try:
+    import analysis  # noqa: F401  installed, or run with the repository root on the path
+except ModuleNotFoundError:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from analysis import files, results  # noqa: E402
+from analysis.claims import cell_at, read_claims  # noqa: E402
+from analysis.home import HOME, RUNS  # noqa: E402
+from analysis.plans import Plan  # noqa: E402
+
+ALWAYS = ('metrics.json', 'speed.json', 'config.py')
+RESULT, MATCHES = 'result.json', 'matches.npz'
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the command line; returns the exit status: 0, or 2 for a user's error."""
+    args = _arguments(argv)
+    try:
+        names = list(dict.fromkeys(args.names)) or results.plan_names(args.runs, args.profile)
+        if not names:
+            raise results.no_plans(args.runs, args.profile)
+        for name in names:
+            print(_publish(results.load_plan(args.runs, args.profile, name), args))
+        return 0
+    except results.UserError as error:
+        print(f'publish.py: {error}', file=sys.stderr)
+        return 2
+
+
+def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='publish.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('names', nargs='*', metavar='table', help='tables to publish (default: all that have a plan)')
+    parser.add_argument('--profile', default='desk', help='profile they were trained with (default: desk)')
+    parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: %(default)s)')
+    parser.add_argument('--to', type=Path, default=HOME / 'results', help='folder to publish in (default: %(default)s)')
+    parser.add_argument('--replace', action='store_true', help='also replace runs that are published already')
+    return parser.parse_args(argv)
+
+
+def _publish(plan: Plan, args: argparse.Namespace) -> str:
+    """Publish the finished runs of a plan, then the plan with these alone; what was done, in a line."""
+    found = results.load_results(args.runs, args.profile, plan)
+    for warning in found.warnings:
+        print(f'publish.py: warning: {warning}', file=sys.stderr)
+    compared = _compared(plan)
+    target = args.to / args.profile
+    new = 0
+    for run, result in found.runs.items():
+        if result['provenance']['dirty'] is not False:
+            print(f'publish.py: warning: {run} was trained by code that no commit holds: left out', file=sys.stderr)
+        elif args.replace or not (target / run / RESULT).exists():
+            _copy(args.runs / args.profile / run, target / run, run in compared)
+            new += 1
+    path = Path(args.runs) / args.profile / 'tables' / f'{plan.name}.json'
+    content = _only_published(json.loads(path.read_text(encoding='utf-8')), target, plan.name)
+    files.write_quietly(target / 'tables' / path.name, _json(content), '--to')
+    kept = len({run for cell in content['cells'] for run in cell['runs'].values()})
+    return f'{plan.name}: {new} runs published, {kept} of its {len(plan.runs)} runs are there'
+
+
+def _compared(plan: Plan) -> Set[str]:
+    """The runs whose final metrics a claim compares, which need matches for its interval."""
+    sides = [side for claim in read_claims(plan) for each in claim.comparisons for side in (each.left, each.right)]
+    return {run for side in sides if side.epoch is None for run in cell_at(plan, side.at).runs.values()}
+
+
+def _copy(source: Path, target: Path, with_matches: bool) -> None:
+    """The result comes last, as a folder with a result is a whole run."""
+    for name in (*ALWAYS, *([MATCHES] if with_matches else []), RESULT):
+        path = source / name
+        if path.exists():
+            files.write_quietly(target / name, path.read_bytes(), '--to')
+
+
+def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[str, Any]:
+    """A plan's file with the runs that are published, those of seeds that are only published included."""
+    path = target / 'tables' / f'{name}.json'
+    earlier = json.loads(path.read_text(encoding='utf-8'))['cells'] if path.exists() else []
+    for cell in content['cells']:
+        before = next((each['runs'] for each in earlier if each['at'] == cell['at']), {})
+        runs = sorted({**before, **cell['runs']}.items(), key=lambda item: int(item[0]))
+        cell['runs'] = {seed: run for seed, run in runs if (target / run / RESULT).exists()}
+    return content
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + '\n').encode('utf-8')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

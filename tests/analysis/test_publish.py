@@ -1,0 +1,90 @@
+"""publish.py copies what is finished, keeps what is published, and leaves the rest where it is."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import stored_claims
+from stored_files import ROOT, run_id
+
+from analysis.results import load_plan, load_results
+
+
+@pytest.fixture
+def publish(store, tmp_path):
+    """publish(*args): runs the command line on the store, into <tmp>/results."""
+
+    def publish(*args):
+        command = [sys.executable, str(ROOT / 'analysis' / 'publish.py'), *args]
+        command += ['--runs', str(store.runs), '--to', str(tmp_path / 'results')]
+        return subprocess.run(command, capture_output=True, text=True, cwd='/')
+
+    publish.target = tmp_path / 'results' / 'desk'
+    return publish
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_finished_runs_go_with_a_plan_of_them_alone(full, publish):
+    full.write(f'desk/{run_id(0)}/metrics.json', '{}')
+    full.write(f'desk/{run_id(0)}/epoch_12.pth', 'weights')
+    full.write(f'desk/{run_id(0)}/worker.log', 'log')
+    (full.runs / 'desk' / run_id(3) / 'result.json').unlink()
+    done = publish('table3')
+    assert done.returncode == 0 and done.stdout == 'table3: 3 runs published, 3 of its 4 runs are there\n'
+    assert names(publish.target) == [run_id(0), run_id(1), run_id(2), 'tables']
+    assert names(publish.target / run_id(0)) == ['metrics.json', 'result.json']
+    plan = load_plan(publish.target.parent, 'desk', 'table3')
+    assert [cell.runs for cell in plan.cells] == [{0: run_id(0)}, {0: run_id(1)}, {0: run_id(2)}, {}]
+    assert not load_results(publish.target.parent, 'desk', plan).warnings
+    again = publish()
+    assert again.stdout == 'table3: 0 runs published, 3 of its 4 runs are there\n'
+
+
+def test_seeds_of_another_machine_stay(full, publish):
+    publish()
+    full.plan(seeds=(1,))
+    full.all_results(seed=1)
+    publish()
+    plan = load_plan(publish.target.parent, 'desk', 'table3')
+    assert [sorted(cell.runs) for cell in plan.cells] == [[0, 1]] * 4
+
+
+def test_a_published_run_is_replaced_only_on_demand(full, publish):
+    publish()
+    full.result(0, 0.5, 0.5)
+    path = publish.target / run_id(0) / 'result.json'
+    publish()
+    assert json.loads(path.read_text())['metrics']['without_nms/AP'] == 0.271
+    publish('--replace')
+    assert json.loads(path.read_text())['metrics']['without_nms/AP'] == 0.5
+
+
+def test_matches_go_where_a_claim_compares(store, publish):
+    stored_claims.write_plan(store, stored_claims.claim(stored_claims.compare('new', 'greater', 'old')))
+    for number in range(3):
+        stored_claims.write_run(store, number, 0.5)
+    assert publish().returncode == 0
+    assert [(publish.target / run_id(number) / 'matches.npz').exists() for number in range(3)] == [True, True, False]
+
+
+def test_broken_and_uncommitted_runs_stay_behind(full, publish):
+    good = full.result(0, 0.2, 0.3)
+    full.result(1, 0.2, 0.3, provenance=dict(good['provenance'], dirty=True))
+    full.write(f'desk/{run_id(2)}/result.json', '{"schema": 1')
+    done = publish()
+    assert done.returncode == 0 and names(publish.target) == [run_id(0), run_id(3), 'tables']
+    said = done.stderr.splitlines()
+    assert len(said) == 2 and 'is not JSON' in said[0]
+    assert said[1] == f'publish.py: warning: {run_id(1)} was trained by code that no commit holds: left out'
+
+
+def test_a_folder_without_plans_and_one_that_cannot_be_written_are_named(full, publish, tmp_path):
+    done = publish('table9')
+    assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'no plan' in done.stderr
+    (tmp_path / 'results').write_text('a file')
+    done = publish()
+    assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'choose another folder with --to' in done.stderr

@@ -28,6 +28,21 @@ def _markdown(verdicts: List[Verdict]) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
+def brief(verdicts: List[Verdict]) -> str:
+    """Every claim in a line of a table, in its own words, with the comparison that decides."""
+    rows = [['table', 'what is claimed', 'difference', '95 % interval']]
+    for verdict in verdicts:
+        found = words.deciding(verdict)
+        claimed = f'{_line(verdict.says)} (`{verdict.id}`)'
+        rows.append([verdict.table, claimed, *([words.effect(found), words.interval(found)] if found else ['–', '–'])])
+    return table(rows)
+
+
+def evidence(verdict: Verdict) -> str:
+    """A claim's comparisons: what was measured on each side, and how sure the difference is."""
+    return '\n'.join([f'`{verdict.id}`', '', *map(_finding, verdict.findings)])
+
+
 def _summary(verdicts: List[Verdict]) -> str:
     """Every claim in a line, with the comparison that decides."""
     rows = [['table', 'claim', 'verdict', 'claimed', 'difference', '95 % interval']]

@@ -1,0 +1,153 @@
+"""Write docs/results.md from the published results: python analysis/make_results.py [--runs results] [--out docs].
+
+The page has every claim's verdict, every table beside the paper's, the figures, and the command that trains any cell
+again. What is written by hand, ``<runs>/notes/<name>.md``, is put where it belongs: ``head`` at the top, that of a table
+under it.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Dict, List, Optional
+
+try:
+    import analysis  # noqa: F401  installed, or run with the repository root on the path
+except ModuleNotFoundError:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from analysis import claim_pages, figures, files, results, tables, verdict_words, verdicts  # noqa: E402
+from analysis.bootstrap import SAMPLES  # noqa: E402
+from analysis.findings import FAILS, HOLDS, UNDECIDED  # noqa: E402
+from analysis.home import HOME  # noqa: E402
+from analysis.plans import Cell, Plan  # noqa: E402
+
+#: The figures that the page shows, under the table of the same runs.
+FIGURES = {'table3': ['gap'], 'table5': ['fig7'], 'table8': ['fig9'], 'table9': ['fig8'], 'fig5': ['fig5', 'fig6']}
+_TITLES = {HOLDS: 'What holds', FAILS: 'What does not', UNDECIDED: 'What is undecided'}
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the command line; returns the exit status: 0, or 2 for a user's error."""
+    args = _arguments(argv)
+    try:
+        text, pictures = page(args.runs, args.profile, args.samples)
+        for name, content in pictures.items():
+            files.write_whole(args.out / 'images' / f'{name}.svg', content)
+        files.write_whole(args.out / 'results.md', text.encode('utf-8'))
+        return 0
+    except results.UserError as error:
+        print(f'make_results.py: {error}', file=sys.stderr)
+        return 2
+
+
+def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='make_results.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('--profile', default='desk', help='profile of the runs (default: desk)')
+    parser.add_argument('--runs', type=Path, default=HOME / 'results', help='folder of the runs (default: %(default)s)')
+    parser.add_argument('--out', type=Path, default=HOME / 'docs', help='folder of the page (default: %(default)s)')
+    parser.add_argument('--samples', type=int, default=SAMPLES, help='samples of the images (default: %(default)s)')
+    return parser.parse_args(argv)
+
+
+def page(runs: Path, profile: str, samples: int = SAMPLES) -> 'tuple[str, Dict[str, bytes]]':
+    """The page as Markdown, and its pictures as SVG by name; those that cannot be drawn are left out and named.
+
+    Raises:
+        UserError: there are no plans, or one is broken.
+    """
+    names = results.plan_names(runs, profile)
+    if not names:
+        raise results.no_plans(runs, profile)
+    judged = verdicts.judge(runs, profile, names, samples)
+    plans = [results.load_plan(runs, profile, name) for name in names]
+    stored = [results.load_results(runs, profile, plan) for plan in plans]
+    for warning in dict.fromkeys([*judged.warnings, *(line for each in stored for line in each.warnings)]):
+        print(f'make_results.py: warning: {warning}', file=sys.stderr)
+    pictures = _pictures(names, runs, profile)
+    parts = [f'# Results (profile {profile})', _note(runs, 'head'), *_summary(judged.verdicts), _machines(stored)]
+    for plan, found in zip(plans, stored):
+        of_table = [verdict for verdict in judged.verdicts if verdict.table == plan.name]
+        shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
+        parts += [tables.render(plan, found).strip(), *shown, _note(runs, plan.name), _claims(of_table), _again(plan)]
+    return '\n\n'.join(part for part in parts if part) + '\n', pictures
+
+
+def _note(runs: Path, name: str) -> str:
+    """What was written by hand, or nothing."""
+    path = Path(runs) / 'notes' / f'{name}.md'
+    return path.read_text(encoding='utf-8').strip() if path.exists() else ''
+
+
+def _summary(found: List[verdicts.Verdict]) -> List[str]:
+    """The claims by verdict, each with the comparison that decides."""
+    parts = [f'**{verdict_words.counts(found)}.** How that is judged: [claims.md](claims.md).']
+    for verdict, title in _TITLES.items():
+        of_verdict = [each for each in found if each.verdict == verdict]
+        if of_verdict:
+            parts += [f'## {title} ({len(of_verdict)})', claim_pages.brief(of_verdict)]
+    return parts
+
+
+def _machines(stored: List[results.Results]) -> str:
+    """How many trainings on which devices, from which commits, and the time that they took."""
+    by_run = {run: result for each in stored for run, result in each.runs.items()}
+    origins = [result['provenance'] for result in by_run.values()]
+    hours = sum(origin.get('wall_s') or 0 for origin in origins) / 3600
+    devices = ', '.join(sorted({origin['device'] for origin in origins}))
+    commits = ', '.join(sorted({origin['commit'] or 'unknown' for origin in origins}))
+    seeds = len({result['seed'] for result in by_run.values()})
+    text = f'{len(by_run)} trainings, up to {seeds} seeds per cell, {hours:.1f} hours of training and evaluation'
+    return f'## What was run\n\n{text}, on {devices}; code of commits {commits}. Each `result.json` says its own.'
+
+
+def _pictures(names: List[str], runs: Path, profile: str) -> Dict[str, bytes]:
+    drawn = {}
+    for name in [figure for table in names for figure in FIGURES.get(table, [])]:
+        try:
+            drawn[name] = figures.save(figures.draw(name, runs, profile), 'svg')
+        except results.UserError as error:
+            print(f'make_results.py: {name} is left out: {error}', file=sys.stderr)
+    return drawn
+
+
+def _picture(name: str, runs: Path, profile: str) -> str:
+    entry = figures.entries(runs, profile)[name]
+    return f'![{entry.title}: {entry.alt}](images/{name}.svg)'
+
+
+def _claims(found: List[verdicts.Verdict]) -> str:
+    """The verdicts on a table's claims, with why; the evidence of each is folded away."""
+    parts = []
+    for verdict in found:
+        says = f'**{verdict.verdict.capitalize()}**: {" ".join(verdict.says.split())} ({verdict.where}).'
+        parts.append(f'- {says} {verdict_words.why(verdict)}')
+    if not parts:
+        return ''
+    evidence = '\n\n'.join(claim_pages.evidence(verdict) for verdict in found)
+    folded = (
+        f'<details><summary>The evidence: values and intervals of each comparison</summary>\n\n{evidence}\n\n</details>'
+    )
+    return '\n'.join(parts) + f'\n\n{folded}'
+
+
+def _again(plan: Plan) -> str:
+    """The command that trains each cell again."""
+    lines = [_command(plan, cell) for cell in plan.cells if cell.runs]
+    if not lines:
+        return ''
+    text = '\n'.join(lines)
+    return f'<details><summary>To train any cell again</summary>\n\n```\n{text}\n```\n\n</details>'
+
+
+def _command(plan: Plan, cell: Cell) -> str:
+    words = ['python', 'experiments/run.py', plan.table]
+    words += [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
+    words += [] if plan.profile == 'desk' else ['--profile', plan.profile]
+    return shlex.join([*words, '--seeds', *map(str, cell.runs), '--runs', 'again'])
+
+
+if __name__ == '__main__':
+    sys.exit(main())

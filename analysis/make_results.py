@@ -1,15 +1,15 @@
 """Write docs/results.md from the published results: python analysis/make_results.py [--runs results] [--out docs].
 
 The page has every claim's verdict, every table beside the paper's, the figures, and the command that trains any cell
-again. What is written by hand, ``<runs>/notes/<name>.md``, is put where it belongs: ``head`` at the top, that of a table
-under it.
+again. What is written by hand, ``<runs>/notes/<name>.md``, is put where it belongs: ``head`` at the top, that of a
+table under it.
 """
 
 import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 try:
     import analysis  # noqa: F401  installed, or run with the repository root on the path
@@ -52,7 +52,7 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def page(runs: Path, profile: str, samples: int = SAMPLES) -> 'tuple[str, Dict[str, bytes]]':
+def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[str, bytes]]:
     """The page as Markdown, and its pictures as SVG by name; those that cannot be drawn are left out and named.
 
     Raises:
@@ -133,13 +133,17 @@ def _claims(found: List[verdicts.Verdict]) -> str:
     return '\n'.join(parts) + f'\n\n{folded}'
 
 
+def _folded(summary: str, text: str) -> str:
+    return f'<details><summary>{summary}</summary>\n\n{text}\n\n</details>'
+
+
 def _again(plan: Plan) -> str:
     """The command that trains each cell again."""
     lines = [_command(plan, cell) for cell in plan.cells if cell.runs]
     if not lines:
         return ''
     text = '\n'.join(lines)
-    return f'<details><summary>To train any cell again</summary>\n\n```\n{text}\n```\n\n</details>'
+    return _folded('To train any cell again', f'```\n{text}\n```')
 
 
 def _command(plan: Plan, cell: Cell) -> str:

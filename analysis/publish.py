@@ -1,7 +1,8 @@
 """Copy finished runs to where they are kept for good: python analysis/publish.py [table3 ...] [--to results].
 
 What is copied of a run is what tables, claims, figures and the report read, a few dozen kilobytes: its result, metrics
-after every epoch, speed, config, and its matches where a claim compares it. Weights and logs stay behind.
+after every epoch, speed, config, and its matches where a claim compares it. Weights and logs stay behind. Captures,
+which Figs. 6 to 9 are drawn from, are copied too.
 """
 
 import argparse
@@ -33,6 +34,7 @@ def main(argv: Optional[List[str]] = None) -> int:
             raise results.no_plans(args.runs, args.profile)
         for name in names:
             print(_publish(results.load_plan(args.runs, args.profile, name), args))
+        _copy_captures(args.runs / args.profile / 'captures', args.to / args.profile / 'captures')
         return 0
     except results.UserError as error:
         print(f'publish.py: {error}', file=sys.stderr)
@@ -84,6 +86,11 @@ def _copy(source: Path, target: Path, with_matches: bool) -> None:
         path = source / name
         if path.exists():
             files.write_quietly(target / name, path.read_bytes(), '--to')
+
+
+def _copy_captures(source: Path, target: Path) -> None:
+    for path in sorted(source.glob('*.npz')):
+        files.write_quietly(target / path.name, path.read_bytes(), '--to')
 
 
 def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[str, Any]:

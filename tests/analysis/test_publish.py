@@ -32,10 +32,12 @@ def test_finished_runs_go_with_a_plan_of_them_alone(full, publish):
     full.write(f'desk/{run_id(0)}/metrics.json', '{}')
     full.write(f'desk/{run_id(0)}/epoch_12.pth', 'weights')
     full.write(f'desk/{run_id(0)}/worker.log', 'log')
+    full.detections()
     (full.runs / 'desk' / run_id(3) / 'result.json').unlink()
     done = publish('table3')
     assert done.returncode == 0 and done.stdout == 'table3: 3 runs published, 3 of its 4 runs are there\n'
-    assert names(publish.target) == [run_id(0), run_id(1), run_id(2), 'tables']
+    assert names(publish.target) == [run_id(0), run_id(1), run_id(2), 'captures', 'tables']
+    assert names(publish.target / 'captures') == ['fig7.npz']
     assert names(publish.target / run_id(0)) == ['metrics.json', 'result.json']
     plan = load_plan(publish.target.parent, 'desk', 'table3')
     assert [cell.runs for cell in plan.cells] == [{0: run_id(0)}, {0: run_id(1)}, {0: run_id(2)}, {}]

@@ -1,0 +1,62 @@
+"""docs/results.md as make_results.py writes it."""
+
+import subprocess
+import sys
+
+import pytest
+import stored_claims
+from stored_files import ROOT, run_id
+
+
+def make(store, out, *args):
+    command = [sys.executable, str(ROOT / 'analysis' / 'make_results.py'), '--runs', str(store.runs), '--out', str(out)]
+    return subprocess.run([*command, *args], capture_output=True, text=True, cwd='/')
+
+
+@pytest.fixture
+def claimed(store):
+    """Three runs, of which the first is the best: one claim says so, another says the contrary, a third is open."""
+    pairs = {'better': ('new', 'old'), 'worse': ('old', 'new'), 'equal': ('old', 'other')}
+    claims = [
+        stored_claims.claim(stored_claims.compare(left, 'greater', right), name=name)
+        for name, (left, right) in pairs.items()
+    ]
+    stored_claims.write_plan(store, *claims)
+    for number, quality in enumerate((0.8, 0.3, 0.3)):
+        stored_claims.write_run(store, number, quality)
+    return store
+
+
+def test_claims_stand_under_their_verdict_and_tables_with_their_commands(claimed, tmp_path):
+    claimed.write('notes/head.md', 'What it comes to.\n')
+    claimed.write('notes/table1.md', 'What we make of it.\n')
+    assert make(claimed, tmp_path / 'docs').returncode == 0
+    text = (tmp_path / 'docs' / 'results.md').read_text()
+    places = [
+        text.index(part) for part in ('What it comes to.', '## What holds (1)', '`better`', '## What does not (1)')
+    ]
+    places += [text.index(part, places[-1]) for part in ('`worse`', '## What is undecided (1)', '`equal`')]
+    places += [text.index(part, places[-1]) for part in ('## What was run', 'Measured (profile desk)', 'What we make')]
+    assert places == sorted(places)
+    assert '3 trainings, up to 1 seeds per cell, 0.1 hours' in text
+    assert 'python experiments/run.py table1 --only la=new --seeds 0 --runs again' in text
+
+
+def test_figures_are_drawn_where_their_captures_are(claimed, tmp_path):
+    claimed.fig5()
+    claimed.result(0, 0.2, 0.2)
+    done = make(claimed, tmp_path / 'docs')
+    assert done.returncode == 0 and (tmp_path / 'docs/images/fig5.svg').stat().st_size > 10_000
+    assert '](images/fig5.svg)' in (tmp_path / 'docs' / 'results.md').read_text()
+    assert (
+        'fig6 is left out: no capture' in done.stderr and 'fig6.svg' not in (tmp_path / 'docs/results.md').read_text()
+    )
+
+
+def test_what_is_broken_is_named_and_left_out(claimed, tmp_path):
+    claimed.write(f'desk/{run_id(1)}/result.json', '{')
+    done = make(claimed, tmp_path / 'docs')
+    assert done.returncode == 0 and 'is not JSON' in done.stderr
+    assert 'Not measured' in (tmp_path / 'docs' / 'results.md').read_text()
+    empty = make(type(claimed)(tmp_path / 'nothing'), tmp_path / 'docs')
+    assert empty.returncode == 2 and empty.stderr.count('\n') == 1

@@ -1,4 +1,4 @@
-"""A published run, trained again from nothing, comes out again. It takes minutes: O2F_RETRAIN=1 asks for it, as CI does."""
+"""A published run, trained again from nothing, comes out again. That takes minutes, so O2F_RETRAIN=1 must ask for it."""
 
 import json
 import os

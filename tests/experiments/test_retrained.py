@@ -1,4 +1,4 @@
-"""A published run, trained again from nothing, comes out again. That takes minutes, so O2F_RETRAIN=1 must ask for it."""
+"""A published run, trained again from nothing, comes out again. It takes minutes, so O2F_RETRAIN=1 must ask for it."""
 
 import json
 import os

@@ -274,13 +274,13 @@ def _run(plans: list, args: argparse.Namespace) -> int:
 
 def _launcher(args: argparse.Namespace) -> Any:
     if args.launcher == 'slurm':
-        from experiments.launchers.slurm.commands import open_launcher
+        from experiments.launchers.slurm import commands
 
-        return open_launcher(args.cluster, args.runs / args.profile)
+        return commands.open_launcher(args.cluster, args.runs / args.profile)
     if args.launcher == 'ray':
-        from experiments.launchers.ray.options import open_launcher
+        from experiments.launchers.ray import options
 
-        return open_launcher(args, args.runs / args.profile)
+        return options.open_launcher(args, args.runs / args.profile)
     from experiments.launchers.local import LocalLauncher
 
     return LocalLauncher(args.jobs, args.processes_per_run or 1)

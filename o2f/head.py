@@ -144,7 +144,8 @@ class OneToFewHead(AnchorFreeHead):
     def _forward_towers(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
         """Per level: classification logits, distances in pixels, and the regression tower's map."""
         levels = [self._forward_level(*level) for level in zip(x, self.scales, self.strides)]
-        return tuple(map(list, zip(*levels)))
+        cls_logits, distances, regression = map(list, zip(*levels))
+        return cls_logits, distances, regression
 
     def _forward_level(self, x: Tensor, scale: Scale, stride: int) -> Tuple[Tensor, Tensor, Tensor]:
         cls_logits, distances, _, regression = self.forward_single(x)
@@ -257,6 +258,7 @@ class OneToFewHead(AnchorFreeHead):
 
     def _auxiliary_loss(self, predictions: Predictions, instances: Instances, ignored: Optional[Tensor]) -> Tensor:
         """DeFCN's one-to-many focal loss on the classification score, the score factor left out."""
+        assert self.auxiliary is not None and self.loss_aux is not None  # the caller asked
         no_factor = torch.full_like(predictions.factor_logits, math.inf)
         outputs = predictions.cls_logits, no_factor, predictions.boxes
         selected = self.auxiliary(*outputs, instances, predictions.grid)

@@ -232,7 +232,15 @@ class OneToFewHead(AnchorFreeHead):
         )
 
     def get_targets(self, predictions: Predictions, instances: Instances) -> Tuple[Selected, Tensor]:
-        """Sections 3.2 and 3.3: the anchors of each instance, (G, S), and their positive degrees, (G, S)."""
+        """The targets of a batch (sections 3.2 and 3.3).
+
+        Args:
+            predictions (Predictions): the head's outputs.
+            instances (Instances): the G instances of the batch.
+
+        Returns:
+            tuple[Selected, Tensor]: (G, S) anchors of each instance, and their (G, S) positive degrees.
+        """
         outputs = predictions.cls_logits, predictions.factor_logits, predictions.boxes
         selected = self.selection(*outputs, instances, predictions.grid)
         return selected, self.degrees(selected)

@@ -163,9 +163,9 @@ def _text(found: Union[griffe.Module, Documented]) -> str:
 def _markdown(text: str, known: Dict[str, Documented], found: Union[Documented, None] = None) -> str:
     """Markdown of a docstring's reStructuredText: its tables, code, and references to what is on the page."""
     text = re.sub(r'^=+(?: +=+)+\n(?:.*\n)*?=+(?: +=+)+\n(?:.*\n)*?=+(?: +=+)+$', _table, text, flags=re.MULTILINE)
-    text = re.sub(r'(?<=\w)\*(?=\w)', r'\\*', text)
     text = _ROLE.sub(lambda match: _reference(match[1], known, found), text)
-    return re.sub(r'``([^`]+)``', lambda match: _link(match[1], known), text)
+    # A product such as B*N is no emphasis.
+    return re.sub(r'``([^`]+)``|(?<=\w)\*(?=\w)', lambda match: _link(match[1], known) if match[1] else r'\*', text)
 
 
 def _table(match: re.Match) -> str:

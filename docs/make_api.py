@@ -24,7 +24,9 @@ def page() -> str:
     """The page, as Markdown."""
     # One item of Returns may hold colons and line breaks, and names such as *args stand together: no warning is due.
     options = dict(returns_multiple_items=False, returns_named_value=False, warnings=False)
-    package = griffe.load('o2f', search_paths=[ROOT], docstring_parser='google', docstring_options=options)
+    package = griffe.load(
+        'o2f', search_paths=[ROOT], try_relative_path=False, docstring_parser='google', docstring_options=options
+    )
     exported, helpers = _exported(package), {}
     waiting = list(exported.values())
     while waiting:
@@ -33,15 +35,18 @@ def page() -> str:
             if path not in helpers and found not in exported.values():
                 helpers[path] = found
                 waiting.append(found)
-    known = {found.name: found for found in [*exported.values(), *helpers.values()]}
+    known = dict(exported)  # by the heading: the name, or where that is taken, with the module's
+    for path, found in helpers.items():
+        known[path.removeprefix('o2f.') if found.name in known else found.name] = found
+    sections = ['\n\n'.join(_section(title, known)) for title in known]
     parts = [
         '# API of o2f',
         f'<!-- Written by `{COMMAND}` from the docstrings; edit those. -->',
         _markdown(_text(package), known),
-        *(part for found in exported.values() for part in _section(found, known)),
+        *sections[: len(exported)],
         '## What they exchange',
         'Not exported; they stand here because the above takes, returns or extends them.',
-        *(part for found in helpers.values() for part in _section(found, known)),
+        *sections[len(exported) :],
     ]
     return '\n\n'.join(parts) + '\n'
 
@@ -94,32 +99,32 @@ def _members(found: Documented) -> List[Documented]:
     return [each for each in public if each.docstring and (each.is_function or 'property' in each.labels)]
 
 
-def _section(found: Documented, known: Dict[str, Documented]) -> Iterator[str]:
+def _section(title: str, known: Dict[str, Documented]) -> Iterator[str]:
     """The parts of the page about a class or function."""
-    yield f'## {found.name}'
+    found = known[title]
+    yield f'## `{title}`'
     source = found.module.filepath.relative_to(ROOT).as_posix()
     about = _text(found.module).split('\n\n')[0].replace('\n', ' ')
     facts = [f'[{source}](../{source}): {_markdown(about, known)}']
     decorators = [str(each.value).split('.') for each in getattr(found, 'decorators', ())]
     facts += [f'Registered in `{each[0]}`.' for each in decorators if each[1:] == ['register_module()']]
     if found.is_class and found.bases:
-        facts.append(f'Extends {", ".join(_base(base, known) for base in found.bases)}.')
+        facts.append(f'Extends {", ".join(_base(base, known, found) for base in found.bases)}.')
     yield ' '.join(facts)
     if found.is_function or found.is_class and found.parameters:
         yield _signature(found, found.name)
     yield from _body(found, known)
     for each in _members(found):
-        name = f'{found.name}.{each.name}'
-        yield f'### {name}'
+        yield f'### `{title}.{each.name}`'
         if each.is_function:
-            yield _signature(each, name)
+            yield _signature(each, f'{found.name}.{each.name}')
         yield from _body(each, known)
 
 
-def _base(base: Union[str, griffe.Expr], known: Dict[str, Documented]) -> str:
+def _base(base: Union[str, griffe.Expr], known: Dict[str, Documented], found: Documented) -> str:
     path = str(getattr(base, 'canonical_path', base))
     name = path.split('.')[-1]
-    return _link(name, known) if path.startswith('o2f.') else f'`{path}`'
+    return _link(name, known, found) if path.startswith('o2f.') else f'`{path}`'
 
 
 def _signature(found: Documented, name: str) -> str:
@@ -145,12 +150,14 @@ def _body(found: Documented, known: Dict[str, Documented]) -> Iterator[str]:
         elif kind in _TITLES:
             items = (_item(each, known, found) for each in section.value)
             yield f'{_TITLES[kind]}:\n\n' + '\n'.join(items)
+        elif kind == 'examples':
+            yield from (_markdown(text, known, found) for _, text in section.value)
 
 
 def _item(each: griffe.DocstringElement, known: Dict[str, Documented], found: Documented) -> str:
     name = getattr(each, 'name', '')
     # A class's docstring says the types of its arguments; where a line is about several of them it says none.
-    type_ = '' if each.annotation is None else _link(str(each.annotation), known)
+    type_ = '' if each.annotation is None else _link(str(each.annotation), known, found)
     head = ' '.join(part for part in (f'`{name}`' if name else '', f'({type_})' if name and type_ else type_) if part)
     text = _markdown(' '.join(each.description.split()), known, found)
     return f'- {head}: {text}' if head else f'- {text}'
@@ -165,7 +172,10 @@ def _markdown(text: str, known: Dict[str, Documented], found: Union[Documented, 
     text = re.sub(r'^=+(?: +=+)+\n(?:.*\n)*?=+(?: +=+)+\n(?:.*\n)*?=+(?: +=+)+$', _table, text, flags=re.MULTILINE)
     text = _ROLE.sub(lambda match: _reference(match[1], known, found), text)
     # A product such as B*N is no emphasis.
-    return re.sub(r'``([^`]+)``|(?<=\w)\*(?=\w)', lambda match: _link(match[1], known) if match[1] else r'\*', text)
+    text = re.sub(
+        r'``([^`]+)``|(?<=\w)\*(?=\w)', lambda match: _link(match[1], known, found) if match[1] else r'\*', text
+    )
+    return re.sub(r'^>>> .+(?:\n.+)*', lambda match: f'```python\n{match[0]}\n```', text, flags=re.MULTILINE)
 
 
 def _table(match: re.Match) -> str:
@@ -184,17 +194,25 @@ def _reference(name: str, known: Dict[str, Documented], found: Union[Documented,
     owner = found.parent if found and found.is_function and found.parent.is_class else found
     if owner and name in [each.name for each in _members(owner)]:
         parts = [owner.name, name]
-    while len(parts) > 1 and parts[0] not in known:
+    while len(parts) > 1 and not _titles(parts[0], known, found):
         parts.pop(0)
-    return _link('.'.join(parts), known)
+    return _link('.'.join(parts), known, found)
 
 
-def _link(name: str, known: Dict[str, Documented]) -> str:
+def _link(name: str, known: Dict[str, Documented], found: Union[Documented, None]) -> str:
     """Code, which leads to its section if it has one."""
     owner, _, member = name.partition('.')
-    if owner not in known or member and member not in [each.name for each in _members(known[owner])]:
-        return f'`{name}`'
-    return f'[`{name}`](#{name.lower().replace(".", "")})'
+    for title in _titles(owner, known, found):
+        if not member or member in [each.name for each in _members(known[title])]:
+            return f'[`{name}`](#{(title + member).lower().replace(".", "")})'
+    return f'`{name}`'
+
+
+def _titles(name: str, known: Dict[str, Documented], found: Union[Documented, None]) -> List[str]:
+    """The headings of what has this name, first that of what ``found`` means by it."""
+    meant = _resolved(found, name) if found else ''
+    titles = [title for title, each in known.items() if each.name == name]
+    return sorted(titles, key=lambda title: known[title].path != meant)
 
 
 if __name__ == '__main__':

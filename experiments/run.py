@@ -278,9 +278,9 @@ def _launcher(args: argparse.Namespace) -> Any:
 
         return commands.open_launcher(args.cluster, args.runs / args.profile)
     if args.launcher == 'ray':
-        from experiments.launchers.ray import options
+        from experiments.launchers.ray.options import open_launcher
 
-        return options.open_launcher(args, args.runs / args.profile)
+        return open_launcher(args, args.runs / args.profile)
     from experiments.launchers.local import LocalLauncher
 
     return LocalLauncher(args.jobs, args.processes_per_run or 1)

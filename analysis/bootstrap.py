@@ -43,7 +43,7 @@ def over_images(
     for run, key in dict.fromkeys(wanted):
         if run in matches and key in matches[run].keys:
             groups.setdefault(matches[run].evaluated, []).append((run, key))
-    values = {}
+    values: Dict[Tuple[str, str], np.ndarray] = {}
     for pairs in groups.values():
         values.update(zip(pairs, _on_shared_images(matches, pairs, samples)))
     return values

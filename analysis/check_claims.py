@@ -11,7 +11,7 @@ try:
 except ModuleNotFoundError:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis import claim_pages, files, findings, results, verdicts  # noqa: E402
+from analysis import claim_pages, console, files, findings, results, verdicts  # noqa: E402
 from analysis.bootstrap import SAMPLES  # noqa: E402
 
 
@@ -65,8 +65,8 @@ def _check(args: argparse.Namespace) -> int:
         files.write_whole(path, text.encode('utf-8', errors='replace'))
     lacking = [verdict.id for verdict in judged.verdicts if not all(map(_whole, verdict.findings))]
     if args.strict and lacking:
-        names = ', '.join(lacking)
-        print(f'check_claims.py: {len(lacking)} claims lack numbers or an interval ({names})', file=sys.stderr)
+        which = ', '.join(lacking)
+        print(f'check_claims.py: {len(lacking)} claims lack numbers or an interval ({which})', file=sys.stderr)
         return 1
     return 0
 
@@ -78,5 +78,5 @@ def _whole(found: findings.Finding) -> bool:
 
 
 if __name__ == '__main__':
-    sys.stdout.reconfigure(encoding='utf-8', errors='replace')  # a minus and × in any locale
+    console.print_in_any_locale()
     sys.exit(main())

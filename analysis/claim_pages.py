@@ -21,8 +21,8 @@ def render(verdicts: List[Verdict], format: str = 'markdown') -> str:
 def _markdown(verdicts: List[Verdict]) -> str:
     profile = f' (profile {verdicts[0].profile})' if verdicts else ''
     parts = [f'# Claims{profile}', f'{words.counts(verdicts)}.', _summary(verdicts)]
-    for _, of_table in groupby(verdicts, key=lambda verdict: verdict.table):
-        of_table = list(of_table)
+    for _, group in groupby(verdicts, key=lambda verdict: verdict.table):
+        of_table = list(group)
         parts.append(f'## {of_table[0].table}: {_line(of_table[0].title)}')
         parts += [_claim(verdict) for verdict in of_table]
     return '\n\n'.join(parts) + '\n'

@@ -85,7 +85,8 @@ def _claim(plan: Plan, content: Any, where: str) -> Claim:
             raise ValueError(f'{there}.relation must be less or greater, not {short(entry["relation"])}')
         left, right = (_quantity(plan, entry[side], f'{there}.{side}') for side in ('left', 'right'))
         comparisons.append(Comparison(left, entry['relation'], right))
-    return Claim(*(content[key] for key in ('id', 'says', 'quote', 'where')), tuple(comparisons))
+    texts = {key: content[key] for key in ('id', 'says', 'quote', 'where')}
+    return Claim(**texts, comparisons=tuple(comparisons))
 
 
 def _quantity(plan: Plan, content: dict, where: str) -> Quantity:

@@ -30,6 +30,7 @@ def judge(found: Shapes, truth: Shapes) -> Tuple[np.ndarray, np.ndarray]:
     kind, of = np.full(len(found.boxes), WRONG, dtype='<U9'), np.full(len(found.boxes), -1)
     if not len(found.boxes) or not len(truth.boxes):
         return kind, of
+    assert found.scores is not None and truth.ignored is not None  # as the docstring asks
     overlap = _iou(found, truth)
     overlap[(found.labels[:, None] != truth.labels) | truth.ignored] = 0
     taken = np.zeros(len(truth.boxes), bool)
@@ -52,8 +53,8 @@ def _largest(overlap: np.ndarray) -> Optional[int]:
 
 def _iou(found: Shapes, truth: Shapes) -> np.ndarray:
     """(n, m) IoU of masks, or of boxes where there are none."""
-    if found.masks is not None:
-        a, b = (shapes.masks.reshape(len(shapes.masks), -1).astype(np.float32) for shapes in (found, truth))
+    if found.masks is not None and truth.masks is not None:
+        a, b = (masks.reshape(len(masks), -1).astype(np.float32) for masks in (found.masks, truth.masks))
         shared, areas = a @ b.T, (a.sum(axis=1), b.sum(axis=1))
     else:
         shared, areas = _shared(found.boxes, truth.boxes), (_areas(found.boxes), _areas(truth.boxes))

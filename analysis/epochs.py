@@ -59,8 +59,9 @@ def over_seeds(
     values: Dict[int, List[float]] = {}
     for run in dict.fromkeys(runs.values()):
         for epoch in stored.get(run, ()):
-            if value(epoch) is not None:
-                values.setdefault(epoch.number, []).append(value(epoch))
+            number = value(epoch)
+            if number is not None:
+                values.setdefault(epoch.number, []).append(number)
     epochs = tuple(sorted(values))
     mean, low, high = (tuple(function(values[epoch]) for epoch in epochs) for function in (statistics.fmean, min, max))
     return Series(epochs, mean, low, high, max(map(len, values.values()), default=0))

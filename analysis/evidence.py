@@ -34,8 +34,9 @@ class Evidence:
 
     def value(self, run: str, quantity: Quantity) -> Optional[float]:
         """A quantity of a run, whatever its cell, in its unit; None where it was not measured."""
-        values = [self._stored(run, key, quantity.epoch) for key in quantity.keys]
-        if None in values:
+        stored = [self._stored(run, key, quantity.epoch) for key in quantity.keys]
+        values = [value for value in stored if value is not None]
+        if len(values) < len(stored):
             return None
         return quantity.times * scale(quantity.key) * (values[0] - sum(values[1:]))
 
@@ -97,8 +98,8 @@ def load_evidence(
     metrics = {run: result['metrics'] for each in stored for run, result in each.runs.items()}
     matches, broken = _load_matches(runs, profile, {run: metrics[run] for run, _ in wanted if run in metrics})
     resampled = over_images(matches, wanted, samples)
-    found = [Evidence(*each, matches, resampled) for each in zip(plans, stored, epochs)]
-    return found, list(dict.fromkeys(warnings + broken))
+    evidence = [Evidence(*each, matches, resampled) for each in zip(plans, stored, epochs)]
+    return evidence, list(dict.fromkeys(warnings + broken))
 
 
 def _quantities(claims: Sequence[Claim]) -> List[Quantity]:

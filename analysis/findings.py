@@ -1,5 +1,6 @@
 """What the evidence says of one comparison: the difference, its interval and what the interval is made of."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Callable, Dict, List, Optional, Tuple
@@ -66,26 +67,25 @@ class Finding:
     verdict: str = UNDECIDED
 
     @property
-    def towards(self) -> Optional[float]:
-        """The effect, positive where it is on the claimed side."""
-        return None if self.effect is None else self.effect if self.relation == GREATER else -self.effect
+    def towards(self) -> float:
+        """The effect, positive where it is on the claimed side; NaN where there is none."""
+        effect = math.nan if self.effect is None else self.effect
+        return effect if self.relation == GREATER else -effect
 
 
 def finding(evidence: Evidence, comparison: Comparison, level: float) -> Finding:
     """Hold a comparison against the evidence; it fails where its interval at ``level`` is on the wrong side of 0."""
-    sides = [_side(evidence, quantity) for quantity in (comparison.left, comparison.right)]
-    basis = dict(left=sides[0], right=sides[1], relation=comparison.relation, unit=unit(comparison.left.key))
-    runs = [[run for seed, run in side.runs.items() if side.values[seed] is not None] for side in sides]
+    left, right = (_side(evidence, quantity) for quantity in (comparison.left, comparison.right))
+    found = partial(Finding, left, right, comparison.relation, unit(comparison.left.key), level)
+    runs = [[run for seed, run in side.runs.items() if side.values[seed] is not None] for side in (left, right)]
     if not all(runs):
-        return Finding(**basis, level=level)
+        return found()
     difference = _difference(evidence, comparison, runs)
     interval, corrected = difference.interval(), difference.interval(level)
     verdict = _verdict(interval, corrected, comparison.relation)
     claimed = (difference.effect > 0) == (comparison.relation == GREATER)
     settle = difference.seeds_to_settle(CONFIDENCE if claimed else level) if verdict == UNDECIDED else None
-    return Finding(
-        **basis,
-        level=level,
+    return found(
         effect=difference.effect,
         interval=interval,
         corrected=corrected,
@@ -109,8 +109,8 @@ def _difference(evidence: Evidence, comparison: Comparison, runs: List[List[str]
     shared = [run for run in runs[0] if run in runs[1]]
 
     def less(run: str) -> Optional[float]:
-        values = [evidence.value(run, left), evidence.value(run, right)]
-        return None if None in values else values[0] - values[1]
+        value, other = evidence.value(run, left), evidence.value(run, right)
+        return None if value is None or other is None else value - other
 
     if shared:  # both sides are of the same trainings, so it is their differences that vary
         runs = [shared, shared]
@@ -144,8 +144,8 @@ def _image_error(evidence: Evidence, comparison: Comparison, runs: List[List[str
     of other images."""
     means, evaluated = [], set()
     for quantity, of_side in zip((comparison.left, comparison.right), runs):
-        samples = {run: evidence.on_samples(run, quantity) for run in of_side}
-        samples = {run: values for run, values in samples.items() if values is not None}
+        found = {run: evidence.on_samples(run, quantity) for run in of_side}
+        samples = {run: values for run, values in found.items() if values is not None}
         if not samples:
             return None, 0
         means.append(np.mean(list(samples.values()), axis=0))
@@ -157,7 +157,7 @@ def _image_error(evidence: Evidence, comparison: Comparison, runs: List[List[str
 
 
 def _verdict(interval: Optional[Tuple[float, float]], corrected: Optional[Tuple[float, float]], relation: str) -> str:
-    if interval is None:
+    if interval is None or corrected is None:
         return UNDECIDED
     if relation == GREATER:
         return HOLDS if interval[0] > 0 else FAILS if corrected[1] < 0 else UNDECIDED

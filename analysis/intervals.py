@@ -49,9 +49,8 @@ class Difference:
     @property
     def training_error(self) -> Optional[float]:
         """The standard error over trainings; None where nothing is known of one of them."""
-        if any(each.variance is None for each in self.trainings):
-            return None
-        return math.sqrt(sum(each.variance / each.number for each in self.trainings))
+        known = [each.variance / each.number for each in self.trainings if each.variance is not None]
+        return math.sqrt(sum(known)) if len(known) == len(self.trainings) else None
 
     def interval(self, confidence: float = CONFIDENCE) -> Optional[Tuple[float, float]]:
         """Student's interval with the errors that are known; None where none is."""
@@ -66,7 +65,8 @@ class Difference:
         numbers = range(max(2, 1 + max(each.number for each in self.trainings)), _MANY)
 
         def settled(number: int) -> bool:
-            return self._half_width(confidence, [number] * len(self.trainings), more=True) < abs(self.effect)
+            half = self._half_width(confidence, [number] * len(self.trainings), more=True)
+            return half is not None and half < abs(self.effect)
 
         first = bisect_left(numbers, True, key=settled)
         return numbers[first] if first < len(numbers) else None
@@ -86,5 +86,5 @@ class Difference:
         if total == 0:
             return 0.0
         # Welch and Satterthwaite's degrees of freedom of a sum of variances.
-        freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
-        return float(student.ppf((1 + confidence) / 2, freedom) * np.sqrt(total))
+        of_sum = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
+        return float(student.ppf((1 + confidence) / 2, of_sum) * np.sqrt(total))

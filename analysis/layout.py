@@ -146,7 +146,8 @@ def _places(axes: Tuple[Axis, ...]) -> List[Position]:
 
 def _across(plan: Plan, columns: Tuple[Axis, ...]) -> List[Position]:
     """The places of the columns; those of metrics that are limited to some values of column axes come last."""
-    free, limited = [], []
+    free: List[Position] = []
+    limited: List[Position] = []
     for place in _places(columns):
         limit = _limit(plan, place)
         if all(place[axis] == value for axis, value in limit.items()):
@@ -156,7 +157,7 @@ def _across(plan: Plan, columns: Tuple[Axis, ...]) -> List[Position]:
 
 def _limit(plan: Plan, place: Position) -> Position:
     """The values of column axes to which the metric of a column is limited."""
-    metric = plan.metrics.get(place.get(_METRIC))
+    metric = plan.metrics[place[_METRIC]] if _METRIC in place else None
     return {axis: value for axis, value in metric.at.items() if axis in place} if metric else {}
 
 
@@ -175,7 +176,8 @@ def _labels(rows: Tuple[Axis, ...]) -> List[List[str]]:
 
 def _path(plan: Plan, columns: Tuple[Axis, ...], place: Position) -> _Path:
     """The header over a column, empty for the axes to which its metric is limited."""
-    limit, path = _limit(plan, place), []
+    limit = _limit(plan, place)
+    path: List[Tuple[Optional[str], str]] = []
     for axis in columns:
         value = place[axis.name]
         entries = [(axis.name, axis.label)] if axis.label else []

@@ -11,7 +11,7 @@ try:
 except ModuleNotFoundError:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis import files, readings, results, tables  # noqa: E402
+from analysis import console, files, readings, results, tables  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -64,5 +64,5 @@ def _strict(plans: List[results.Plan], found: List[results.Results]) -> int:
 
 
 if __name__ == '__main__':
-    sys.stdout.reconfigure(encoding='utf-8', errors='replace')  # a dash and ± in any locale
+    console.print_in_any_locale()
     sys.exit(main())

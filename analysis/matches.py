@@ -61,7 +61,8 @@ class Matches:
         once = np.ones((1, self.images), int)
         for prefix in self.sets:
             for key, [value] in self.metrics(prefix, once).items():
-                expected = np.nan if metrics.get(key) is None else metrics[key]
+                stored = metrics.get(key)
+                expected = np.nan if stored is None else stored
                 if not np.isclose(value, expected, rtol=0, atol=1e-9, equal_nan=True):
                     raise ValueError(f'gives {key} {value:.6f}, but the result has {expected:.6f}: of another run')
 
@@ -98,9 +99,9 @@ def _matches(about: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Matches:
     objects = _images(arrays, 'objects', int(per_object_category.sum()), images)
     member, tied = (_whole(arrays, name, (number,)) for name in ('member', 'tied'))
     right, ignored = (_whole(arrays, name, (number, len(names))) for name in ('right', 'ignored'))
-    jaccard = [None] * len(names)
+    jaccard: List[Optional[np.ndarray]] = [None] * len(names)
     if about['kind'] == 'crowdhuman':
-        jaccard = _whole(arrays, 'jaccard', (len(names), 3, arrays['jaccard'].shape[2], images))
+        jaccard = list(_whole(arrays, 'jaccard', (len(names), 3, arrays['jaccard'].shape[2], images)))
     category = np.repeat(np.arange(categories), per_category)
     category_of_object = np.repeat(np.arange(categories), per_object_category)
     _check_right(category * images + image, right, category_of_object * images + objects)

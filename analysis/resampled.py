@@ -186,6 +186,7 @@ def _curve(wrong: np.ndarray, people: int, images: int) -> Tuple[float, float, f
 
 
 def _jaccard_index(found: Detections, drawn: np.ndarray) -> np.ndarray:
+    assert found.jaccard is not None  # CrowdHuman's detections have it
     k, m, n = found.jaccard
     with np.errstate(invalid='ignore', divide='ignore'):  # a threshold at which nothing counts has none
         ratios = drawn @ (k / (m + n - k + 1e-6)).T / (drawn @ ((m > 0) | (n > 0)).T)

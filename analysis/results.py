@@ -100,7 +100,7 @@ def command(runs: Path, profile: str, name: str) -> str:
 
 
 def _natural(name: str) -> Tuple[int, int, str]:
-    kind, number = re.match('([a-z]*)([0-9]*)', name).groups()
+    [(kind, number)] = re.findall('^([a-z]*)([0-9]*)', name)
     return _KINDS.index(kind) if kind in _KINDS and number else len(_KINDS), int(number or 0), name
 
 

@@ -49,7 +49,8 @@ def settled_with(verdict: Verdict) -> Optional[Tuple[int, int]]:
     if against:
         total = min((seeds for seeds in against if seeds is not None), default=None)
     else:
-        total = None if any(each.seeds is None for each in open_) else max(each.seeds for each in open_)
+        enough = [each.seeds for each in open_ if each.seeds is not None]
+        total = max(enough) if len(enough) == len(open_) else None
     return None if total is None else (total - min(map(_seeds, open_)), total)
 
 
@@ -89,6 +90,7 @@ def signed(number: float) -> str:
 def _why_holds(verdict: Verdict) -> List[str]:
     number = len(verdict.findings)
     least = deciding(verdict)
+    assert least is not None  # what holds was measured
     if number == 1:
         return [f'The difference is {effect(least)}, 95 % interval {interval(least)}.']
     return [
@@ -100,6 +102,7 @@ def _why_holds(verdict: Verdict) -> List[str]:
 def _why_fails(verdict: Verdict) -> List[str]:
     failing = [each for each in verdict.findings if each.verdict == FAILS]
     worst = deciding(verdict)
+    assert worst is not None  # one fails, and so was measured
     level = f'{100 * worst.level:.3g} % interval {_range(worst.corrected)}'
     if len(verdict.findings) == 1:
         return [f'The difference is {effect(worst)}, {level}: on the other side.']

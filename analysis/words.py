@@ -1,6 +1,6 @@
 """What is said about a table's numbers: titles, caption and notes, in words that no format has touched yet."""
 
-from typing import List
+from typing import Dict, List
 
 from analysis.plans import Plan
 from analysis.readings import is_speed, missing_cells
@@ -14,7 +14,7 @@ def measured_title(plan: Plan) -> str:
 
     Nothing is said of the readings of a metric whose cells differ in them, and nothing of speeds, which have a note.
     """
-    shown = {}
+    shown: Dict[str, List[str]] = {}
     for name, metric in plan.metrics.items():
         if not is_speed(metric.keys):
             shown.setdefault(_reading_words(plan, name), []).append(name)

@@ -130,12 +130,11 @@ def _of_stages(figure: Any, weights: Dict[str, Path], args: argparse.Namespace, 
     run = figure.cell.run(args.profile, args.seed)
     max_epochs = run.config['train_cfg']['max_epochs']
     wanted = {stage.label: stage.epoch(max_epochs) for stage in figure.stages if stage.label not in weights}
-    checkpoint = _checkpoint(figure.cell, run, args) if wanted else None
     found = dict(weights)
-    for label, epoch in wanted.items():
-        found[label] = (
-            checkpoint if epoch == max_epochs else _replayed(run, epoch, checkpoint.parent, args, view, aside)
-        )
+    if wanted:
+        last = _checkpoint(figure.cell, run, args)
+        for label, epoch in wanted.items():
+            found[label] = last if epoch == max_epochs else _replayed(run, epoch, last.parent, args, view, aside)
 
     from experiments.captures.assignment import capture_assignment
 

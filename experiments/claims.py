@@ -97,7 +97,7 @@ class _Reader:
             comparisons += self._comparisons(entry, f'{where}.compare[{i}]')
         if not comparisons:
             self.file.fail(f'{where}.compare', 'compares nothing: the axis has no other value')
-        return Claim(*(body[name] for name in texts), tuple(comparisons))
+        return Claim(**{name: body[name] for name in texts}, comparisons=tuple(comparisons))
 
     def _comparisons(self, entry: Any, where: str) -> List[Comparison]:
         self.file.mapping(entry, where, {'left', 'is', 'right', 'for_each'}, {'left', 'is', 'right'})

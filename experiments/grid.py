@@ -37,7 +37,7 @@ import itertools
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import yaml
 
@@ -281,7 +281,7 @@ class _Reader(YamlFile):
         return text
 
 
-def _positions(order: List[str], axes: Dict[str, Axis]) -> List[Position]:
+def _positions(order: Sequence[str], axes: Dict[str, Axis]) -> List[Position]:
     return [dict(zip(order, names)) for names in itertools.product(*(axes[name].values for name in order))]
 
 

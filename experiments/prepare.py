@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from experiments.annotations import check_datasets
 from experiments.files import cannot_write
@@ -37,7 +37,8 @@ def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Cal
     Raises:
         UserError: data are missing or broken, or cannot be written.
     """
-    checked, made = set(), set()
+    checked: Set[tuple] = set()
+    made: Set[str] = set()
     for config in configs:
         wanted = {key: (name, spec) for key, (name, spec) in generated(config).items() if name not in made}
         if wanted:
@@ -53,11 +54,13 @@ def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in
     from experiments.desk.coco import write_coco
     from experiments.desk.crowd import write_crowd
 
-    def train(spec: Any, folder: Path, report: Callable[[int, int], None]) -> None:
+    def train(spec: Any, folder: Path, report: Optional[Callable[[int, int], None]]) -> None:
         in_process(_train_backbone, spec, root / spec.scenes, folder, report)
 
     # The scenes come first, as a backbone is trained on their crops.
-    makers = dict(SCENES=('scenes', write_coco), CROWD=('crowd', write_crowd), BACKBONE=('backbone', train))
+    makers: Dict[str, Tuple[str, Callable[..., None]]] = dict(
+        SCENES=('scenes', write_coco), CROWD=('crowd', write_crowd), BACKBONE=('backbone', train)
+    )
     try:
         for key, (what, make) in makers.items():
             if key in wanted:

@@ -70,6 +70,9 @@ class Alone:
         """What ``decide`` returns, which rank 0 alone calls."""
         return decide()
 
+    def start(self) -> None:
+        """There is nobody to open a process group with."""
+
     def fail(self, message: str) -> None:
         """Record why the run failed."""
         self.folder.fail(message)

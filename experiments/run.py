@@ -274,9 +274,9 @@ def _run(plans: list, args: argparse.Namespace) -> int:
 
 def _launcher(args: argparse.Namespace) -> Any:
     if args.launcher == 'slurm':
-        from experiments.launchers.slurm.commands import open_launcher
+        from experiments.launchers.slurm import commands
 
-        return open_launcher(args.cluster, args.runs / args.profile)
+        return commands.open_launcher(args.cluster, args.runs / args.profile)
     if args.launcher == 'ray':
         from experiments.launchers.ray.options import open_launcher
 

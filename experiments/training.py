@@ -5,7 +5,7 @@ import logging
 import math
 import time
 import warnings
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 
@@ -220,7 +220,9 @@ class RunFolderHook(Hook):
         for metric in runner.val_evaluator.metrics:
             metric.keep_matches = runner.epoch == runner.max_epochs
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Dict[str, torch.Tensor]
+    ) -> None:
         for name, value in outputs.items():
             self.outputs[name] = self.outputs.get(name, 0) + value.detach()
         # Looking at a loss waits for a GPU, so there it is looked at less often.
@@ -236,7 +238,7 @@ class RunFolderHook(Hook):
             self._show_progress(runner, (batch_idx + 1) / len(runner.train_dataloader))
         self.left_off = time.monotonic()
 
-    def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: Dict[str, float]) -> None:
         batches = len(runner.train_dataloader)
         training = {name: total / batches for name, total in self.outputs.items()}
         mmengine.dist.all_reduce_dict(training, 'mean')
@@ -246,8 +248,8 @@ class RunFolderHook(Hook):
         if last:  # before its metrics: once these are there, nothing is evaluated again
             [metric] = runner.val_evaluator.metrics
             self.folder.add_matches(metric.matches)
-        training = {name: value.item() for name, value in training.items()}
-        self.folder.add_epoch(runner.epoch, metrics, training, time.monotonic() - self.epoch_begin, self.loading)
+        means = {name: value.item() for name, value in training.items()}
+        self.folder.add_epoch(runner.epoch, metrics, means, time.monotonic() - self.epoch_begin, self.loading)
         aside = f'{ASIDE}checkpoint'
         runner.save_checkpoint(
             str(self.folder.path),
@@ -262,6 +264,7 @@ class RunFolderHook(Hook):
         self.shown = time.monotonic()
         if not self.writes:
             return
+        assert self.begin is not None  # an epoch has begun
         done = runner.epoch - self.first_epoch + of_epoch
         left = (runner.max_epochs - runner.epoch - of_epoch) * (self.shown - self.begin) / done if done else None
         self.folder.set_progress(runner.epoch + 1, runner.max_epochs, left)

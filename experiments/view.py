@@ -19,7 +19,8 @@ def format_ap(status: Status) -> str:
     """AP without / with NMS in percent, as the paper's tables have it; empty before the first evaluation."""
     if not status.metrics:
         return ''
-    return '/'.join('–' if status.metrics.get(key) is None else f'{100 * status.metrics[key]:.1f}' for key in _READINGS)
+    values = [status.metrics.get(key) for key in _READINGS]
+    return '/'.join('–' if value is None else f'{100 * value:.1f}' for value in values)
 
 
 def format_left(seconds: Optional[float]) -> str:

@@ -103,10 +103,11 @@ def _attempt(group: Alone, run_id: str, profile: str, places: Dict[str, str], th
 def _end_with_parent() -> None:
     """End at once when the launcher dies, however it dies; every file of a run is whole at any moment."""
     parent = parent_process()
+    if parent is None:
+        return
 
     def watch() -> None:
         parent.join()
         os._exit(FAILED)
 
-    if parent is not None:
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()

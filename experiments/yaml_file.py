@@ -1,7 +1,7 @@
 """Checks on the content of a YAML file; every complaint names the file and the key."""
 
 from pathlib import Path
-from typing import Any, NoReturn, Optional
+from typing import AbstractSet, Any, NoReturn, Optional
 
 from experiments.errors import UserError
 
@@ -16,7 +16,9 @@ class YamlFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def mapping(self, value: Any, where: str, known: Optional[set] = None, required: set = frozenset()) -> dict:
+    def mapping(
+        self, value: Any, where: str, known: Optional[AbstractSet] = None, required: AbstractSet = frozenset()
+    ) -> dict:
         """``value``, if it maps texts, with no other keys than ``known`` (None: any) and all of ``required``.
 
         Raises:

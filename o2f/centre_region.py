@@ -121,4 +121,4 @@ def _points(grid: Grid, device: torch.device) -> Tensor:
 
 def grid_of(maps: Sequence[Tensor], strides: Sequence[int]) -> Grid:
     """The grid of a head's outputs, one (B, C, H, W) map per level."""
-    return Grid(tuple(tuple(map_.shape[-2:]) for map_ in maps), tuple(strides))
+    return Grid(tuple((map_.size(-2), map_.size(-1)) for map_ in maps), tuple(strides))

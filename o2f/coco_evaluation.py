@@ -149,8 +149,8 @@ def _outcomes(evaluation: pycocotools.cocoeval.COCOeval) -> Outcomes:
         ignored.append(np.reshape(ignored_here, (len(params.iouThrs), -1)) != 0)
     categories, images = np.array(places, int).reshape(-1, 2).T
     nothing = np.zeros((len(params.iouThrs), 0), bool)
-    matches, ignored = (np.concatenate([nothing, *columns], axis=1) for columns in (matches, ignored))
-    return Outcomes(categories, images, np.array(scores, float), matches & ~ignored, ignored, objects)
+    matched, left_out = (np.concatenate([nothing, *columns], axis=1) for columns in (matches, ignored))
+    return Outcomes(categories, images, np.array(scores, float), matched & ~left_out, left_out, objects)
 
 
 def _matched(evaluation: pycocotools.cocoeval.COCOeval) -> Iterator[tuple]:

@@ -1,4 +1,4 @@
-"""COCO with masks, whatever the pipeline says of them."""
+"""COCO with masks, whatever the pipeline says of them (section 4.5, Table 9)."""
 
 from typing import Sequence
 

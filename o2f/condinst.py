@@ -136,10 +136,11 @@ class OneToFewCondInstHead(OneToFewHead):
         """Decode one image as :class:`OneToFewHead` does, carrying what the mask head needs of each candidate."""
         cfg = self.test_cfg if cfg is None else cfg
         levels = []
-        for *outputs, params, points, strides in zip(
+        for cls_logits, distances, factor_logits, params, points, strides in zip(
             cls_score_list, bbox_pred_list, score_factor_list, param_pred_list, mlvl_points, mlvl_strides
         ):
             of_points = dict(param_preds=params.flatten(1).T, points=points, strides=strides)
+            outputs = cls_logits, distances, factor_logits
             levels.append(self._decode_level(*outputs, points, img_meta['img_shape'], cfg, of_points))
         return self._bbox_post_process(InstanceData.cat(levels), cfg, rescale, with_nms, img_meta)
 

@@ -54,7 +54,8 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
     def __init__(self, ann_file: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(ann_file, collect_device=collect_device, prefix=prefix)
         self.truth = _read_truth(ann_file)
-        self.keep_matches, self.matches = False, None
+        self.keep_matches = False
+        self.matches: Optional[Dict[str, np.ndarray]] = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep both readings of each image as (n, 5) rows x1, y1, x2, y2, score."""
@@ -153,7 +154,8 @@ class _Crowd:
         ious = np.where(self.ious > self.threshold, self.ious, 0)
         outcome = np.where(self.in_region, IGNORED, FALSE_POSITIVE)
         order = np.argsort(-self.scores, kind='stable')
-        for detection in order[ious.any(axis=1)[order]]:
+        overlaps = np.asarray(ious.any(axis=1))
+        for detection in order[overlaps[order]]:
             person = ious[detection].argmax()
             if ious[detection, person]:
                 outcome[detection] = TRUE_POSITIVE

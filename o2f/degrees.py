@@ -37,7 +37,14 @@ class LinearDegrees:
 
     @torch.no_grad()
     def __call__(self, selected: Selected) -> Tensor:
-        """(G, S) float64: 1 for the certain anchor, t for ambiguous ones, 0 for the rest."""
+        """The positive degrees of a batch.
+
+        Args:
+            selected (Selected): (G, S) anchors of each instance.
+
+        Returns:
+            Tensor: (G, S) float64: 1 for the certain anchor, t for ambiguous ones, 0 for the rest.
+        """
         p = selected.p.where(selected.ambiguous, 0)
         ratio = p / p.amax(dim=1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
         return selected.certain + ratio * self.t
@@ -64,7 +71,7 @@ class ConstantDegrees:
 
     @torch.no_grad()
     def __call__(self, selected: Selected) -> Tensor:
-        """(G, S) float64: 1 for the certain anchor, t for ambiguous ones, 0 for the rest."""
+        """The positive degrees of a batch; see :meth:`LinearDegrees.__call__`."""
         return selected.certain.double() + selected.ambiguous.double() * self.t
 
 

@@ -1,4 +1,4 @@
-"""Dense detectors that give both readings from one forward pass."""
+"""Dense detectors that give both readings of the paper's tables, without and with NMS, from one forward pass."""
 
 import torch
 from mmdet.models.detectors import FCOS, CondInst
@@ -28,7 +28,8 @@ class TwoReadingsFCOS(FCOS):
             rescale (bool): give boxes in pixels of the original image.
 
         Returns:
-            list[DetDataSample]: the samples with both readings added.
+            list[DetDataSample]: the samples with both readings added, each with ``bboxes`` (n, 4) as x1 y1 x2 y2 in
+            pixels, ``scores`` (n,) and ``labels`` (n,), best first.
         """
         outputs = self.bbox_head(self.extract_feat(batch_inputs))
         candidates = self.bbox_head.predict_by_feat(

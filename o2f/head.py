@@ -144,7 +144,8 @@ class OneToFewHead(AnchorFreeHead):
     def _forward_towers(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
         """Per level: classification logits, distances in pixels, and the regression tower's map."""
         levels = [self._forward_level(*level) for level in zip(x, self.scales, self.strides)]
-        return tuple(map(list, zip(*levels)))
+        cls_logits, distances, regression = map(list, zip(*levels))
+        return cls_logits, distances, regression
 
     def _forward_level(self, x: Tensor, scale: Scale, stride: int) -> Tuple[Tensor, Tensor, Tensor]:
         cls_logits, distances, _, regression = self.forward_single(x)
@@ -231,7 +232,15 @@ class OneToFewHead(AnchorFreeHead):
         )
 
     def get_targets(self, predictions: Predictions, instances: Instances) -> Tuple[Selected, Tensor]:
-        """Sections 3.2 and 3.3: the anchors of each instance, (G, S), and their positive degrees, (G, S)."""
+        """The targets of a batch (sections 3.2 and 3.3).
+
+        Args:
+            predictions (Predictions): the head's outputs.
+            instances (Instances): the G instances of the batch.
+
+        Returns:
+            tuple[Selected, Tensor]: (G, S) anchors of each instance, and their (G, S) positive degrees.
+        """
         outputs = predictions.cls_logits, predictions.factor_logits, predictions.boxes
         selected = self.selection(*outputs, instances, predictions.grid)
         return selected, self.degrees(selected)
@@ -257,6 +266,7 @@ class OneToFewHead(AnchorFreeHead):
 
     def _auxiliary_loss(self, predictions: Predictions, instances: Instances, ignored: Optional[Tensor]) -> Tensor:
         """DeFCN's one-to-many focal loss on the classification score, the score factor left out."""
+        assert self.auxiliary is not None and self.loss_aux is not None  # the caller asked
         no_factor = torch.full_like(predictions.factor_logits, math.inf)
         outputs = predictions.cls_logits, no_factor, predictions.boxes
         selected = self.auxiliary(*outputs, instances, predictions.grid)

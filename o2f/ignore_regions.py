@@ -1,4 +1,4 @@
-"""Regions in which nothing is known, such as CrowdHuman's: no anchor in them counts as a negative."""
+"""Regions in which nothing is known, such as CrowdHuman's (section 4.4): no anchor in them counts as a negative."""
 
 from typing import List, Optional, Sequence
 
@@ -58,7 +58,19 @@ class FCOSHeadWithIgnore(FCOSHead):
         batch_img_metas: List[dict],
         batch_gt_instances_ignore: Optional[List[InstanceData]] = None,
     ) -> dict:
-        """The losses of :class:`FCOSHead`. Every positive point lies in an instance's box, so none is left out."""
+        """The losses of ``FCOSHead``. Every positive point lies in an instance's box, so none is left out.
+
+        Args:
+            cls_scores, bbox_preds, centernesses (list[Tensor]): what ``FCOSHead.forward`` returns: (B, C, H, W),
+                (B, 4, H, W) and (B, 1, H, W) per level.
+            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image.
+            batch_img_metas (list[dict]): what ``FCOSHead`` wants of each image.
+            batch_gt_instances_ignore (list[InstanceData], optional): ``bboxes`` (m, 4) of each image's regions to
+                ignore.
+
+        Returns:
+            dict[str, Tensor]: ``loss_cls``, ``loss_bbox`` and ``loss_centerness``, scalars.
+        """
         grid = grid_of(cls_scores, self.strides)
         ignored = ignored_points(batch_gt_instances, batch_gt_instances_ignore, grid, cls_scores[0].device)
         levels = ignored.split([height * width for height, width in grid.shapes], dim=1)

@@ -70,7 +70,8 @@ class Matches:
     def __init__(self, kind: str, ann_file: str, image_ids: Sequence) -> None:
         digest = hashlib.sha256(get(ann_file))
         digest.update(json.dumps([str(image) for image in image_ids]).encode())
-        self._about = dict(schema=SCHEMA, kind=kind, evaluated=digest.hexdigest(), images=len(image_ids))
+        self._images = len(image_ids)
+        self._about = dict(schema=SCHEMA, kind=kind, evaluated=digest.hexdigest(), images=self._images)
         self._sets: Dict[str, Outcomes] = {}
         self._jaccard: List[np.ndarray] = []
 
@@ -108,8 +109,8 @@ class Matches:
 
     def _differences(self, images: np.ndarray) -> np.ndarray:
         """(bytes, n); neighbours are often near each other, and the higher bytes are nearly all alike."""
-        differences = np.diff(images, prepend=0) % max(1, self._about['images'])
-        kind = np.min_scalar_type(self._about['images'])
+        differences = np.diff(images, prepend=0) % max(1, self._images)
+        kind = np.min_scalar_type(self._images)
         rows = differences.astype(kind.newbyteorder('<')).view(np.uint8).reshape(-1, kind.itemsize)
         return np.ascontiguousarray(rows.T)
 

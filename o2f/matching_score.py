@@ -28,9 +28,9 @@ class Instances:
 
     def split(self, size: int) -> List['Instances']:
         """The same ``size`` at a time, at least one part."""
-        columns = self.boxes, self.labels, self.image, self.centres
-        parts = [None if column is None else column.split(size) for column in columns]
-        return [Instances(*(part and part[number] for part in parts)) for number in range(len(parts[0]))]
+        boxes, labels, image = (column.split(size) for column in (self.boxes, self.labels, self.image))
+        centres = [None] * len(boxes) if self.centres is None else self.centres.split(size)
+        return [Instances(*columns) for columns in zip(boxes, labels, image, centres)]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""COCO metrics of both readings."""
+"""COCO metrics of both readings (sections 4.1 to 4.3 and, of masks, 4.5)."""
 
 from typing import Dict, List, Optional, Sequence
 
@@ -56,7 +56,8 @@ class TwoReadingsMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.masks = masks
         self.evaluation = CocoEvaluation(ann_file, backend)
-        self.keep_matches, self.matches = False, None
+        self.keep_matches = False
+        self.matches: Optional[Dict[str, np.ndarray]] = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep both readings of each image as (n, 6) rows x, y, width, height, score, label, and n encoded masks."""

@@ -1,5 +1,5 @@
 """One-to-many selections, in which every selected anchor is fully positive: for DeFCN's auxiliary loss and for the
-first part of Hybrid-Epoch."""
+first part of Hybrid-Epoch (section 4.3, Table 5)."""
 
 from functools import lru_cache, partial
 from typing import Sequence, Tuple

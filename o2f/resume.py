@@ -6,6 +6,7 @@ those few harmless types is enough; nothing else is unpickled.
 """
 
 import pickle
+from importlib import import_module
 from typing import Any, Callable
 
 import numpy as np
@@ -16,7 +17,7 @@ def allow_mmengine_checkpoints() -> None:
     """Add the types that mmengine's own checkpoints hold to torch's list of safe globals."""
     from mmengine.logging import HistoryBuffer
 
-    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
+    multiarray = import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
     dtypes = {type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)}
     # The same functions were pickled under numpy.core by NumPy 1 and under numpy._core by NumPy 2.
     moved = [

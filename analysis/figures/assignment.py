@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
 from analysis import words
 from analysis.captures import Assignment
@@ -110,16 +111,16 @@ def _map(axes: Axes, capture: Assignment, stage: int, instance: int, word: str, 
         _ring(axes, (columns + 0.5) * stride, (rows + 0.5) * stride)
 
 
-def _ring(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+def _ring(axes: Axes, x: ArrayLike, y: ArrayLike) -> None:
     axes.plot(x, y, 'o', color=SKY, fillstyle='none', markersize=4, markeredgewidth=1.2)
 
 
-def _outline(axes: Axes, box: List[float], colour: str, width: float) -> None:
+def _outline(axes: Axes, box: Sequence[float], colour: str, width: float) -> None:
     x1, y1, x2, y2 = box
     axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width))
 
 
-def _scaled(box: List[float], capture: Assignment) -> List[float]:
+def _scaled(box: Sequence[float], capture: Assignment) -> List[float]:
     """A box in pixels of the file, in pixels of the network's input."""
     y, x = (new / old for new, old in zip(capture.input_size, capture.size))
     return [box[0] * x, box[1] * y, box[2] * x, box[3] * y]

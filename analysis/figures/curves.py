@@ -1,5 +1,6 @@
 """Figures of what runs measured after each epoch: Fig. 5, the curves of any table, losses and positives."""
 
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ def fig5(plan: Plan, stored: Stored) -> Figure:
             style = dict(color=COLOURS[i], linestyle=DASHES[j], marker=MARKERS[2 * i + j], markerfacecolor=_fill(j, i))
             series = over_seeds(stored, cell.runs, percent(key))
             seeds = max(seeds, _draw(top, series, f'{name} {reading}', style))
-        gap = over_seeds(stored, cell.runs, lambda epoch, a=without, b=with_nms: _gap(epoch, a, b))
+        gap = over_seeds(stored, cell.runs, partial(_gap, without=without, with_nms=with_nms))
         _draw(bottom, gap, name, dict(color=COLOURS[i], linestyle='-', marker=MARKERS[2 * i]))
     bottom.axhline(0, color='0.6', linewidth=0.8)
     top.set_ylabel('AP in %')
@@ -65,8 +66,11 @@ def losses(plan: Plan, stored: Stored) -> Figure:
     # Cells that are one training read differently are one line.
     first = {tuple(cell.runs.values()): i for i, cell in reversed(list(enumerate(plan.cells)))}
     lines = {i: _name(plan, plan.cells[i], axis, reading=False) for i in sorted(first.values())}
-    rows = {name: lambda cell, name=name: lambda epoch: epoch.losses.get(name) for name in names}
-    return _grid(plan, stored, lines, rows, height=1.7)
+
+    def row(name: str) -> ValueOf:
+        return lambda cell: _stored_value('losses', name)
+
+    return _grid(plan, stored, lines, {name: row(name) for name in names}, height=1.7)
 
 
 def positives(plan: Plan, stored: Stored) -> Figure:
@@ -82,7 +86,7 @@ def positives(plan: Plan, stored: Stored) -> Figure:
     for i, cell in enumerate(plan.cells):
         for j, name in enumerate(names):
             style = dict(color=COLOURS[i], linestyle=DASHES[j % len(DASHES)], marker=MARKERS[len(names) * i + j])
-            series = over_seeds(stored, cell.runs, lambda epoch, name=name: epoch.positives.get(name))
+            series = over_seeds(stored, cell.runs, _stored_value('positives', name))
             seeds = max(seeds, _draw(axes, series, f'{_name(plan, cell)}: {shown.get(name, name)}', style))
     axes.set_ylabel('per instance')
     axes.set_ylim(bottom=0)
@@ -144,6 +148,10 @@ def _stored_names(stored: Stored, part: str) -> List[str]:
     return names
 
 
+def _stored_value(part: str, name: str) -> Value:
+    return lambda epoch: getattr(epoch, part).get(name)
+
+
 def _name(plan: Plan, cell: Cell, but: Optional[Axis] = None, reading: bool = True) -> str:
     """What a cell is called: labels and words of its values, ``but`` for one axis; its reading is named or not."""
     parts = []
@@ -169,9 +177,11 @@ def _panels(plan: Plan) -> Tuple[Optional[Axis], Dict[str, Callable[[Cell], bool
         return None, {'': lambda cell: True}
     axis = plan.columns[-1] if plan.columns else plan.rows[0]
     titles = [mathematical(f'{axis.label} {label}'.strip()) for label in axis.labels]
-    return axis, {
-        title: lambda cell, value=value: cell.at[axis.name] == value for title, value in zip(titles, axis.values)
-    }
+    return axis, {title: partial(_is_at, axis.name, value) for title, value in zip(titles, axis.values)}
+
+
+def _is_at(axis: str, value: str, cell: Cell) -> bool:
+    return cell.at[axis] == value
 
 
 def _grid(plan: Plan, stored: Stored, lines: Dict[int, str], rows: Dict[str, ValueOf], height: float) -> Figure:

@@ -73,6 +73,7 @@ def detections(capture: Detections) -> Figure:
 
 
 def _annotated(axes: Axes, image: Shown) -> str:
+    assert image.truth.ignored is not None  # annotations have it
     counted = ~image.truth.ignored
     _draw(axes, image.truth, counted, ANNOTATION, _scale(image))
     _draw(axes, image.truth, image.truth.ignored, _IGNORED, _scale(image))

@@ -118,6 +118,7 @@ def _find(model: BaseModel, dataset: Any, field: str, image: Annotated) -> Shape
 
 def _from(found: Shapes, score_thr: float) -> Shapes:
     """Those that score as much or more."""
+    assert found.scores is not None  # detections have them
     kept = found.scores >= score_thr
     masks = None if found.masks is None else found.masks[kept]
     return Shapes(found.boxes[kept], found.labels[kept], masks, found.scores[kept])

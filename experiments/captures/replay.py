@@ -68,7 +68,9 @@ def replay(
     if measured != stored:
         apart = _apart(again, original)
         warn(f'the first {epoch} epochs of run {run.id} did not come out again to the last digit: {apart}')
-    return again.checkpoint()
+    checkpoint = again.checkpoint()
+    assert checkpoint is not None  # every epoch leaves one
+    return checkpoint
 
 
 def _threads(original: RunFolder) -> int:

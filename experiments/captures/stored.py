@@ -29,7 +29,8 @@ def write_capture(path: Path, meta: Dict[str, Any], arrays: Dict[str, np.ndarray
     kept = {key: origin[key] for key in ('commit', 'dirty', 'versions', 'device')}  # no time and no host
     content = json.dumps(dict(schema=SCHEMA, **meta, provenance=kept), allow_nan=False)
     file = io.BytesIO()
-    np.savez_compressed(file, meta=_bytes(content.encode()), **arrays)
+    arrays = dict(meta=_bytes(content.encode()), **arrays)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its options are no arrays, but they have names too
     make_folder(path.parent)
     write_whole(path, file.getvalue())
 

@@ -25,6 +25,7 @@ def threshold(images: Iterable[Tuple[Shapes, Shapes]], recall: float) -> Tuple[f
     scores, objects = [], 0
     for found, truth in images:
         kind, _ = judge(found, truth)  # what is found from a score on does not hang on what scores less
+        assert found.scores is not None and truth.ignored is not None  # judge needs them too
         scores += found.scores[kind == BEST].tolist()
         objects += int((~truth.ignored).sum())
     scores.sort(reverse=True)

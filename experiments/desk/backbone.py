@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
@@ -45,7 +46,7 @@ def train_backbone(
     (folder / 'accuracy.json').write_text(json.dumps({'val_crops': accuracy}))
 
 
-def _build(spec: Spec) -> Tuple[nn.Module, int, str]:
+def _build(spec: Spec) -> Tuple[BaseModule, int, str]:
     """The backbone, the channels of its last map, and what its weights' names begin with in the file."""
     if isinstance(spec, BackboneSpec):
         return ResNet(depth=spec.depth, base_channels=spec.base_channels, out_indices=(3,)), 8 * spec.base_channels, ''
@@ -116,18 +117,25 @@ def _normalise(crops: Tensor) -> Tensor:
     return ((crops.flip(-1).float() - mean) / std).permute(0, 3, 1, 2)
 
 
+def _read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise OSError(f'{path} cannot be read as an image')
+    return image
+
+
 def _crops(scenes: Path, split: str, spec: Spec) -> Tuple[Tensor, Tensor]:
     """Square crops round every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0."""
     truth = json.loads((scenes / 'annotations' / f'instances_{split}2017.json').read_text(encoding='utf-8'))
     files = {image['id']: image['file_name'] for image in truth['images']}
-    images = {key: cv2.imread(str(scenes / f'{split}2017' / name)) for key, name in files.items()}
+    images = {key: _read(scenes / f'{split}2017' / name) for key, name in files.items()}
     crops = []
     for annotation in truth['annotations']:
         x, y, width, height = annotation['bbox']
         side = spec.context * max(width, height)
         scale = spec.crop / side
         corner = (x + width / 2 - side / 2, y + height / 2 - side / 2)
-        shift = np.float32([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
+        shift = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]], np.float32)
         crops.append(
             cv2.warpAffine(
                 images[annotation['image_id']],

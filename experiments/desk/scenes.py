@@ -40,6 +40,7 @@ def texture(rng: np.random.Generator, height: int, width: int, colour: np.ndarra
     x, y = np.arange(width, dtype=np.float32)[None, :], np.arange(height, dtype=np.float32)[:, None]
     cos, sin = math.cos(turn), math.sin(turn)  # not NumPy's float64, which would make float32 arrays float64
     along, across = cos * x + sin * y, cos * y - sin * x
+    mix: np.ndarray
     if kind == 0:
         mix = np.zeros((height, width))
     elif kind == 1:
@@ -88,7 +89,8 @@ def paint(rng: np.random.Generator, image: np.ndarray, piece: Stamp, contrast: f
     colour = rng.uniform(0, 255, 3)  # tells nothing of the class, but must differ from what lies around
     while np.abs(colour - around).max() < 60:
         colour = rng.uniform(0, 255, 3)
-    blend(image[here], piece.distance[there], texture(rng, *image[here].shape[:2], colour, contrast))
+    height, width = image[here].shape[:2]
+    blend(image[here], piece.distance[there], texture(rng, height, width, colour, contrast))
 
 
 def finish(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
@@ -96,8 +98,8 @@ def finish(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     light = cv2.resize(rng.uniform(0.65, 1.2, (2, 2)).astype(np.float32), image.shape[1::-1])
     image = image * light[..., None]
     image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.2, 0.8))
-    image += rng.uniform(2, 9) * rng.standard_normal(image.shape, dtype=np.float32)
-    return np.clip(image + 0.5, 0, 255).astype(np.uint8)
+    noise = rng.uniform(2, 9) * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.clip(image + noise + 0.5, 0, 255).astype(np.uint8)
 
 
 def propose(spec: SceneSpec, rng: np.random.Generator, placed: list) -> tuple[int, float, float, float]:
@@ -134,7 +136,9 @@ def draw_scene(spec: SceneSpec, split: str, index: int) -> Scene:
     rng = generator(spec, split, index)
     image = background(rng, spec.size, spec.clutter, spec.contrast)
     owner = np.zeros((spec.size, spec.size), np.int64)
-    placed, pieces, areas = [], [], []
+    placed: list[tuple[int, float, float, float]] = []
+    pieces: list[Stamp] = []
+    areas: list[int] = []
     for _ in range(rng.integers(spec.objects[0], spec.objects[1] + 1)):
         for _ in range(10):
             category, x, y, size = propose(spec, rng, placed)

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Union
 
 from experiments import worker
 from experiments.errors import UserError
@@ -46,8 +47,9 @@ class LocalLauncher:
         self.jobs = jobs or max((len(self.gpus) or cores) // processes, 1)
         self.threads = max(cores // (self.jobs * processes), 1)
         os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported; workers set their own number
-        self.context = multiprocessing.get_context('spawn' if self.gpus else 'forkserver')
+        self.context: Union[SpawnContext, ForkServerContext] = multiprocessing.get_context('spawn')
         if not self.gpus:
+            self.context = multiprocessing.get_context('forkserver')
             self.context.set_forkserver_preload(['experiments.training'])
 
     def start(self) -> None:
@@ -64,9 +66,9 @@ class LocalLauncher:
             OSError, UserError: the function raised it.
             RuntimeError: the process failed otherwise.
         """
-        *args, report = args
+        *given, report = args
         ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_report, args=(theirs, function, args))
+        process = self.context.Process(target=_report, args=(theirs, function, given))
         process.start()
         theirs.close()
         try:
@@ -99,7 +101,8 @@ class LocalLauncher:
             data (Path): the data folder.
             show (callable): told the state of every run a few times a second.
         """
-        waiting, elsewhere = list(runs), []
+        waiting = list(runs)
+        elsewhere: List[Run] = []
         active: Dict[str, _Training] = {}
         try:
             while waiting or active or elsewhere:
@@ -199,7 +202,7 @@ def _gpus() -> List[str]:
     return listing.stdout.split() if listing.returncode == 0 else []
 
 
-def _report(pipe: Any, function: Callable, args: tuple) -> None:
+def _report(pipe: Any, function: Callable, args: list) -> None:
     try:
         function(*args, lambda *progress: pipe.send(('progress', progress)))
         pipe.send(('done', None))

@@ -50,13 +50,8 @@ def rank(all_found: Sequence[Found], metric: str, mode: str) -> List[Found]:
 
     def place(entry: Found) -> tuple:
         value = entry.metrics.get(metric)
-        missing = value is None
-        return (
-            order.index(entry.end.state),
-            -entry.end.epoch,
-            missing,
-            0 if missing else -value if mode == 'max' else value,
-        )
+        by_metric = 0 if value is None else -value if mode == 'max' else value
+        return order.index(entry.end.state), -entry.end.epoch, value is None, by_metric
 
     return sorted(all_found, key=place)
 

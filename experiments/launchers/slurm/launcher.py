@@ -124,7 +124,7 @@ class SlurmLauncher:
         with self.records.lock():
             self._withdraw()
             placed = look(self.records, folders, must_know=True)
-            live = {run_id: run.job.id for run_id, run in placed.items() if run.live}
+            live = {run_id: run.job.id for run_id, run in placed.items() if run.job is not None and run.live}
             if live:
                 queue.cancel(list(live.values()))
             for run_id, job in live.items():

@@ -9,6 +9,7 @@ Settings = Dict[str, str]  # dotted key -> value as Python writes it
 
 #: What the two readings of a difference say where a config lacks the key.
 ABSENT = '(not set)'
+_SEED = 'randomness.seed'
 
 
 def read_config(path: Path) -> Settings:
@@ -42,6 +43,20 @@ def difference(config: Settings, base: Settings) -> List[Tuple[str, str, str]]:
     """Where a config differs from the shared settings: key, its value, and theirs."""
     keys = [key for key in {**base, **config} if config.get(key) != base.get(key)]
     return [(key, config.get(key, ABSENT), base.get(key, ABSENT)) for key in keys]
+
+
+def keepers(configs: Dict[str, Settings]) -> Dict[str, str]:
+    """For each run the first one whose config is the same but for the seed, so that it is shown once.
+
+    Args:
+        configs (dict): settings by run id; the empty ones are left out.
+    """
+    first: Dict[frozenset, str] = {}
+    return {
+        run: first.setdefault(frozenset((key, value) for key, value in config.items() if key != _SEED), run)
+        for run, config in configs.items()
+        if config
+    }
 
 
 def _flat(value: Any, key: str) -> List[Tuple[str, str]]:

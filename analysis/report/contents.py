@@ -9,7 +9,7 @@ from analysis.bootstrap import SAMPLES
 from analysis.plans import Plan
 from analysis.readings import missing_cells
 from analysis.report import grids, pictures
-from analysis.report.configs import Settings, shared
+from analysis.report.configs import Settings, keepers, shared
 from analysis.report.origins import Origin, origins
 from analysis.report.trainings import FINISHED, Training, load_trainings
 from analysis.report.verdict_views import ClaimView, view
@@ -33,7 +33,8 @@ class TableView:
 @dataclass(frozen=True)
 class Contents:
     """All that the page shows. ``figures`` are those that stand apart from the tables, ``settings`` what most configs
-    share, ``origin_of`` what the origin of each finished run is called, ``warnings`` what was left out."""
+    share, ``config_of`` for each run the first one of the same config, ``origin_of`` what the origin of each finished run
+    is called, ``warnings`` what was left out."""
 
     profile: str
     tables: List[TableView]
@@ -41,6 +42,7 @@ class Contents:
     figures: List[pictures.Picture]
     trainings: List[Training]
     settings: Settings
+    config_of: Dict[str, str]
     origins: List[Origin]
     origin_of: Dict[str, str]
     warnings: List[str]
@@ -84,11 +86,19 @@ def gather(
     claims = [view(verdict) for verdict in judged.verdicts]
     states = {run: training.state == FINISHED for run, training in trainings.items()}
     tables = [_table(plan, each, states, claims, drawn) for plan, each in zip(plans, found)]
-    apart = [each for each in drawn if not any(each in table.curves for table in tables)]
-    base = shared([training.config for training in trainings.values() if training.config])
+    configs = {run: training.config for run, training in trainings.items()}
     found_origins, origin_of = origins(trainings.values())
     return Contents(
-        profile, tables, claims, apart, list(trainings.values()), base, found_origins, origin_of, told
+        profile=profile,
+        tables=tables,
+        claims=claims,
+        figures=[each for each in drawn if not any(each in table.curves for table in tables)],
+        trainings=list(trainings.values()),
+        settings=shared([config for config in configs.values() if config]),
+        config_of=keepers(configs),
+        origins=found_origins,
+        origin_of=origin_of,
+        warnings=told,
     )
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
 WIDTH, HEIGHT = 200, 56
+#: How the page draws a first and a second line.
+_STYLES = ('line', 'dashes')
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Curves:
 
 
 def curves(title: str, unit: str, lines: Sequence[Tuple[str, Sequence[Optional[float]]]]) -> Optional[Curves]:
-    """Draw lines, each a name and a value per epoch, None where it has none.
+    """Draw one or two lines, each a name and a value per epoch, None where it has none.
 
     Returns:
         Curves: in a box of ``WIDTH`` x ``HEIGHT`` whose lower end is the smallest of all values; None where there are
@@ -27,7 +29,8 @@ def curves(title: str, unit: str, lines: Sequence[Tuple[str, Sequence[Optional[f
         return None
     every = [value for _, values in lines for value in values if value is not None]
     low, high, epochs = min(every), max(every), max(len(values) for _, values in lines)
-    words = '; '.join(f'{name} {_ends(values)}' for name, values in lines)
+    named = [f'{name} ({style})' if len(lines) > 1 else name for (name, _), style in zip(lines, _STYLES)]
+    words = '; '.join(f'{name} {_ends(values)}'.strip() for name, (_, values) in zip(named, lines))
     return Curves(
         title,
         tuple((name, _path(values, low, high, epochs)) for name, values in lines),

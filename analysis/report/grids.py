@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
 
 from analysis.layout import DASH, Grid
-from analysis.plans import Plan
+from analysis.plans import Cell, Plan
 
 
 @dataclass(frozen=True)
 class Header:
-    """A header of columns or rows: its text and what it spans."""
+    """A header of columns or rows: its text, what it spans, and whether it belongs to the columns of labels."""
 
     text: str
     columns: int = 1
     rows: int = 1
+    label: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def html_table(plan: Plan, grid: Grid, states: Dict[str, bool]) -> Table:
     spans = _spans(plan, len(grid.labels))
     labels = len(grid.labels)
     head = [[Header(text, span) for text, span in level] for level in grid.header]
-    head[0][:0] = [Header(text, rows=len(grid.header)) for text in grid.labels]
+    head[0][:0] = [Header(text, rows=len(grid.header), label=True) for text in grid.labels]
     body = []
     for i, row in enumerate(grid.body):
         headers = [Header(text, rows=span) for text, span in zip(row, spans) if i % span == 0]
@@ -74,7 +75,7 @@ def _entry(text: str, best: List[int], run: Optional[str]) -> Entry:
     return Entry(parts, space + rest, None if text == DASH else run)
 
 
-def _run(cell, states: Dict[str, bool]) -> Optional[str]:
+def _run(cell: Optional[Cell], states: Dict[str, bool]) -> Optional[str]:
     """The first run of a cell that is finished."""
     runs = cell.runs.values() if cell else ()
     return next((run for run in runs if states.get(run)), None)

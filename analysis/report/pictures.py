@@ -27,9 +27,7 @@ class Picture:
     missing: str = ''
 
 
-def draw_all(
-    runs: Path, profile: str, tables: Optional[Sequence[str]], warn: Callable[[str], None]
-) -> List[Picture]:
+def draw_all(runs: Path, profile: str, tables: Optional[Sequence[str]], warn: Callable[[str], None]) -> List[Picture]:
     """Every figure about some tables, or about any where ``tables`` is None; ``warn`` is told of broken files."""
     found = []
     for name, entry in figures.entries(runs, profile).items():

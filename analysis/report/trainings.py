@@ -15,6 +15,8 @@ from analysis.results import RUNS, SPEED, Results, command
 FINISHED, UNFINISHED, FAILED, UNREADABLE, WAITING = 'finished', 'unfinished', 'failed', 'unreadable', 'not started'
 #: Where the command that trains a run again puts it: a finished run is not trained again in its own folder.
 AGAIN = 'again'
+#: What the names of metrics begin with.
+READINGS = ('without_nms', 'with_nms')
 _TAIL_BYTES = 10_000
 
 
@@ -68,10 +70,11 @@ class Training:
         """Its newest metrics as fractions: the result's, or those of the last epoch."""
         return self.result.get('metrics', {}) or (self.epochs[-1].metrics if self.epochs else {})
 
-    def percent(self, reading: str, name: str) -> Optional[float]:
-        """A metric in a reading, in percent."""
-        value = self.metrics.get(f'{reading}/{name}')
-        return None if value is None else 100 * value
+
+def percent(metrics: Dict[str, Optional[float]], reading: str, name: str) -> Optional[float]:
+    """A metric in a reading, in percent; None where it is missing."""
+    value = metrics.get(f'{reading}/{name}')
+    return None if value is None else 100 * value
 
 
 def load_trainings(

@@ -65,7 +65,7 @@ for (const part of document.querySelectorAll('[data-filters]')) {
     let shown = 0;
     for (const row of rows) {
       row.hidden = !(texts.get(row).includes(text)
-        && chosen.every((select) => row.dataset[select.dataset.by].split(' ').includes(select.value)));
+        && chosen.every((select) => row.dataset[select.dataset.by].split('|').includes(select.value)));
       shown += !row.hidden;
     }
     form.querySelector('[role=status]').textContent = `${shown} of ${rows.length} shown`;

@@ -33,8 +33,8 @@ class TableView:
 @dataclass(frozen=True)
 class Contents:
     """All that the page shows. ``figures`` are those that stand apart from the tables, ``settings`` what most configs
-    share, ``config_of`` for each run the first one of the same config, ``origin_of`` what the origin of each finished run
-    is called, ``warnings`` what was left out."""
+    share, ``config_of`` for each run the first one of the same config, ``origin_of`` what the origin of each finished
+    run is called, ``warnings`` what was left out."""
 
     profile: str
     tables: List[TableView]

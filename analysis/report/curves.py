@@ -1,4 +1,4 @@
-"""Small curves of one run as SVG paths: a hundred bytes each, so that a thousand runs fit into one page."""
+"""Small curves of one run as SVG paths: two hundred bytes each, so that a thousand runs fit into one page."""
 
 from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
@@ -10,10 +10,9 @@ _STYLES = ('line', 'dashes')
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines over the epochs on one scale: what each is and its path, and in words what all of them show."""
+    """One or two lines over the epochs on one scale, as SVG paths, and what they show in words."""
 
-    title: str
-    lines: Tuple[Tuple[str, str], ...]
+    paths: Tuple[str, ...]
     words: str
 
 
@@ -30,10 +29,9 @@ def curves(title: str, unit: str, lines: Sequence[Tuple[str, Sequence[Optional[f
     every = [value for _, values in lines for value in values if value is not None]
     low, high, epochs = min(every), max(every), max(len(values) for _, values in lines)
     named = [f'{name} ({style})' if len(lines) > 1 else name for (name, _), style in zip(lines, _STYLES)]
-    words = '; '.join(f'{name} {_ends(values)}'.strip() for name, (_, values) in zip(named, lines))
+    words = '; '.join(f'{name} {_ends(values)}' for name, (_, values) in zip(named, lines))
     return Curves(
-        title,
-        tuple((name, _path(values, low, high, epochs)) for name, values in lines),
+        tuple(_path(values, low, high, epochs) for _, values in lines),
         f'{title}{f" in {unit}" if unit else ""} over {epochs} epoch{"s" * (epochs > 1)}: {words}',
     )
 
@@ -45,13 +43,23 @@ def _ends(values: Sequence[Optional[float]]) -> str:
 
 
 def _path(values: Sequence[Optional[float]], low: float, high: float, epochs: int) -> str:
-    """Straight lines between the epochs, broken where a value is missing; a single value is a short dash."""
-    points: List[str] = []
-    pen_down = False
+    """Straight lines between the epochs, broken where a value is missing; a value by itself is a short dash."""
+    pieces: List[List[Tuple[int, int]]] = [[]]
     for i, value in enumerate(values):
-        if value is not None:
+        if value is None:
+            pieces.append([])
+        else:
             x = round(WIDTH * i / max(1, epochs - 1))
-            y = round(HEIGHT * (1 - (value - low) / ((high - low) or 1)))
-            points.append(f'{"L" if pen_down else "M"}{x} {y}')
-        pen_down = value is not None
-    return ''.join(points) + ('h4' if len(points) == 1 else '')
+            pieces[-1].append((x, round(HEIGHT * (1 - (value - low) / ((high - low) or 1)))))
+    return ''.join(_piece(points) for points in pieces if points)
+
+
+def _piece(points: List[Tuple[int, int]]) -> str:
+    """'M0 56l18-8 37-4': each point relative to the one before; those within a level stretch are left out."""
+    corners = [
+        point
+        for before, point, after in zip(points[:1] + points, points, points[1:] + points[-1:])
+        if point in (points[0], points[-1]) or not before[1] == point[1] == after[1]
+    ]
+    steps = [f'{x - x0}{" " if y >= y0 else ""}{y - y0}' for (x0, y0), (x, y) in zip(corners, corners[1:])]
+    return f'M{corners[0][0]} {corners[0][1]}' + ('l' + ' '.join(steps) if steps else 'h4')

@@ -15,7 +15,7 @@ from analysis.report.origins import duration, wall_seconds
 from analysis.report.trainings import FINISHED
 
 #: What all logs together may hold, in bytes, and one of them; of each its last lines are shown.
-_LOGS, _LOG = 400_000, 2_000
+_LOGS, _LOG = 250_000, 2_000
 
 
 def render(contents: Contents) -> str:

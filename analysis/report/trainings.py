@@ -31,7 +31,7 @@ class Training:
         command (str): what trains it again, into another folder.
         metric (str): what of it is shown first, such as 'AP', without its reading.
         cells (list): the cells that show it: name of the table, its cell.
-        siblings (dict): the same cell's runs by seed.
+        siblings (dict): the runs of the first of these cells by seed, the smallest first.
         state (str): one of the words above.
         failure (str): why it failed.
         result, speed (dict): what result.json and speed.json hold; empty where there is none.
@@ -100,7 +100,7 @@ def load_trainings(
                     trainings[run] = Training(run, seed, profile, again, _first_metric(plan, cell))
                 training = trainings[run]
                 training.cells.append((plan, cell))
-                training.siblings = {**cell.runs, **training.siblings}
+                training.siblings = training.siblings or dict(sorted(cell.runs.items()))
                 training.result = results.runs.get(run, training.result)
                 training.speed = results.speeds.get(run, training.speed)
                 training.epochs = epochs.get(run, training.epochs)

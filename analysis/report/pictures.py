@@ -12,7 +12,7 @@ from analysis import figures
 from analysis.results import UserError
 
 #: Drawings have few colours and lose nothing to a palette of so many; photographs would.
-_PALETTE, _FEW = 128, 12_000
+_PALETTE, _FEW = 64, 12_000
 _QUALITY = 88
 
 

@@ -70,7 +70,7 @@ for (const part of document.querySelectorAll('[data-filters]')) {
     }
     form.querySelector('[role=status]').textContent = `${shown} of ${rows.length} shown`;
   };
-  form.addEventListener('input', apply);
+  for (const event of ['input', 'change']) form.addEventListener(event, apply);
   form.addEventListener('submit', (event) => event.preventDefault());
   form.hidden = false;
   apply();

@@ -1,13 +1,15 @@
 """What sets the configs of runs apart: each is 9 kB at the desk, and runs of one profile share nearly all of it."""
 
 import ast
+import re
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 Settings = Dict[str, str]  # dotted key -> value as Python writes it
 
-#: What the two readings of a difference say where a config lacks the key.
+#: What stands for the value of a key that a config lacks.
 ABSENT = '(not set)'
 _SEED = 'randomness.seed'
 
@@ -19,13 +21,10 @@ def read_config(path: Path) -> Settings:
         ValueError: it is something else.
     """
     try:
-        body = ast.parse(path.read_text(encoding='utf-8')).body
-        if not all(isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name) for line in body):
-            raise ValueError('is more than assignments')
-        content = {line.targets[0].id: ast.literal_eval(line.value) for line in body}
+        lines = re.split(r'\n(?=\w)', path.read_text(encoding='utf-8'))
+        return dict(setting for line in lines for setting in _assignments(line))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f'is no config of a run ({error})') from error
-    return dict(_flat(content, ''))
 
 
 def shared(configs: Sequence[Settings]) -> Settings:
@@ -39,10 +38,10 @@ def shared(configs: Sequence[Settings]) -> Settings:
     }
 
 
-def difference(config: Settings, base: Settings) -> List[Tuple[str, str, str]]:
-    """Where a config differs from the shared settings: key, its value, and theirs."""
+def difference(config: Settings, base: Settings) -> List[Tuple[str, str]]:
+    """Where a config differs from the shared settings: key and value."""
     keys = [key for key in {**base, **config} if config.get(key) != base.get(key)]
-    return [(key, config.get(key, ABSENT), base.get(key, ABSENT)) for key in keys]
+    return [(key, config.get(key, ABSENT)) for key in keys]
 
 
 def keepers(configs: Dict[str, Settings]) -> Dict[str, str]:
@@ -57,6 +56,16 @@ def keepers(configs: Dict[str, Settings]) -> Dict[str, str]:
         for run, config in configs.items()
         if config
     }
+
+
+@lru_cache(maxsize=4096)  # runs have nearly all of their lines in common, and parsing takes longer than reading
+def _assignments(text: str) -> Tuple[Tuple[str, str], ...]:
+    """The settings of a part of a config."""
+    body = ast.parse(text).body
+    if not all(isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name) for line in body):
+        raise ValueError('is more than assignments')
+    content = {line.targets[0].id: ast.literal_eval(line.value) for line in body}
+    return tuple(_flat(content, ''))
 
 
 def _flat(value: Any, key: str) -> List[Tuple[str, str]]:

@@ -67,7 +67,7 @@ def test_it_says_what_was_measured_beside_what_the_paper_has(full):
 
 def test_a_claim_stands_there_with_verdict_effect_interval_and_evidence(judged):
     page = page_of(judged)
-    assert '1 hold, 1 fail and 1 is undecided' in words(page)
+    assert '1 holds, 1 fails and 1 is undecided' in words(page)
     card = re.search('<article class="claim holds".*?</article>', page, re.S)[0]
     assert 'The difference is +10.00 points, 95 % interval' in words(card) and '<svg class="bar"' in card
     assert 'AP without NMS, LA new: 30.10 seed 0 30.00, seed 1 30.10, seed 2 30.20' in words(card).replace(' ,', ',')

@@ -19,4 +19,6 @@ Claims need NumPy and SciPy besides:
 
 Figures are drawn in ``figures`` from what ``epochs`` and ``captures`` read; ``duplicates`` says which
 detections are duplicates. ``make_figures`` is their command line.
+
+``report`` puts all of it into one page, and ``make_report`` is its command line.
 """

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from analysis.checks import has, number_or_null, short
-from analysis.plans import Axis, Cell, Plan, Position
+from analysis.plans import Cell, Plan, Position
 from analysis.results import SPEED
 
 LESS, GREATER = 'less', 'greater'
@@ -34,8 +34,7 @@ class Quantity:
         value = ' − '.join(map(_metric_words, self.keys))
         if self.times != 1:
             value = f'{self.times:g} × ' + (f'({value})' if self.minus else value)
-        place = [f'{axis.label} {_label(axis, self.at[axis.name])}'.strip() for axis in plan.rows + plan.columns]
-        return ', '.join([value, *place, *([f'after epoch {self.epoch}'] if self.epoch else [])])
+        return ', '.join([value, *plan.words(self.at), *([f'after epoch {self.epoch}'] if self.epoch else [])])
 
 
 @dataclass(frozen=True)
@@ -97,12 +96,6 @@ def _quantity(plan: Plan, content: dict, where: str) -> Quantity:
     if not any(cell.at == content['at'] for cell in plan.cells):
         raise ValueError(f'{where}.at is no cell of the table: {short(content["at"])}')
     return Quantity(times=times, **{key: content[key] for key in _QUANTITY})
-
-
-def _label(axis: Axis, value: str) -> str:
-    """What is shown for a value of an axis, unless other values are shown alike."""
-    label = axis.labels[axis.values.index(value)]
-    return label if axis.labels.count(label) == 1 else value
 
 
 def _metric_words(key: str) -> str:

@@ -25,14 +25,16 @@ class Grid:
 
     ``labels`` are the headers of the columns of labels, ``header`` the levels of (text, columns it spans) over all
     others, ``body`` the rows, labels first. ``breaks`` are the rows at which another value of the outermost of several
-    row axes begins. ``best`` are the numbers that are best, as shown, in their column, or in their row where the table
-    has no axis down the side: (row, column, which of the numbers of a cell). Numbers that are all alike are not.
+    row axes begins. ``cells`` are the plan's cells behind the body, None where it has none; labels are left out.
+    ``best`` are the numbers that are best, as shown, in their column, or in their row where the table has no axis down
+    the side: (row, column, which of the numbers of a cell). Numbers that are all alike are not.
     """
 
     labels: List[str]
     header: List[List[Tuple[str, int]]]
     body: List[List[str]]
     breaks: Set[int]
+    cells: List[List[Optional[Cell]]]
     best: Set[Tuple[int, int, int]]
 
 
@@ -85,10 +87,12 @@ def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
     rows, columns = _sides(plan)
     cells = {tuple(sorted(cell.at.items())): cell for cell in plan.cells}
 
+    def behind(place: Position) -> Optional[Cell]:
+        return cells.get(tuple(sorted((axis, value) for axis, value in place.items() if axis != _METRIC)))
+
     def content(place: Position) -> str:
-        metric = place.get(_METRIC, next(iter(plan.metrics)))
-        cell = cells.get(tuple(sorted((axis, value) for axis, value in place.items() if axis != _METRIC)))
-        return text(cell, metric) if cell else DASH
+        cell = behind(place)
+        return text(cell, place.get(_METRIC, next(iter(plan.metrics)))) if cell else DASH
 
     across = _across(plan, columns)
     body = [
@@ -105,6 +109,7 @@ def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
         header=_header([_path(plan, columns, place) for place in across]),
         body=body,
         breaks=set(range(outer, len(body), outer)) if len(rows) > 1 else set(),
+        cells=[[behind({**down, **place}) for place in across] for down in _places(rows)],
         best=_best(body, lower, across_rows=not plan.rows),
     )
 

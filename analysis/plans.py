@@ -93,6 +93,10 @@ class Plan:
         """The distinct runs of the table: run id -> seed."""
         return {run: seed for cell in self.cells for seed, run in cell.runs.items()}
 
+    def words(self, at: Position) -> List[str]:
+        """What a cell is called, axis by axis: 'T^min 0.2', 'T^max 0.6'."""
+        return [f'{axis.label} {_label(axis, at[axis.name])}'.strip() for axis in self.rows + self.columns]
+
     def keys(self, run: str) -> List[str]:
         """What the table shows of a run."""
         cells = [cell for cell in self.cells if run in cell.runs.values()]
@@ -122,6 +126,12 @@ def read_plan(content: dict, profile: str, name: str) -> Plan:
         metrics=metrics,
         cells=tuple(_cell(cell, axes, metrics, f'cells[{i}]') for i, cell in enumerate(content['cells'])),
     )
+
+
+def _label(axis: Axis, value: str) -> str:
+    """What is shown for a value of an axis, unless other values are shown alike."""
+    label = axis.labels[axis.values.index(value)]
+    return label if axis.labels.count(label) == 1 else value
 
 
 def _axis(content: Any, where: str) -> Axis:

@@ -54,13 +54,18 @@ def judge(runs: Path, profile: str, names: Sequence[str], samples: int = SAMPLES
         UserError: a plan is missing or broken.
     """
     plans = [load_plan(runs, profile, name) for name in names]
-    claims = [_claims(plan, runs) for plan in plans]
+    claims = [claims_of(plan, runs) for plan in plans]
     evidence, warnings = load_evidence(runs, profile, plans, claims, samples)
     verdicts = [_verdict(each, claim) for each, of_plan in zip(evidence, claims) for claim in of_plan]
     return Judged(verdicts, warnings)
 
 
-def _claims(plan: Plan, runs: Path) -> Tuple[Claim, ...]:
+def claims_of(plan: Plan, runs: Path) -> Tuple[Claim, ...]:
+    """The claims of a plan of the folder ``runs``.
+
+    Raises:
+        UserError: one is broken; the message names the file and the key.
+    """
     try:
         return read_claims(plan)
     except ValueError as error:

@@ -8,7 +8,7 @@ a file of it.
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 
 from matplotlib.figure import Figure
 
@@ -28,12 +28,13 @@ Warn = Callable[[str], None]
 @dataclass(frozen=True)
 class Entry:
     """A figure: its name, its title, what a reader who does not see it is told it shows, and what draws it from a runs
-    folder and a profile, with a function that takes warnings."""
+    folder and a profile, with a function that takes warnings. ``table`` is the one whose runs it is about, if any."""
 
     name: str
     title: str
     alt: str
     draw: Callable[[Path, str, Warn], Figure]
+    table: Optional[str] = None
 
 
 def entries(runs: Path, profile: str) -> Dict[str, Entry]:
@@ -46,12 +47,14 @@ def entries(runs: Path, profile: str) -> Dict[str, Entry]:
                 f'Training curves of {name}',
                 f'Lines of the first metric of {name} after each epoch, one for each cell.',
                 partial(_of_epochs, curves.curves, name),
+                name,
             ),
             Entry(
                 f'losses-{name}',
                 f'Training losses of {name}',
                 f'Lines of the mean losses of each epoch, one for each training of {name}.',
                 partial(_of_epochs, curves.losses, name),
+                name,
             ),
         ]
     return {entry.name: entry for entry in found}
@@ -134,6 +137,7 @@ _FIXED = (
         'Four lines of AP over the epochs, one-to-one and one-to-few, each with and without NMS; below them the gap '
         'between the two readings of each method.',
         partial(_of_epochs, curves.fig5, 'fig5'),
+        'fig5',
     ),
     Entry(
         'positives',
@@ -141,12 +145,14 @@ _FIXED = (
         'Lines of the mean number of certain and ambiguous anchors per instance over the epochs, one-to-one and '
         'one-to-few, and of the sum of their degrees where it is stored.',
         partial(_of_epochs, curves.positives, 'fig5'),
+        'fig5',
     ),
     Entry(
         'gap',
         'The gap between the readings against the smallest T (Table 3)',
         'Lines of the AP that NMS adds, over T min, one for each T max: measured on the left, the paper on the right.',
         _gap,
+        'table3',
     ),
     Entry(
         'fig6',
@@ -154,6 +160,7 @@ _FIXED = (
         'Maps on the levels of the feature pyramid for instances of one image: early in training several anchors of an '
         'instance have large scores and degrees, late in training the maps may be sparser.',
         partial(_captured, load_assignment, fig6, 'fig6'),
+        'fig5',
     ),
     *(
         Entry(
@@ -162,7 +169,12 @@ _FIXED = (
             f'The same images side by side: annotations, then {what.lower()} of three detectors, duplicates dashed. '
             'Counts stand under each picture.',
             partial(_captured, load_detections, detections, name),
+            table,
         )
-        for name, what in (('fig7', 'Detections'), ('fig8', 'Instance segmentation'), ('fig9', 'Detections in crowds'))
+        for name, what, table in (
+            ('fig7', 'Detections', 'table5'),
+            ('fig8', 'Instance segmentation', 'table9'),
+            ('fig9', 'Detections in crowds', 'table8'),
+        )
     ),
 )

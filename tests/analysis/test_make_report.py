@@ -1,0 +1,260 @@
+"""make_report.py as a user runs it, and what its page says."""
+
+import html
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from stored_claims import claim, compare, write_plan, write_seeds
+from stored_files import ROOT, run_id
+
+from analysis import make_report
+from analysis.report.contents import gather
+from analysis.report.page import render
+from analysis.report.trainings import load_trainings
+from analysis.results import load_plan, load_results
+from experiments import run as run_command
+from experiments.grid import load_table, select
+from experiments.plans import make_plan, save_plan
+
+CONFIG = "model = {'type': 'FCOS', 'degrees': {'t_max': 0.6, 't_min': T_MIN}}\nrandomness = {'seed': SEED}\n"
+
+
+def make(store, *arguments):
+    """Run the command line in this process; returns the exit status."""
+    return make_report.main([*map(str, arguments), '--runs', str(store.runs), '--samples', '20'])
+
+
+def page_of(store, *names, warn=lambda line: None):
+    return render(gather(store.runs, 'desk', names or None, warn, samples=20))
+
+
+def section(page, run):
+    """The section of a run, as text with its tags."""
+    return re.search(rf'<details class="run" id="run-{run}">.*?(?=<details class="run"|<section )', page, re.S)[0]
+
+
+def words(text):
+    return ' '.join(html.unescape(re.sub('<[^>]*>', ' ', text)).split())
+
+
+@pytest.fixture
+def judged(store):
+    """A table with a claim that holds, one that fails and one that is undecided, over three seeds."""
+    claims = [
+        claim(compare('new', 'greater', 'old'), name='holds'),
+        claim(compare('new', 'less', 'old'), name='fails'),
+        claim(compare('new', 'greater', 'other'), name='open'),
+    ]
+    write_plan(store, *claims, seeds=(0, 1, 2))
+    write_seeds(store, (30.0, 30.1, 30.2), (20.0, 20.1, 20.2), (30.3, 29.9, 30.1))
+    return store
+
+
+def test_it_says_what_was_measured_beside_what_the_paper_has(full):
+    page = page_of(full)
+    measured, paper = re.findall('<table class="grid">.*?</table>', page, re.S)[:2]
+    assert '28.0/28.4' in words(measured).replace(' ', '') and 'profile desk' in measured
+    assert '39.0/39.3' in words(paper).replace(' ', '') and '28.0' not in paper
+    assert '4 of 4 finished' in words(page) and '8 min 5 s' in page and 'abc1234' in page
+    assert f'<a href="#run-{run_id(2)}">' in measured and '<a' not in paper
+    assert 'no COCO or CrowdHuman numbers' in page
+
+
+def test_a_claim_stands_there_with_verdict_effect_interval_and_evidence(judged):
+    page = page_of(judged)
+    assert '1 holds, 1 fails and 1 is undecided' in words(page)
+    card = re.search('<article class="claim holds".*?</article>', page, re.S)[0]
+    assert 'The difference is +10.00 points, 95 % interval' in words(card) and '<svg class="bar"' in card
+    assert 'AP without NMS, LA new: 30.10 seed 0 30.00, seed 1 30.10, seed 2 30.20' in words(card).replace(' ,', ',')
+    assert f'href="#run-{run_id(0, 2)}"' in card and 'It is better.' in card and 'section 9' in card
+    assert len(re.findall('<article class="claim', page)) == 3
+
+
+def test_the_section_of_a_run_has_its_numbers_curves_log_and_origin(full):
+    full.epochs(2, [(0.1, 0.2), (0.28, 0.2836)], losses=lambda number, epoch: {'loss': 2.0 / epoch})
+    full.write(f'desk/{run_id(2)}/worker.log', '\n'.join(f'line {i}' for i in range(2000)) + '\n\n')
+    text = words(section(page_of(full), run_id(2)))
+    assert 'Table 3: T min 0.2, T max 0.7, seed 0' in text
+    assert 'without NMS 28.0' in text and 'with NMS 28.4' in text
+    assert (
+        'AP in % over 2 epochs: without NMS (line) from 10 to 28' in text and 'Loss over 2 epochs: sum from 2' in text
+    )
+    assert 'line 1999' in text and 'line 1000 ' not in text and 'origin 1' in text and 'for 2 min 1 s' in text
+    assert 'Its config is not kept here' in text
+
+
+def test_configs_are_shown_by_what_sets_them_apart(store):
+    store.plan(seeds=(0, 1))
+    for number in range(4):
+        for seed in (0, 1):
+            text = CONFIG.replace('T_MIN', '0.2' if number else '0.1').replace('SEED', str(seed))
+            store.write(f'desk/{run_id(number, seed)}/config.py', text)
+    page = page_of(store)
+    first, second, other = (section(page, run) for run in (run_id(0), run_id(0, 1), run_id(2)))
+    assert '1 difference from' in words(first) and '>model.degrees.t_min = 0.1\n</pre>' in first
+    assert f'Config: that of {run_id(0)} , with seed 1' in words(second)
+    assert f'Config: that of {run_id(1)} , with seed 0' in words(other)
+    assert 'model.degrees.t_max = 0.6' in page[page.index('id="shared"') :]
+
+
+def test_a_config_that_is_more_than_values_is_not_run(full, tmp_path):
+    full.write(f'desk/{run_id(0)}/config.py', f'import pathlib\nx = pathlib.Path({str(tmp_path)!r}, "ran").touch()\n')
+    told = []
+    page_of(full, warn=told.append)
+    assert not (tmp_path / 'ran').exists()
+    assert len(told) == 1 and told[0].startswith(f'{full.runs}/desk/{run_id(0)}/config.py: is no config of a run')
+
+
+def test_runs_that_are_not_finished_say_so(full):
+    for number in range(4):
+        (full.runs / 'desk' / run_id(number) / 'result.json').unlink()
+    full.epochs(0, [(0.1, 0.2)])
+    full.write(f'desk/{run_id(1)}/failure.json', json.dumps(dict(schema=1, message='out of <memory>')))
+    full.write(f'desk/{run_id(2)}/result.json', '{')
+    states = [words(row) for row in re.findall('<tr data-state="([^"]*)"', page_of(full))]
+    assert states == ['unfinished', 'failed', 'unreadable', 'not started']
+    text = section(page_of(full), run_id(1))
+    assert 'Its last attempt failed: out of &lt;memory&gt;' in text
+    assert 'Metrics of the last epoch' in section(page_of(full), run_id(0))
+
+
+@pytest.mark.parametrize('at', [('t_min', '0.1', 't_max', '0.5'), ('t_min', '0.4', 't_max', '0.7')])
+def test_the_command_of_a_run_trains_that_run(store, at):
+    table = load_table('table3')
+    cells = select(table, {at[0]: at[1], at[2]: at[3]})
+    save_plan(make_plan(table, cells, 'smoke', [2], {'model.bbox_head.selection.k': 5}), store.runs)
+    plan = load_plan(store.runs, 'smoke', 'table3+model.bbox_head.selection.k=5')
+    trainings, _ = load_trainings(store.runs, 'smoke', [plan], [load_results(store.runs, 'smoke', plan)])
+    [(run, training)] = trainings.items()
+    python, script, *arguments = shlex.split(training.command)
+    assert (python, script) == ('python', 'experiments/run.py')
+    args = run_command._parse(arguments)
+    chosen = select(table, dict(run_command._pair(text, '--only') for text in args.only))
+    again = make_plan(table, chosen, args.profile, args.seeds, run_command._overrides(args.set))
+    assert list(again.runs()) == [run] and str(args.runs) == 'again'
+
+
+def test_bad_files_are_named_once_and_left_out(full, capsys):
+    full.plan('table1')
+    full.write('desk/tables/table9.json', '{"schema": 2}')
+    full.write(f'desk/{run_id(0)}/result.json', '{')
+    full.result(1, 0.1, 0.2, profile='paper')
+    shutil.copytree(full.runs / 'paper' / run_id(1), full.runs / 'desk' / run_id(1), dirs_exist_ok=True)
+    full.write(f'desk/{run_id(2)}/metrics.json', '[]')
+    full.write(f'desk/{run_id(2)}/worker.log', '')
+    full.write(f'desk/{run_id(3)}/failure.json', '3')
+    (full.runs / 'desk' / run_id(3) / 'result.json').unlink()
+    full.write(f'desk/{run_id(3)}/matches.npz', 'no zip')
+    assert make(full) == 0
+    said = capsys.readouterr().err.splitlines()
+    paths = [f'{full.runs}/desk/{name}' for name in ('tables/table9.json', *_broken())]
+    assert len(said) == len(paths) and all(line.startswith('make_report.py: warning: ') for line in said)
+    page = (full.runs / 'desk' / 'report.html').read_text(encoding='utf-8')
+    for path in paths:
+        assert sum(path in line for line in said) == 1 and path in html.unescape(page)
+    assert f'{len(paths)} files were left out' in page
+
+
+def _broken():
+    names = ('result', 'result', 'metrics', 'failure')
+    return [f'{run_id(number)}/{name}.json' for number, name in enumerate(names)]
+
+
+def test_a_named_table_that_is_missing_or_broken_is_an_error(full, capsys):
+    assert make(full, 'table4') == 2
+    full.write('desk/tables/table9.json', '{')
+    assert make(full, 'table9') == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and 'no plan' in said[0] and 'is not JSON' in said[1]
+    assert not (full.runs / 'desk' / 'report.html').exists()
+
+
+def test_without_any_plan_it_says_what_to_run(store, capsys):
+    assert make(store) == 2
+    assert 'run python experiments/run.py table3' in capsys.readouterr().err
+
+
+def test_named_tables_have_their_own_figures_alone(full):
+    full.plan('table1')
+    full.fig5()
+    page = page_of(full, 'table3')
+    assert 'id="table-table3"' in page and 'id="table-table1"' not in page
+    assert 'Figure 5' not in page and 'The gap between the readings' in page
+
+
+def test_figures_stand_in_the_page_or_say_what_makes_them(full):
+    full.fig5()
+    page = page_of(full)
+    pictures = re.findall('<img src="data:image/(?:png|webp);base64,[^"]{2000,}"[^>]* alt="([^"]+)"', page)
+    assert len(pictures) == 5  # schedule, gap, fig5 and two tables' curves: their runs are the same here
+    assert f'run python experiments/capture.py fig7 --runs {full.runs} first' in html.unescape(page)
+
+
+def test_the_page_loads_nothing_and_is_the_same_each_time(judged, tmp_path):
+    pages = []
+    for out in ('a', 'b'):
+        assert make(judged, '--out', tmp_path / out) == 0
+        pages.append((tmp_path / out / 'report.html').read_bytes())
+    assert pages[0] == pages[1]
+    text = re.sub('<pre.*?</pre>', '', pages[0].decode(), flags=re.S)
+    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?!["']?(?:#|data:))|url\(|@import""", text)
+
+
+def test_texts_of_files_cannot_become_markup(store):
+    evil = '"><script>alert(1)</script>'
+    store.plan(title=evil, caption=evil, source=evil)
+    store.all_results(
+        provenance=dict(commit=evil, dirty=False, device=evil, host=evil, started=evil, versions={evil: 1})
+    )
+    store.write(f'desk/{run_id(0)}/worker.log', f'</pre>{evil}')
+    store.write(f'desk/{run_id(0)}/config.py', f'x = {evil!r}\n')
+    page = page_of(store)
+    assert page.count('alert(1)') > 8 and '<script>alert' not in page and page.count('</script>') == 1
+
+
+def test_a_thousand_runs_stay_below_five_megabytes(store):
+    """With the configs of a real table and logs; figures take another 1.3 MB where all tables are shown."""
+    table = load_table('table4')
+    planned = make_plan(table, table.cells, 'desk', [0], {})
+    path = save_plan(planned, store.runs)
+    plan = json.loads(path.read_text())
+    for cell in plan['cells']:
+        cell['runs'] = {str(seed): f'{cell["runs"]["0"][:9]}{seed:03}' for seed in range(143)}
+    path.write_text(json.dumps(plan))
+    seeds = {run: int(seed) for cell in plan['cells'] for seed, run in cell['runs'].items()}
+    configs = {run[:9]: each.config_text for run, each in planned.runs().items()}
+    assert len(seeds) >= 1000
+    metrics = {f'{reading}/{name}': 0.3 for reading in ('without_nms', 'with_nms') for name in _METRICS}
+    epochs = [
+        dict(epoch=e, metrics=metrics, losses={'loss': 2 / e}, positives=dict(certain=0.9, ambiguous=5 - 1 / e))
+        for e in range(1, 13)
+    ]
+    log = 'a line as long as those of a real log, about a hundred characters\n' * 90
+    for run, seed in seeds.items():
+        store.write(f'desk/{run}/result.json', json.dumps(store.result(0, seed=seed, metrics=metrics, run=run)))
+        store.write(f'desk/{run}/metrics.json', json.dumps(dict(schema=1, epochs=epochs)))
+        store.write(f'desk/{run}/worker.log', log)
+        store.write(f'desk/{run}/config.py', configs[run[:9]])
+    page = page_of(store, 'table4')
+    assert page.count('<details class="run"') == len(seeds)
+    assert len(page.encode()) - len(''.join(re.findall('data:image[^"]*', page))) < 3_700_000
+
+
+_METRICS = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR')
+
+
+def test_it_starts_without_the_rest_of_the_suite():
+    heavy = "{'torch', 'pandas', 'experiments', 'o2f', 'mmengine'}"
+    code = f'import sys; from analysis import make_report; sys.exit(bool({heavy} & set(sys.modules)))'
+    assert subprocess.run([sys.executable, '-c', code], cwd=ROOT, timeout=120).returncode == 0
+
+
+def test_it_runs_as_a_script_from_any_folder(full, tmp_path):
+    command = [sys.executable, str(ROOT / 'analysis' / 'make_report.py'), '--runs', str(full.runs)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding='utf-8', timeout=120)
+    assert (done.returncode, done.stderr) == (0, '') and done.stdout == f'wrote {full.runs}/desk/report.html\n'

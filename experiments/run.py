@@ -9,6 +9,7 @@ python experiments/run.py table3 --launcher slurm --cluster slurm/cpu.yaml --wai
 python experiments/run.py table3 --cancel
 python experiments/run.py table3 --launcher ray --ray-address auto --gpus-per-run 0.5
 python experiments/run.py search table3 --trials 20 --space t_max=0.3:0.8
+python experiments/run.py doctor --profile paper
 python experiments/run.py table5 --profile paper --dump-configs configs
 python experiments/run.py --evaluate CHECKPOINT --table table5 --cell Ours-3convs --profile paper
 """
@@ -56,12 +57,17 @@ def _interrupt(*_) -> None:
 
 
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
+    from experiments.doctor import options as doctor_options
     from experiments.launchers.ray import options as ray_options
     from experiments.search import options as search_options
 
     parser = argparse.ArgumentParser(prog='run.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
-        'tables', nargs='*', metavar='TABLE', help="tables of the paper, or 'all'; 'search' before one searches it"
+        'tables',
+        nargs='*',
+        metavar='TABLE',
+        help="tables of the paper, or 'all'; 'search' before one searches it, and 'doctor'\n"
+        'before none or some checks whether their runs would go through here',
     )
     parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
@@ -108,6 +114,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     search_options.add_options(parser)
     args = parser.parse_args(argv)
     search_options.read_options(args, parser)
+    doctor_options.read_options(args, parser)
     ray_options.check_options(args, parser)
     if not (args.tables or args.list or args.status or args.evaluate):
         parser.error('name a table, or give --list or --status')
@@ -153,6 +160,10 @@ def _command(args: argparse.Namespace) -> int:
         return commands.cancel(args.runs / args.profile, _folders(plans, args))
     if args.dump_configs:
         return _dump(plans, args)
+    if args.doctor:
+        from experiments.doctor.command import doctor
+
+        return doctor(plans, args)
     if args.search:
         from experiments.search.command import search
 

@@ -58,6 +58,7 @@ def _interrupt(*_) -> None:
 
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     from experiments.doctor import options as doctor_options
+    from experiments.estimate import options as estimate_options
     from experiments.launchers.ray import options as ray_options
     from experiments.search import options as search_options
 
@@ -110,11 +111,13 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         '--cell', action='append', default=[], metavar='NAME', help="the cell of --evaluate: a row's or column's name"
     )
     parser.add_argument('--matches', type=Path, metavar='FILE', help="--evaluate writes a run's matches.npz here")
+    estimate_options.add_options(parser)
     ray_options.add_options(parser)
     search_options.add_options(parser)
     args = parser.parse_args(argv)
     search_options.read_options(args, parser)
     doctor_options.read_options(args, parser)
+    estimate_options.check_options(args, parser)
     ray_options.check_options(args, parser)
     if not (args.tables or args.list or args.status or args.evaluate):
         parser.error('name a table, or give --list or --status')
@@ -249,11 +252,17 @@ def _overview(plans: list, args: argparse.Namespace) -> int:
 
     folders = _folders(plans, args)
     statuses = states(args.runs / args.profile, folders)
-    print_overview(statuses, folders, _labels(plans, args.seeds))
-    print_left(statuses, folders, sum(len(plan.cells) for plan in plans))
-    if args.dry_run and args.launcher == 'slurm':
-        jobs = sum(status.state != DONE for status in statuses.values())
-        print(_launcher(args).script(jobs) if jobs else 'nothing to submit')
+    labels = _labels(plans, args.seeds)
+    print_overview(statuses, folders, labels)
+    print_left(statuses, sum(len(plan.cells) for plan in plans))
+    if args.dry_run:
+        from experiments.estimate.report import print_estimate
+
+        launcher = _local(args) if args.launcher == 'ray' else _launcher(args)  # a cluster of Ray is not asked
+        print_estimate(plans, statuses, folders, labels, launcher, args)
+        if args.launcher == 'slurm':
+            jobs = sum(status.state != DONE for status in statuses.values())
+            print(launcher.script(jobs) if jobs else 'nothing to submit')
     return 0
 
 
@@ -291,6 +300,10 @@ def _launcher(args: argparse.Namespace) -> Any:
         from experiments.launchers.ray.options import open_launcher
 
         return open_launcher(args, args.runs / args.profile)
+    return _local(args)
+
+
+def _local(args: argparse.Namespace) -> Any:
     from experiments.launchers.local import LocalLauncher
 
     return LocalLauncher(args.jobs, args.processes_per_run or 1)

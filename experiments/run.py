@@ -3,7 +3,8 @@
 python experiments/run.py table3
 python experiments/run.py table3 --seeds 0 1 2 --jobs 2
 python experiments/run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
-python experiments/run.py table3 --dry-run
+python experiments/run.py table3 --dry-run --probe
+python experiments/run.py table3 --subset 0.1
 python experiments/run.py --list | --status
 python experiments/run.py table3 --launcher slurm --cluster slurm/cpu.yaml --wait
 python experiments/run.py table3 --cancel
@@ -57,6 +58,7 @@ def _interrupt(*_) -> None:
 
 
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
+    from experiments import subset
     from experiments.doctor import options as doctor_options
     from experiments.estimate import options as estimate_options
     from experiments.launchers.ray import options as ray_options
@@ -71,6 +73,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         'before none or some checks whether their runs would go through here',
     )
     parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
+    subset.add_options(parser)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
     parser.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
     parser.add_argument(
@@ -115,6 +118,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     ray_options.add_options(parser)
     search_options.add_options(parser)
     args = parser.parse_args(argv)
+    subset.read_options(args)
     search_options.read_options(args, parser)
     doctor_options.read_options(args, parser)
     estimate_options.check_options(args, parser)

@@ -28,6 +28,7 @@ from experiments.provenance import provenance  # noqa: E402
 from experiments.ranks import Alone  # noqa: E402
 from experiments.runs import RunFolder  # noqa: E402
 from experiments.seeded_samples import SeededSamples, seed_samples  # noqa: E402
+from experiments.subset_of_images import take_subset  # noqa: E402
 from experiments.tracking import visualizer  # noqa: E402
 
 
@@ -103,6 +104,7 @@ def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alon
     config.default_hooks.checkpoint = None  # RunFolderHook saves: after the evaluation, and whole or not at all
     tracking = folder.tracking() if group.leads else []
     config.visualizer = visualizer(tracking, folder.path, folder.path.name) if tracking else None
+    take_subset(config)
     keep_samples(config)
     seed_samples(config)
     config.log_level = 'WARNING'

@@ -49,6 +49,7 @@ def counts(config: dict) -> Optional[Counts]:
     train, val = _images(config, 'train'), _images(config, 'val')
     if train is None or val is None:
         return None
+    train = max(round(config.get('subset', 1) * train), 1)
     return Counts(train, val, config['train_cfg']['max_epochs'])
 
 

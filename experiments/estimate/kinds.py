@@ -20,7 +20,7 @@ def kind_of(config: dict) -> str:
         optim=_shapes(config['optim_wrapper']),
         train=[train['dataset'], train['batch_size']],
         val=[val['dataset'], val['batch_size']],
-        generate=config.get('generate'),
+        data=[config.get('generate'), config.get('subset')],
     )
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
 

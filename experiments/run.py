@@ -11,6 +11,7 @@ python experiments/run.py table3 --cancel
 python experiments/run.py table3 --launcher ray --ray-address auto --gpus-per-run 0.5
 python experiments/run.py search table3 --trials 20 --space t_max=0.3:0.8
 python experiments/run.py doctor --profile paper
+python experiments/run.py clean --yes
 python experiments/run.py table5 --profile paper --dump-configs configs
 python experiments/run.py --evaluate CHECKPOINT --table table5 --cell Ours-3convs --profile paper
 """
@@ -59,6 +60,7 @@ def _interrupt(*_) -> None:
 
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     from experiments import subset
+    from experiments.clean import options as clean_options
     from experiments.doctor import options as doctor_options
     from experiments.estimate import options as estimate_options
     from experiments.launchers.ray import options as ray_options
@@ -69,8 +71,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         'tables',
         nargs='*',
         metavar='TABLE',
-        help="tables of the paper, or 'all'; 'search' before one searches it, and 'doctor'\n"
-        'before none or some checks whether their runs would go through here',
+        help="tables of the paper, or 'all'; 'search' before one searches it, 'doctor' before none\n"
+        "or some checks whether their runs would go through here, and 'clean' frees disk",
     )
     parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
     subset.add_options(parser)
@@ -117,13 +119,15 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     estimate_options.add_options(parser)
     ray_options.add_options(parser)
     search_options.add_options(parser)
+    clean_options.add_options(parser)
     args = parser.parse_args(argv)
     subset.read_options(args)
     search_options.read_options(args, parser)
     doctor_options.read_options(args, parser)
+    clean_options.read_options(args, parser)
     estimate_options.check_options(args, parser)
     ray_options.check_options(args, parser)
-    if not (args.tables or args.list or args.status or args.evaluate):
+    if not (args.tables or args.list or args.status or args.evaluate or args.clean):
         parser.error('name a table, or give --list or --status')
     if args.evaluate and len(args.tables) + bool(args.table) != 1:
         parser.error('--evaluate needs one table: --table NAME')
@@ -149,6 +153,10 @@ def _command(args: argparse.Namespace) -> int:
         return _list()
     if args.evaluate:
         return _evaluate(args)
+    if args.clean and not args.tables:
+        from experiments.clean.command import clean, run_folders
+
+        return clean(run_folders(args.runs / args.profile), args)
     if args.status and not args.tables:
         args.tables = ['all']
     names = grid.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
@@ -167,6 +175,10 @@ def _command(args: argparse.Namespace) -> int:
         return commands.cancel(args.runs / args.profile, _folders(plans, args))
     if args.dump_configs:
         return _dump(plans, args)
+    if args.clean:
+        from experiments.clean.command import clean
+
+        return clean(_folders(plans, args), args)
     if args.doctor:
         from experiments.doctor.command import doctor
 

@@ -148,8 +148,8 @@ class RunFolder:
             return True
         return False
 
-    def status(self) -> Status:
-        """The run's state as its files tell it.
+    def status(self, held: bool = False) -> Status:
+        """The run's state as its files tell it; ``held`` says that this process holds its lock and does not train it.
 
         Raises:
             UserError: a file is damaged.
@@ -159,7 +159,7 @@ class RunFolder:
             return Status(DONE, result['epochs'], result['epochs'], 0.0, result['metrics'])
         epochs = self.epochs()
         metrics = epochs[-1]['metrics'] if epochs else None
-        if self._is_locked():
+        if not held and self._is_locked():
             progress = self._read_progress()
             return Status(
                 RUNNING,

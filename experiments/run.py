@@ -82,6 +82,13 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         '--processes-per-run', type=int, metavar='N', help='train each run in N processes, on a GPU each (default: 1)'
     )
     parser.add_argument(
+        '--accumulate',
+        type=int,
+        default=1,
+        metavar='N',
+        help='compute each batch in N parts, one after the other, for less memory; the run stays the same',
+    )
+    parser.add_argument(
         '--launcher',
         choices=('local', 'slurm', 'ray'),
         default='local',
@@ -141,6 +148,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         parser.error('--processes-per-run belongs to --launcher local')
     if args.processes_per_run is not None and args.processes_per_run < 1:
         parser.error('--processes-per-run must be 1 or more')
+    if args.accumulate < 1:
+        parser.error('--accumulate must be 1 or more')
     if min(args.seeds) < 0:
         parser.error('--seeds must be 0 or more')
     return args
@@ -297,6 +306,7 @@ def _run(plans: list, args: argparse.Namespace) -> int:
     for run in todo:
         folders[run.id].create(run)
         folders[run.id].set_tracking(args.track)
+        folders[run.id].set_parts(args.accumulate)
     for plan in plans:
         save_plan(plan, args.runs)
     states = _train(launcher, todo, folders, _labels(plans, args.seeds), args) if todo else {}

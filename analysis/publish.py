@@ -98,7 +98,7 @@ def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[st
     path = target / 'tables' / f'{name}.json'
     earlier = json.loads(path.read_text(encoding='utf-8'))['cells'] if path.exists() else []
     for cell in content['cells']:
-        before = next((each['runs'] for each in earlier if each['at'] == cell['at']), {})
+        before: Dict[str, str] = next((each['runs'] for each in earlier if each['at'] == cell['at']), {})
         runs = sorted({**before, **cell['runs']}.items(), key=lambda item: int(item[0]))
         cell['runs'] = {seed: run for seed, run in runs if (target / run / RESULT).exists()}
     return content

@@ -1,11 +1,13 @@
 """What is said about a table's numbers: titles, caption and notes, in words that no format has touched yet."""
 
+import re
 from typing import Dict, List
 
 from analysis.plans import Plan
 from analysis.readings import is_speed, missing_cells
 from analysis.results import Results
 
+_SUBSET = re.compile(r'(.+)-subset(0\.\d+)')
 _GENERATED = {'desk': 'generated scenes', 'smoke': 'a dozen generated images'}
 
 
@@ -56,12 +58,18 @@ def notes(plan: Plan, results: Results) -> List[str]:
     facts += f' {"; ".join(_sources(results))}.' if results.runs else ''
     name, dataset = plan.profile.capitalize(), _dataset(plan.setting)
     honest = f"{name} numbers are not {dataset} numbers: compare them with each other, not with the paper's."
+    if _SUBSET.fullmatch(plan.profile):
+        honest = "Compare them with each other, not with results of all training images and not with the paper's."
     return [facts, *_speed_note(plan, results), *([] if plan.profile == 'paper' else [honest])]
 
 
 def profile(name: str, setting: str) -> str:
-    """'profile desk: generated scenes, not COCO', for what the paper measured in that ``setting``."""
-    return f'profile {name}' + (f': {_GENERATED[name]}, not {_dataset(setting)}' if name in _GENERATED else '')
+    """'profile desk: generated scenes, not COCO', for what the paper measured in that ``setting``; of a subset also
+    what share of the images it was trained on."""
+    base, share = found.groups() if (found := _SUBSET.fullmatch(name)) else (name, None)
+    data = f': {_GENERATED[base]}, not {_dataset(setting)}' if base in _GENERATED else ''
+    trained = f'{"," if data else ":"} trained on {100 * float(share):g} % of the training images' if share else ''
+    return f'profile {name}{data}{trained}'
 
 
 def _dataset(setting: str) -> str:

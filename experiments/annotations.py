@@ -2,14 +2,37 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from experiments.errors import UserError
 from experiments.places import fill_in
 
 #: A box may leave its image by this many pixels; COCO's own coordinates are rounded that coarsely.
 TOLERANCE = 1.0
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an annotation file lists.
+
+    Attributes:
+        images (list): path of each image, and its width and height where the file says them.
+        instances (int): entries of all images, crowds and regions to ignore included.
+    """
+
+    images: List[Tuple[Path, Optional[Tuple[float, float]]]]
+    instances: int
+
+
+def datasets(config: dict, places: Dict[str, str]) -> Iterator[Tuple[Path, Path, Callable[..., Content]]]:
+    """The annotation files that a config trains and evaluates on, each with the folder of its images and its check."""
+    for loader in ('train_dataloader', 'val_dataloader'):
+        dataset = fill_in(config[loader]['dataset'], places)
+        root = Path(dataset['data_root'])
+        check = check_crowdhuman if dataset['type'] == 'CrowdHumanDataset' else check_coco
+        yield root / dataset['ann_file'], root / dataset['data_prefix']['img'], check
 
 
 def check_datasets(config: dict, places: Dict[str, str], checked: Set[tuple]) -> None:
@@ -19,17 +42,13 @@ def check_datasets(config: dict, places: Dict[str, str], checked: Set[tuple]) ->
         UserError: see :func:`check_coco` and :func:`check_crowdhuman`.
     """
     drop = config.get('degenerate_boxes', 'error') == 'drop'
-    for loader in ('train_dataloader', 'val_dataloader'):
-        dataset = fill_in(config[loader]['dataset'], places)
-        root = Path(dataset['data_root'])
-        annotations, images = root / dataset['ann_file'], root / dataset['data_prefix']['img']
+    for annotations, images, check in datasets(config, places):
         if (annotations, images, drop) not in checked:
-            check = check_crowdhuman if dataset['type'] == 'CrowdHumanDataset' else check_coco
             check(annotations, images, allow_degenerate=drop)
             checked.add((annotations, images, drop))
 
 
-def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) -> None:
+def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) -> Content:
     """Check one annotation file.
 
     Args:
@@ -37,6 +56,9 @@ def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) 
         images (Path): folder of its images.
         allow_degenerate (bool): let boxes without area pass; MMDetection drops them when it loads the file. COCO's own
             train2017 has two.
+
+    Returns:
+        Content: what it lists.
 
     Raises:
         UserError: the file is missing, is not JSON, lacks a key, names an image that is not there, or holds a box that
@@ -53,15 +75,20 @@ def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) 
     categories = {_field(annotations, 'categories', entry, 'id') for entry in content['categories']}
     for entry in content['annotations']:
         _check_annotation(annotations, entry, sizes, categories, allow_degenerate)
+    listed = [(images / entry['file_name'], sizes[entry['id']]) for entry in content['images']]
+    return Content(listed, len(content['annotations']))
 
 
-def check_crowdhuman(annotations: Path, images: Path, allow_degenerate: bool = False) -> None:
+def check_crowdhuman(annotations: Path, images: Path, allow_degenerate: bool = False) -> Content:
     """Check one annotation file of CrowdHuman's, and the file of image sizes beside it if there is one.
 
     Args:
         annotations (Path): the .odgt file, one image in JSON per line.
         images (Path): folder of its images, ``<ID>.jpg``.
         allow_degenerate (bool): let full boxes without area pass; no anchor lies in one.
+
+    Returns:
+        Content: what it lists.
 
     Raises:
         UserError: the file is missing, a line is not JSON or lacks a key, an image is not there or is listed twice, or
@@ -71,18 +98,21 @@ def check_crowdhuman(annotations: Path, images: Path, allow_degenerate: bool = F
     lines = _read(annotations).strip().split(b'\n')
     there = _names_in(images, annotations)
     first: Dict[str, int] = {}
+    instances = 0
     for number, line in enumerate(lines, 1):
         where = f'{annotations}, line {number}'
-        name = _check_crowd(where, line, allow_degenerate)
+        name, entries = _check_crowd(where, line, allow_degenerate)
+        instances += entries
         if f'{name}.jpg' not in there:
             raise UserError(f'{where}: the image {name}.jpg is not in {images}: add it, or take the line out')
         if first.setdefault(name, number) != number:
             raise UserError(f'{where}: the image {name} is on line {first[name]} already: take one of the two out')
     _check_sizes(annotations, first)
+    return Content([(images / f'{name}.jpg', None) for name in first], instances)
 
 
-def _check_crowd(where: str, line: bytes, allow_degenerate: bool) -> str:
-    """Check one line of an .odgt file and give its image's ID."""
+def _check_crowd(where: str, line: bytes, allow_degenerate: bool) -> Tuple[str, int]:
+    """Check one line of an .odgt file and give its image's ID and its number of entries."""
     try:
         record = json.loads(line)
     except ValueError as error:
@@ -94,7 +124,7 @@ def _check_crowd(where: str, line: bytes, allow_degenerate: bool) -> str:
         raise UserError(f"{where}: image {record['ID']} lacks the list 'gtboxes': give it one, if only an empty one")
     for index, entry in enumerate(record['gtboxes']):
         _check_person(f'{where}, gtboxes[{index}]', entry, allow_degenerate)
-    return record['ID']
+    return record['ID'], len(record['gtboxes'])
 
 
 def _check_person(where: str, entry: Any, allow_degenerate: bool) -> None:

@@ -15,6 +15,7 @@ from typing import Any, List, Sequence, Tuple
 from mmengine.config import Config
 
 from experiments.errors import UserError
+from experiments.subset import split_profile
 
 PROFILES = Path(__file__).parent / 'profiles'
 VARIANTS = Path(__file__).parent / 'variants'
@@ -39,17 +40,21 @@ def compose(profile: str, use: Sequence[str], source: str) -> Config:
         source (str): who asks, for messages.
 
     Returns:
-        Config: a new config, the caller's to change.
+        Config: a new config, the caller's to change; ``subset`` is in it where the profile's name has a share.
 
     Raises:
         UserError: there is no such profile or variant.
     """
+    profile, share = split_profile(profile)
     if profile not in profile_names():
         raise UserError(f'no profile {profile!r}; known profiles: {", ".join(profile_names())}')
     for name in use:
         if name not in variant_names():
             raise UserError(f'{source}: no variant {name!r}; known variants: {", ".join(variant_names())}')
-    return copy.deepcopy(_composed(profile, tuple(use)))
+    config = copy.deepcopy(_composed(profile, tuple(use)))
+    if share is not None:
+        config.subset = share
+    return config
 
 
 @lru_cache(maxsize=None)

@@ -38,8 +38,11 @@ def dump_configs(plans: Sequence[Plan], folder: Path, data: Path) -> Dict[Path, 
         dict[Path, list[str]]: each file, and the cells that its run fills.
 
     Raises:
-        UserError: the folder cannot be written, or has a file of that name with another content.
+        UserError: the runs are of a subset, or the folder cannot be written or has a file of that name with another
+            content.
     """
+    if any(run.config.get('subset') for plan in plans for run in plan.runs().values()):
+        raise UserError("--dump-configs: MMDetection's own tools know no --subset; dump the whole profile")
     make_folder(folder)
     runs: Dict[str, Run] = {}
     names: Dict[str, str] = {}

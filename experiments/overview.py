@@ -35,11 +35,7 @@ def print_overview(statuses: Dict[str, Status], folders: Dict[str, RunFolder], l
                 print(f'  | {line}')
 
 
-def print_left(statuses: Dict[str, Status], folders: Dict[str, RunFolder], cells: int) -> None:
-    """How many runs the cells need, how many are done, and how long the rest may take."""
+def print_left(statuses: Dict[str, Status], cells: int) -> None:
+    """How many runs the cells need, and how many are done."""
     done = [run_id for run_id, status in statuses.items() if status.state == DONE]
     print(f'{cells} cells, {len(statuses)} distinct trainings, {len(done)} done, {len(statuses) - len(done)} to do')
-    if done and len(done) < len(statuses):
-        walls = [sum(entry['seconds'] for entry in folders[run_id].epochs()) for run_id in done]
-        left = sum(walls) / len(walls) * (len(statuses) - len(done))
-        print(f'about {format_left(left)} of one worker, at the mean of the {len(done)} that are done')

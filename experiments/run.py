@@ -3,12 +3,15 @@
 python experiments/run.py table3
 python experiments/run.py table3 --seeds 0 1 2 --jobs 2
 python experiments/run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
-python experiments/run.py table3 --dry-run
+python experiments/run.py table3 --dry-run --probe
+python experiments/run.py table3 --subset 0.1
 python experiments/run.py --list | --status
 python experiments/run.py table3 --launcher slurm --cluster slurm/cpu.yaml --wait
 python experiments/run.py table3 --cancel
 python experiments/run.py table3 --launcher ray --ray-address auto --gpus-per-run 0.5
 python experiments/run.py search table3 --trials 20 --space t_max=0.3:0.8
+python experiments/run.py doctor --profile paper
+python experiments/run.py clean --yes
 python experiments/run.py table5 --profile paper --dump-configs configs
 python experiments/run.py --evaluate CHECKPOINT --table table5 --cell Ours-3convs --profile paper
 """
@@ -57,18 +60,34 @@ def _interrupt(*_) -> None:
 
 
 def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
+    from experiments import subset
+    from experiments.clean import options as clean_options
+    from experiments.doctor import options as doctor_options
+    from experiments.estimate import options as estimate_options
     from experiments.launchers.ray import options as ray_options
     from experiments.search import options as search_options
 
     parser = argparse.ArgumentParser(prog='run.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
-        'tables', nargs='*', metavar='TABLE', help="tables of the paper, or 'all'; 'search' before one searches it"
+        'tables',
+        nargs='*',
+        metavar='TABLE',
+        help="tables of the paper, or 'all'; 'search' before one searches it, 'doctor' before none\n"
+        "or some checks whether their runs would go through here, and 'clean' frees disk",
     )
     parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
+    subset.add_options(parser)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
     parser.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
     parser.add_argument(
         '--processes-per-run', type=int, metavar='N', help='train each run in N processes, on a GPU each (default: 1)'
+    )
+    parser.add_argument(
+        '--accumulate',
+        type=int,
+        default=1,
+        metavar='N',
+        help='compute each batch in N parts, one after the other, for less memory; the run stays the same',
     )
     parser.add_argument(
         '--launcher',
@@ -105,12 +124,18 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         '--cell', action='append', default=[], metavar='NAME', help="the cell of --evaluate: a row's or column's name"
     )
     parser.add_argument('--matches', type=Path, metavar='FILE', help="--evaluate writes a run's matches.npz here")
+    estimate_options.add_options(parser)
     ray_options.add_options(parser)
     search_options.add_options(parser)
+    clean_options.add_options(parser)
     args = parser.parse_args(argv)
+    subset.read_options(args)
     search_options.read_options(args, parser)
+    doctor_options.read_options(args, parser)
+    clean_options.read_options(args, parser)
+    estimate_options.check_options(args, parser)
     ray_options.check_options(args, parser)
-    if not (args.tables or args.list or args.status or args.evaluate):
+    if not (args.tables or args.list or args.status or args.evaluate or args.clean):
         parser.error('name a table, or give --list or --status')
     if args.evaluate and len(args.tables) + bool(args.table) != 1:
         parser.error('--evaluate needs one table: --table NAME')
@@ -124,6 +149,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
         parser.error('--processes-per-run belongs to --launcher local')
     if args.processes_per_run is not None and args.processes_per_run < 1:
         parser.error('--processes-per-run must be 1 or more')
+    if args.accumulate < 1:
+        parser.error('--accumulate must be 1 or more')
     if min(args.seeds) < 0:
         parser.error('--seeds must be 0 or more')
     return args
@@ -136,6 +163,10 @@ def _command(args: argparse.Namespace) -> int:
         return _list()
     if args.evaluate:
         return _evaluate(args)
+    if args.clean and not args.tables:
+        from experiments.clean.command import clean, run_folders
+
+        return clean(run_folders(args.runs / args.profile), args)
     if args.status and not args.tables:
         args.tables = ['all']
     names = grid.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
@@ -154,6 +185,14 @@ def _command(args: argparse.Namespace) -> int:
         return commands.cancel(args.runs / args.profile, _folders(plans, args))
     if args.dump_configs:
         return _dump(plans, args)
+    if args.clean:
+        from experiments.clean.command import clean
+
+        return clean(_folders(plans, args), args)
+    if args.doctor:
+        from experiments.doctor.command import doctor
+
+        return doctor(plans, args)
     if args.search:
         from experiments.search.command import search
 
@@ -239,11 +278,17 @@ def _overview(plans: list, args: argparse.Namespace) -> int:
 
     folders = _folders(plans, args)
     statuses = states(args.runs / args.profile, folders)
-    print_overview(statuses, folders, _labels(plans, args.seeds))
-    print_left(statuses, folders, sum(len(plan.cells) for plan in plans))
-    if args.dry_run and args.launcher == 'slurm':
-        jobs = sum(status.state != DONE for status in statuses.values())
-        print(_launcher(args).script(jobs) if jobs else 'nothing to submit')
+    labels = _labels(plans, args.seeds)
+    print_overview(statuses, folders, labels)
+    print_left(statuses, sum(len(plan.cells) for plan in plans))
+    if args.dry_run:
+        from experiments.estimate.report import print_estimate
+
+        launcher = _local(args) if args.launcher == 'ray' else _launcher(args)  # a cluster of Ray is not asked
+        print_estimate(plans, statuses, folders, labels, launcher, args)
+        if args.launcher == 'slurm':
+            jobs = sum(status.state != DONE for status in statuses.values())
+            print(launcher.script(jobs) if jobs else 'nothing to submit')
     return 0
 
 
@@ -262,6 +307,7 @@ def _run(plans: list, args: argparse.Namespace) -> int:
     for run in todo:
         folders[run.id].create(run)
         folders[run.id].set_tracking(args.track)
+        folders[run.id].set_parts(args.accumulate)
     for plan in plans:
         save_plan(plan, args.runs)
     states = _train(launcher, todo, folders, _labels(plans, args.seeds), args) if todo else {}
@@ -281,6 +327,10 @@ def _launcher(args: argparse.Namespace) -> Any:
         from experiments.launchers.ray.options import open_launcher
 
         return open_launcher(args, args.runs / args.profile)
+    return _local(args)
+
+
+def _local(args: argparse.Namespace) -> Any:
     from experiments.launchers.local import LocalLauncher
 
     return LocalLauncher(args.jobs, args.processes_per_run or 1)

@@ -10,6 +10,7 @@ matches.npz        which detections of the last epoch were right on which image 
 result.json        final metrics and provenance; a run is done when it is there
 failure.json       why the last attempt failed
 tracking.json      what else the run logs to, where that was asked for
+parts.json         in how many parts a batch is computed, where that was asked for
 worker.log         what the process that trains printed; of several it is rank 0, and rank n has worker.log.n
 =================  =====================================================================
 """
@@ -80,6 +81,7 @@ class RunFolder:
         self._result = path / 'result.json'
         self._failure = path / 'failure.json'
         self._tracking = path / 'tracking.json'
+        self._parts = path / 'parts.json'
 
     def log_of(self, rank: int) -> Path:
         """What one of the processes that train it prints."""
@@ -109,6 +111,21 @@ class RunFolder:
     def tracking(self) -> List[str]:
         """What :meth:`set_tracking` was told."""
         return read_json(self._tracking) or []
+
+    def set_parts(self, parts: int) -> None:
+        """Say in how many parts a batch is computed from the run's next start on, see :mod:`experiments.accumulation`.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if parts > 1:
+            write_json(self._parts, parts)
+        else:
+            self._parts.unlink(missing_ok=True)
+
+    def parts(self) -> int:
+        """What :meth:`set_parts` was told, else 1."""
+        return read_json(self._parts) or 1
 
     def sweep(self) -> None:
         """Delete what a killed process was writing; for the holder of the lock."""
@@ -148,8 +165,8 @@ class RunFolder:
             return True
         return False
 
-    def status(self) -> Status:
-        """The run's state as its files tell it.
+    def status(self, held: bool = False) -> Status:
+        """The run's state as its files tell it; ``held`` says that this process holds its lock and does not train it.
 
         Raises:
             UserError: a file is damaged.
@@ -159,7 +176,7 @@ class RunFolder:
             return Status(DONE, result['epochs'], result['epochs'], 0.0, result['metrics'])
         epochs = self.epochs()
         metrics = epochs[-1]['metrics'] if epochs else None
-        if self._is_locked():
+        if not held and self._is_locked():
             progress = self._read_progress()
             return Status(
                 RUNNING,

@@ -19,6 +19,7 @@ from mmengine.runner import Runner, set_random_seed  # noqa: E402
 from torch import nn  # noqa: E402
 
 import o2f  # noqa: E402,F401  (registers the method)
+from experiments.accumulation import take_in_parts  # noqa: E402
 from experiments.batch import Shares, share_out  # noqa: E402
 from experiments.errors import UserError  # noqa: E402
 from experiments.files import ASIDE, cannot_write  # noqa: E402
@@ -28,6 +29,7 @@ from experiments.provenance import provenance  # noqa: E402
 from experiments.ranks import Alone  # noqa: E402
 from experiments.runs import RunFolder  # noqa: E402
 from experiments.seeded_samples import SeededSamples, seed_samples  # noqa: E402
+from experiments.subset_of_images import take_subset  # noqa: E402
 from experiments.tracking import visualizer  # noqa: E402
 
 
@@ -63,7 +65,7 @@ def train(
     content = fill_in(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), places)
     config = Config(content, format_python_code=False)
     shares = share_out(config, group.size)
-    origin = _origin(shares) if group.leads else {}
+    origin = _origin(shares, folder.parts()) if group.leads else {}
     if group.agree(lambda: not _is_trained(folder, config.train_cfg.max_epochs)):
         _train_epochs(folder, config, shares, group)
     if group.leads:
@@ -84,12 +86,13 @@ def _finish(folder: RunFolder, run_id: str, profile: str, config: Config, origin
     folder.finish(run_id, profile, config.randomness.seed, origin)
 
 
-def _origin(shares: Shares) -> dict:
+def _origin(shares: Shares, parts: int) -> dict:
     """Where the result comes from; also the batch as trained, which some numbers of processes change."""
     origin = provenance()
     if shares.processes > 1:
         origin['device'] = f'{shares.processes} × {origin["device"]}'
-    return dict(origin, processes=shares.processes, batch=shares.real)
+    accumulated = dict(parts=parts) if parts > 1 else {}
+    return dict(origin, processes=shares.processes, batch=shares.real, **accumulated)
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -103,6 +106,10 @@ def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alon
     config.default_hooks.checkpoint = None  # RunFolderHook saves: after the evaluation, and whole or not at all
     tracking = folder.tracking() if group.leads else []
     config.visualizer = visualizer(tracking, folder.path, folder.path.name) if tracking else None
+    parts = group.agree(folder.parts)
+    if parts > 1:
+        take_in_parts(config, parts)
+    take_subset(config)
     keep_samples(config)
     seed_samples(config)
     config.log_level = 'WARNING'
@@ -118,8 +125,8 @@ def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alon
         runner.train()
     except torch.cuda.OutOfMemoryError as error:
         raise UserError(
-            f'{folder.path}: the GPU has too little memory for {shares.each} images at once: take more GPUs for a run, '
-            'or a smaller batch (--set train_dataloader.batch_size=...), which is another run'
+            f'{folder.path}: the GPU has too little memory for {shares.each} images in {parts} part(s): take more '
+            f'parts (--accumulate {2 * parts}, the same run in more time) or more GPUs for a run'
         ) from error
     except OSError as error:
         if error.errno in _NO_ROOM:

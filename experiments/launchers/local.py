@@ -39,7 +39,7 @@ class LocalLauncher:
     """
 
     def __init__(self, jobs: Optional[int] = None, processes: int = 1) -> None:
-        self.gpus = _gpus()
+        self.gpus = gpus()
         if self.gpus and processes > len(self.gpus):
             raise UserError(f'--processes-per-run {processes}: each takes a GPU, and there are {len(self.gpus)} here')
         cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -189,7 +189,7 @@ class _Training:
                 folder.fail(f'{which} ended without a word ({cause}); its output is in {folder.log_of(rank)}')
 
 
-def _gpus() -> List[str]:
+def gpus() -> List[str]:
     """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them; asked of the driver, as torch is not imported."""
     if 'CUDA_VISIBLE_DEVICES' in os.environ:
         return [name for name in os.environ['CUDA_VISIBLE_DEVICES'].split(',') if name.strip() not in ('', '-1')]

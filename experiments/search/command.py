@@ -41,6 +41,7 @@ def search(plan: Plan, args: argparse.Namespace) -> int:
         tried.sort(key=lambda setting: setting.run.id not in stored)  # what is known guides what is not
         for setting in tried:
             folders[setting.run.id].create(setting.run)
+            folders[setting.run.id].set_parts(args.accumulate)
             view.labels[setting.run.id] = setting.label
         prepare_runs([setting.run for setting in tried], args.data, view.progress, LocalLauncher(args.jobs).in_process)
         shown = {setting.run.id: setting.at for setting in tried}

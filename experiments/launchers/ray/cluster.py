@@ -68,7 +68,7 @@ def connect(address: Optional[str]) -> bool:
     """
     address = address or os.environ.get('RAY_ADDRESS')
     if address and address != 'auto':
-        _reach(address)
+        reach(address)
     for name, value in _HERE.items():
         os.environ.setdefault(name, value)
     try:
@@ -93,8 +93,12 @@ def connect(address: Optional[str]) -> bool:
     return not address
 
 
-def _reach(address: str) -> None:
-    """Ask the port, as Ray would go on asking for minutes."""
+def reach(address: str) -> None:
+    """Ask the port of a cluster, as Ray would go on asking for minutes.
+
+    Raises:
+        UserError: it does not answer, or the address is none.
+    """
     host, colon, port = address.rpartition(':')
     if '/' in address or not (host and colon and port.isdigit()):
         raise UserError(f'--ray-address {address}: on a node of the cluster, give HOST:PORT or auto')

@@ -1,0 +1,1 @@
+"""``run.py clean``: what of the runs' folders nothing needs any more."""

@@ -1,0 +1,93 @@
+"""Says what can go, and removes it if asked to."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Dict, Iterable, List
+
+from experiments.clean.needless import Wish, bytes_of, needless, trackers
+from experiments.doctor.machine import size
+from experiments.errors import UserError
+from experiments.runs import RUNNING, Busy, RunFolder
+
+
+def clean(folders: Dict[str, RunFolder], args: argparse.Namespace) -> int:
+    """Print a line for each run that something can go of, and with ``--yes`` remove it.
+
+    Args:
+        folders (dict): folders of runs by id.
+        args (Namespace): the command line.
+
+    Returns:
+        int: 0.
+
+    Raises:
+        UserError: something cannot be removed.
+    """
+    wish = Wish(args.checkpoints, args.unfinished, args.trackers)
+    total, running = 0, 0
+    for run_id, folder in folders.items():
+        if not folder.config.exists():
+            continue
+        try:
+            if folder.status().state == RUNNING:
+                raise Busy(folder.path)
+            total += _clean_run(run_id, folder, wish, args.yes)
+        except Busy:
+            running += 1
+            print(f'{run_id}  left alone: it is being trained')
+        except UserError as error:
+            print(f'run.py: {run_id} left alone: {error}', file=sys.stderr)
+    if wish.trackers:
+        total += _clean_trackers(args.runs / args.profile, running, args.yes)
+    print(f'{size(total)} removed' if args.yes else f'{size(total)} would be removed; nothing was: add --yes')
+    return 0
+
+
+def run_folders(runs: Path) -> Dict[str, RunFolder]:
+    """All runs in the folder of a profile."""
+    return {path.parent.name: RunFolder(path.parent) for path in sorted(runs.glob('*/config.py'))}
+
+
+def _clean_run(run_id: str, folder: RunFolder, wish: Wish, remove: bool) -> int:
+    if not remove:
+        return _go_through(run_id, folder, wish, remove)
+    with folder.lock(patience_s=0.5):  # nobody begins to train it meanwhile
+        return _go_through(run_id, folder, wish, remove)
+
+
+def _go_through(run_id: str, folder: RunFolder, wish: Wish, remove: bool) -> int:
+    found = {what: paths for what, paths in needless(folder, folder.status(held=remove).state, wish) if paths}
+    sizes = {what: sum(map(bytes_of, paths)) for what, paths in found.items()}
+    if found:
+        parts = ', '.join(f'{what} {size(count)}' for what, count in sizes.items())
+        print(f'{run_id}  {"removed" if remove else "would remove"}: {parts}')
+    if remove:
+        _remove(path for paths in found.values() for path in paths)
+    return sum(sizes.values())
+
+
+def _clean_trackers(runs: Path, running: int, remove: bool) -> int:
+    found: List[Path] = trackers(runs)
+    if found and running:
+        print(f'{", ".join(path.name for path in found)}  left alone: {running} run(s) are being trained')
+        return 0
+    total = 0
+    for path in found:
+        total += (count := bytes_of(path))
+        print(f'{path.name}  {"removed" if remove else "would remove"}: records of trackers {size(count)}')
+    if remove:
+        _remove(found)
+    return total
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f'cannot remove {path}: {error.strerror or error}') from error

@@ -59,7 +59,9 @@ def test_a_run_fails_alone_and_says_why(suite, folders, mount):
     done = suite.run(*GRID, check=1)
     assert 'Traceback' not in done.stderr and '1 of 6 runs' in done.stdout
     for fate, says in SAYS.items():
-        lines = [line for line in done.stderr.splitlines() if line.startswith('run.py: ') and folders[fate].name in line]
+        lines = [
+            line for line in done.stderr.splitlines() if line.startswith('run.py: ') and folders[fate].name in line
+        ]
         assert len(lines) == 1 and re.search(says, lines[0]), done.stderr
     assert [fate for fate, folder in folders.items() if (folder / 'result.json').exists()] == ['calm']
 

@@ -52,7 +52,7 @@ def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alon
         [folder] = suite.folders()
         before = []
         for times, happens in enumerate((fail_node, preempt), 1):
-            until(lambda: len(epochs(folder)) >= len(before) + 2)
+            until(lambda wanted=len(before) + 2: len(epochs(folder)) >= wanted)
             happens(plain_cluster, job)
             kept, before = before[:-1], epochs(folder)
             # An epoch's metrics are there a moment before its checkpoint; seconds and all, so it was not trained again.

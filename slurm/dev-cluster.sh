@@ -115,7 +115,7 @@ SlurmdUser=root
 AuthType=auth/munge
 # A job that goes back to the queue waits for the life of a credential before it starts again, 120 s by default. It
 # must be longer than KillWait + 2 s: after a node failure a task that is still ending would drain the node.
-AuthInfo=socket=$dir/munge/socket,cred_expire=6
+AuthInfo=socket=$dir/munge/socket,cred_expire=8
 StateSaveLocation=$dir/state
 SlurmdSpoolDir=$dir/spool
 SlurmctldPidFile=$dir/run/slurmctld.own-pid

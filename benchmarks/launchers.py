@@ -20,7 +20,7 @@ import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence
+from typing import Dict, Iterator, List, Mapping, Sequence
 
 from benchmarks.rows import Row
 
@@ -32,10 +32,10 @@ def measure(quick: bool) -> List[Row]:
     """Seconds to the first step, and the share of the workers' time that is no training, for each launcher."""
     grid = (*GRID, '--only', 't_max=0.6') if quick else GRID
     rows = []
-    with tempfile.TemporaryDirectory() as folder, _slurm() as environment:
+    with tempfile.TemporaryDirectory() as folder, with_slurm() as environment:
         data = ('--data', f'{folder}/data')
         _run(GRID + ('--only', 't_max=0.6', '--only', 't_min=0.2', '--runs', f'{folder}/first', *data), environment)
-        for name, options in _launchers(environment, Path(folder)).items():
+        for name, options in launchers(Path(folder), environment).items():
             runs = Path(folder) / name
             begin = time.time()
             _run((*grid, '--runs', str(runs), *data, *options), environment)
@@ -43,11 +43,12 @@ def measure(quick: bool) -> List[Row]:
     return rows
 
 
-def _launchers(environment: Dict[str, str], folder: Path) -> Dict[str, Sequence[str]]:
+def launchers(folder: Path, environment: Mapping[str, str] = os.environ) -> Dict[str, Sequence[str]]:
+    """Options of run.py for each launcher that is installed here; ``folder`` gets a cluster file."""
     found: Dict[str, Sequence[str]] = {'local': ()}
     if 'SLURM_CONF' in environment:
         file = folder / 'cluster.yaml'
-        file.write_text('timeout_min: 10')
+        file.write_text(f'timeout_min: 10\narray_parallelism: {_cores()}\n')  # as many at once as under the others
         found['slurm'] = ('--launcher', 'slurm', '--cluster', str(file), '--wait')
     if find_spec('ray'):
         found['ray'] = ('--launcher', 'ray')
@@ -64,13 +65,17 @@ def _rows(name: str, runs: Path, begin: float) -> List[Row]:
         [epoch] = json.loads(metrics.read_text())['epochs']
         first_step = min(first_step, metrics.stat().st_mtime - epoch['seconds'])
         training += epoch['seconds']
-    workers = len(os.sched_getaffinity(0)) * (last - first_worker)
+    workers = _cores() * (last - first_worker)
     case = f'{name}, {len(results)} trainings'
     return [
         Row(f'{case}: to the first training step', first_step - begin, 's'),
         Row(f'{case}: to the last result', last - begin, 's'),
         Row(f'{case}: workers not training', 100 * (workers - training) / workers, '%'),
     ]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _run(options: Sequence[str], environment: Dict[str, str]) -> None:
@@ -81,7 +86,7 @@ def _run(options: Sequence[str], environment: Dict[str, str]) -> None:
 
 
 @contextmanager
-def _slurm() -> Iterator[Dict[str, str]]:
+def with_slurm() -> Iterator[Dict[str, str]]:
     """The environment for the commands, with SLURM_CONF where there is a cluster."""
     environment = {key: value for key, value in os.environ.items() if key != 'OMP_NUM_THREADS'}
     if 'SLURM_CONF' in environment or not (shutil.which('sbatch') and os.geteuid() == 0):

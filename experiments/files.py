@@ -1,15 +1,19 @@
 """Files that appear whole or not at all."""
 
+import contextlib
+import errno
 import io
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any, Dict, TextIO, Union
 
 from experiments.errors import UserError
 
 #: Names of files that are being written begin with this.
 ASIDE = '.aside.'
+#: Errors that mean that there is no room.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_whole(path: Path, content: Union[bytes, str]) -> None:
@@ -25,7 +29,33 @@ def write_whole(path: Path, content: Union[bytes, str]) -> None:
             file.write(data)
         rename_whole(aside, path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is read-only
+            aside.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if it is there.
+
+    Raises:
+        UserError: it cannot be deleted.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if path.exists():  # of a read-only folder even a file that is not there cannot be deleted
+            raise cannot_write(path, error) from error
+
+
+def open_to_append(path: Path) -> TextIO:
+    """Open a text file that grows by lines.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        return open(path, 'a', buffering=1)
+    except OSError as error:
         raise cannot_write(path, error) from error
 
 
@@ -50,8 +80,9 @@ def rename_whole(aside: Path, path: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The error for a file that could not be written."""
+    first = 'Free some space' if error.errno in NO_ROOM else 'Make it writable'
     return UserError(
-        f'cannot write {path}: {error.strerror or error}. Free some space or choose another folder with '
+        f'cannot write {path}: {error.strerror or error}. {first} or choose another folder with '
         '--runs or --data; what is finished is kept and is not trained again'
     )
 

@@ -304,18 +304,31 @@ def _run(plans: list, args: argparse.Namespace) -> int:
         from experiments import tracking
 
         tracking.prepare(args.track, args.runs / args.profile)
-    for run in todo:
-        folders[run.id].create(run)
-        folders[run.id].set_tracking(args.track)
-        folders[run.id].set_parts(args.accumulate)
+    refused = _create(todo, folders, args)
+    todo = [run for run in todo if run.id not in refused]
     for plan in plans:
         save_plan(plan, args.runs)
     states = _train(launcher, todo, folders, _labels(plans, args.seeds), args) if todo else {}
     if todo and args.launcher == 'slurm' and not args.wait:
-        return 0
+        return _report(refused)
     _measure_speeds(plans, folders, args)
     _print_tables(plans, args)
-    return _report({run_id: status for run_id, status in states.items() if status.state != DONE})
+    return _report({**refused, **{run_id: status for run_id, status in states.items() if status.state != DONE}})
+
+
+def _create(runs: list, folders: dict, args: argparse.Namespace) -> dict:
+    """Make the folders of runs; those that cannot be written fail alone, and their states are returned."""
+    from experiments.runs import FAILED, Status
+
+    refused = {}
+    for run in runs:
+        try:
+            folders[run.id].create(run)
+            folders[run.id].set_tracking(args.track)
+            folders[run.id].set_parts(args.accumulate)
+        except UserError as error:
+            refused[run.id] = Status(FAILED, message=str(error))
+    return refused
 
 
 def _launcher(args: argparse.Namespace) -> Any:

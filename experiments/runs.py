@@ -15,6 +15,7 @@ worker.log         what the process that trains printed; of several it is rank 0
 =================  =====================================================================
 """
 
+import errno
 import fcntl
 import json
 import math
@@ -27,7 +28,18 @@ from pathlib import Path
 from typing import IO, Any, Dict, Iterator, List, Optional, Set
 
 from experiments.errors import UserError
-from experiments.files import ASIDE, make_folder, read_json, rename_whole, write_arrays, write_json, write_whole
+from experiments.files import (
+    ASIDE,
+    cannot_write,
+    make_folder,
+    open_to_append,
+    read_json,
+    remove,
+    rename_whole,
+    write_arrays,
+    write_json,
+    write_whole,
+)
 from experiments.resolve import Run
 
 SCHEMA = 1
@@ -82,6 +94,7 @@ class RunFolder:
         self._failure = path / 'failure.json'
         self._tracking = path / 'tracking.json'
         self._parts = path / 'parts.json'
+        self._unwritten = ''  # why the last attempt failed, where that could not be written
 
     def log_of(self, rank: int) -> Path:
         """What one of the processes that train it prints."""
@@ -93,8 +106,10 @@ class RunFolder:
         Raises:
             UserError: the folder cannot be written.
         """
+        make_folder(self.path)
+        if not os.access(self.path, os.W_OK):
+            raise cannot_write(self.path, OSError(errno.EACCES, 'it is read-only'))
         if not self.config.exists():
-            make_folder(self.path)
             write_whole(self.config, run.config_text)
 
     def set_tracking(self, names: List[str]) -> None:
@@ -106,7 +121,7 @@ class RunFolder:
         if names:
             write_json(self._tracking, names)
         else:
-            self._tracking.unlink(missing_ok=True)
+            remove(self._tracking)
 
     def tracking(self) -> List[str]:
         """What :meth:`set_tracking` was told."""
@@ -138,8 +153,9 @@ class RunFolder:
 
         Raises:
             Busy: another process holds it.
+            UserError: the folder cannot be written.
         """
-        with open(self._lock, 'a') as file:
+        with open_to_append(self._lock) as file:
             deadline = time.monotonic() + patience_s  # a glance by status() holds the lock for a moment
             while True:
                 try:
@@ -186,8 +202,9 @@ class RunFolder:
                 metrics,
             )
         failure = read_json(self._failure)
-        if failure is not None:
-            return Status(FAILED, len(epochs), 0, None, metrics, failure.get('message', ''))
+        if failure is not None or self._unwritten:
+            message = self._unwritten or failure.get('message', '')
+            return Status(FAILED, len(epochs), 0, None, metrics, message)
         return Status(STOPPED if epochs else WAITING, len(epochs), 0, None, metrics)
 
     def result(self) -> Optional[dict]:
@@ -293,11 +310,12 @@ class RunFolder:
         self.clear_failure()
 
     def fail(self, message: str) -> None:
-        """Record why this attempt failed. On a full disk even that may not be possible; then it is only logged."""
+        """Record why this attempt failed. On a full disk even that may not be possible; then this object knows it."""
         try:
             write_json(self._failure, dict(schema=SCHEMA, message=message))
-        except UserError as error:
-            print(f'{error}\nthe failure was: {message}', flush=True)
+            self._unwritten = ''
+        except UserError:
+            self._unwritten = message
 
     def last_log_lines(self, count: int) -> List[str]:
         """The end of what the process that trained printed."""
@@ -311,7 +329,16 @@ class RunFolder:
 
     def clear_failure(self) -> None:
         """Forget an earlier failure."""
-        self._failure.unlink(missing_ok=True)
+        remove(self._failure)
+        self._unwritten = ''
+
+    def open_log(self, rank: int) -> IO:
+        """The file for what one of the processes that train it prints.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        return open_to_append(self.log_of(rank))
 
 
 def _short(value: float) -> float:

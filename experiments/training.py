@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import math
 import time
 import warnings
 from typing import Any, Dict, Optional
@@ -22,7 +21,7 @@ import o2f  # noqa: E402,F401  (registers the method)
 from experiments.accumulation import take_in_parts  # noqa: E402
 from experiments.batch import Shares, share_out  # noqa: E402
 from experiments.errors import UserError  # noqa: E402
-from experiments.files import ASIDE, cannot_write  # noqa: E402
+from experiments.files import ASIDE, NO_ROOM, cannot_write  # noqa: E402
 from experiments.kept_samples import keep_samples  # noqa: E402
 from experiments.places import fill_in  # noqa: E402
 from experiments.provenance import provenance  # noqa: E402
@@ -95,9 +94,6 @@ def _origin(shares: Shares, parts: int) -> dict:
     return dict(origin, processes=shares.processes, batch=shares.real, **accumulated)
 
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-
-
 def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alone) -> None:
     checkpoint = group.agree(lambda: _newest_checkpoint(folder, shares))
     if checkpoint is not None:
@@ -129,7 +125,7 @@ def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alon
             f'parts (--accumulate {2 * parts}, the same run in more time) or more GPUs for a run'
         ) from error
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM | {errno.EROFS}:
             raise cannot_write(folder.path, error) from error
         raise UserError(f'{folder.path}: {error}') from error
     except (ValueError, TypeError, KeyError) as error:
@@ -169,7 +165,8 @@ def _newest_checkpoint(folder: RunFolder, shares: Shares) -> Optional[str]:
     try:
         meta = torch.load(path, map_location='cpu')['meta']
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # The first sentence: torch goes on with advice that is not for this case.
+        reason = str(error).splitlines()[0].split('. ')[0] if str(error) else type(error).__name__
         raise UserError(
             f'{path} is damaged ({reason}): delete it, and the run starts again from its first epoch'
         ) from error
@@ -234,16 +231,21 @@ class RunFolderHook(Hook):
             self.outputs[name] = self.outputs.get(name, 0) + value.detach()
         # Looking at a loss waits for a GPU, so there it is looked at less often.
         if next(runner.model.parameters()).is_cpu or batch_idx % 50 == 0:
-            loss = outputs['loss'].item()
-            if not math.isfinite(loss):
-                raise UserError(
-                    f'{self.folder.path}: training diverged: the loss was {loss} in epoch {runner.epoch + 1}, '
-                    f'iteration {batch_idx + 1}. A smaller learning rate may help '
-                    '(--set optim_wrapper.optimizer.lr=...)'
-                )
+            self._check_loss(outputs['loss'], runner.epoch + 1, batch_idx + 1)
         if time.monotonic() - self.shown > 1:
             self._show_progress(runner, (batch_idx + 1) / len(runner.train_dataloader))
         self.left_off = time.monotonic()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        # The sum over all iterations has what was not looked at one by one.
+        self._check_loss(self.outputs['loss'], runner.epoch + 1, len(runner.train_dataloader))
+
+    def _check_loss(self, loss: torch.Tensor, epoch: int, iteration: int) -> None:
+        if not torch.isfinite(loss):
+            raise UserError(
+                f'{self.folder.path}: training diverged: the loss was {loss.item()} in epoch {epoch}, iteration '
+                f'{iteration}. A smaller learning rate may help (--set optim_wrapper.optimizer.lr=...)'
+            )
 
     def after_val_epoch(self, runner: Runner, metrics: Dict[str, float]) -> None:
         batches = len(runner.train_dataloader)

@@ -1,12 +1,13 @@
 """What every launcher runs in a process of its own: one run, its output kept in the run's folder."""
 
+import contextlib
 import os
 import sys
 import threading
 import traceback
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 from experiments.errors import UserError
 from experiments.ranks import Alone, Group, Ranks
@@ -24,6 +25,7 @@ def work(
     threads: int,
     device: Optional[str] = None,
     ranks: Optional[Ranks] = None,
+    pipe: Any = None,
 ) -> None:
     """Train the run in folder ``path`` and exit with ``DONE``, ``FAILED`` or ``BUSY``.
 
@@ -35,11 +37,16 @@ def work(
         threads (int): CPU threads to compute with.
         device (str, optional): the GPU to use, as CUDA_VISIBLE_DEVICES has it.
         ranks (Ranks, optional): where this process stands among several that train the run together.
+        pipe (Connection, optional): is sent why the run failed, as its folder may not take that.
     """
     if device is not None:
         os.environ['CUDA_VISIBLE_DEVICES'] = device  # before torch looks for GPUs
     _end_with_parent()
-    sys.exit(attempt(RunFolder(Path(path)), run_id, profile, places, threads, ranks=ranks))
+    folder = RunFolder(Path(path))
+    status = attempt(folder, run_id, profile, places, threads, ranks=ranks)
+    if status == FAILED and pipe is not None:
+        pipe.send(folder.status().message)
+    sys.exit(status)
 
 
 def attempt(
@@ -68,11 +75,7 @@ def attempt(
     """
     task = run_id, profile, places, threads
     if ranks is None or ranks.world_size == 1:
-        try:
-            with folder.lock(patience_s):
-                return _attempt(Alone(folder), *task)
-        except Busy:
-            return BUSY
+        return _attempt_alone(folder, patience_s, *task)
     with Group(ranks, folder) as group:
         if not group.leads:
             return BUSY if group.hear() == 'busy' else _attempt(group, *task)
@@ -83,18 +86,35 @@ def attempt(
         except Busy:
             group.tell('busy')
             return BUSY
+        except UserError as error:
+            group.fail(str(error))
+            return FAILED
+
+
+def _attempt_alone(folder: RunFolder, patience_s: float, *task: Any) -> int:
+    try:
+        with folder.lock(patience_s):
+            return _attempt(Alone(folder), *task)
+    except Busy:
+        return BUSY
+    except UserError as error:  # the lock cannot be had
+        folder.fail(str(error))
+        return FAILED
 
 
 def _attempt(group: Alone, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
-    with open(group.folder.log_of(group.rank), 'a', buffering=1) as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
     try:
+        with group.folder.open_log(group.rank) as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
         from experiments.training import train
 
         train(group.folder, run_id, profile, places, threads, group)
     except Exception as error:
-        traceback.print_exc()  # into the run's log; the terminal gets the message
+        with contextlib.suppress(OSError):  # the disk may be full
+            traceback.print_exc()  # into the run's log; the terminal gets the message
+            if group.leads:
+                group.folder.sweep()  # makes room for the message
         group.fail(str(error) if isinstance(error, UserError) else group.explain(error))
         return FAILED
     return DONE

@@ -115,7 +115,7 @@ SlurmdUser=root
 AuthType=auth/munge
 # A job that goes back to the queue waits for the life of a credential before it starts again, 120 s by default. It
 # must be longer than KillWait + 2 s: after a node failure a task that is still ending would drain the node.
-AuthInfo=socket=$dir/munge/socket,cred_expire=9
+AuthInfo=socket=$dir/munge/socket,cred_expire=8
 StateSaveLocation=$dir/state
 SlurmdSpoolDir=$dir/spool
 SlurmctldPidFile=$dir/run/slurmctld.own-pid
@@ -133,7 +133,7 @@ ReturnToService=2
 # Starts what it can within a second, and is quick to end what must go.
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
-KillWait=5
+KillWait=3
 MinJobAge=300
 SlurmdTimeout=30
 JobRequeue=1
@@ -149,7 +149,7 @@ $(accounting_settings)
 SlurmdParameters=config_overrides
 NodeName=$host NodeAddr=$address CPUs=8 RealMemory=$memory State=UNKNOWN
 PartitionName=debug Nodes=$host Default=YES MaxTime=INFINITE DefaultTime=60 State=UP PriorityTier=10 PreemptMode=OFF
-PartitionName=preempt Nodes=$host MaxTime=INFINITE DefaultTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
+PartitionName=preempt Nodes=$host MaxTime=INFINITE DefaultTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=4
 $extra_conf
 CONF
 }

@@ -1,8 +1,10 @@
 """Kill the suite at random moments, start it again, and see that nothing was lost and nothing changed.
 
 python tests/kills.py                           # fifty kills under the local launcher
+python tests/kills.py --launchers local ray slurm
 python tests/kills.py --kills 5 --seed 7
-python tests/kills.py -- --launcher ray         # what stands after -- goes to run.py: launcher, cluster file, ...
+
+Slurm is the cluster that SLURM_CONF names, or else one of slurm/dev-cluster.sh for as long as it takes.
 
 Each kill has a folder of its own, in which a small grid is begun. At a moment drawn from the time that an undisturbed
 grid takes, SIGKILL goes to the launcher, to a process that trains, or to both and all their children. The same command
@@ -10,6 +12,7 @@ is then given again and must end well, with the results of the undisturbed grid,
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -23,10 +26,14 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # run as a script: the packages lie there
+
+from benchmarks.launchers import launchers, with_slurm  # noqa: E402
+
 #: Four trainings of two epochs.
 GRID = ('table3', '--only', 't_max=0.6', '--set', 'train_cfg.max_epochs=2', '--profile', 'smoke')
 VICTIMS = ('launcher', 'worker', 'both')
-PATIENCE_S = 300
+PATIENCE_S = 600
 
 
 class Grid:
@@ -128,7 +135,7 @@ def one_kill(folder, data, options, undisturbed, draw, victim):
     """One kill and what came of it.
 
     Returns:
-        tuple: the moment in seconds, processes killed, runs that were done by then, and the complaints.
+        tuple: the moment in seconds, processes killed, runs done before the second start, and the complaints.
     """
     grid = Grid(folder, data, options)
     moment = draw.uniform(0, undisturbed.seconds)
@@ -141,13 +148,16 @@ def one_kill(folder, data, options, undisturbed, draw, victim):
     kept = grid.results()
     launcher.communicate(timeout=PATIENCE_S)  # where it lives on, it ends the rest
     kept = {**grid.results(), **kept}
+    begin = time.monotonic()
     again = grid.start()
     text, _ = again.communicate(timeout=PATIENCE_S)
+    if not kept:  # it had all to do, so other work on the machine has made it faster or slower
+        undisturbed.seconds = time.monotonic() - begin
     return moment, killed, len(kept), complaints(grid, kept, undisturbed, text, again.returncode)
 
 
-def kills(count, seed, options=(), report=print):
-    """So many kills, the victims in turn.
+def kills(count, seed, options=(), report=print, data=None):
+    """So many kills, the victims in turn; data are made in a folder that passes, unless there is one.
 
     Returns:
         list[str]: all complaints.
@@ -155,7 +165,7 @@ def kills(count, seed, options=(), report=print):
     draw = random.Random(seed)
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / 'data'
+        data = data or Path(folder) / 'data'
         undisturbed = Undisturbed(folder, data, options)
         report(f'undisturbed: {len(undisturbed.found)} trainings, {undisturbed.seconds:.1f} s')
         for number in range(1, count + 1):
@@ -163,7 +173,7 @@ def kills(count, seed, options=(), report=print):
             runs = Path(folder) / f'runs{number}'
             moment, killed, done, found = one_kill(runs, data, options, undisturbed, draw, victim)
             end = '; '.join(found) or 'all as undisturbed'
-            report(f'{number:3}  {moment:5.1f} s  {victim:8}  {killed:2} killed  {done} done by then  {end}')
+            report(f'{number:3}  {moment:5.1f} s  {victim:8}  {killed:2} killed  {done} done before  {end}')
             wrong += found
     return wrong
 
@@ -172,10 +182,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('--kills', type=int, default=50)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('options', nargs='*', metavar='OPTION', help='for run.py, after --')
+    parser.add_argument('--launchers', nargs='+', choices=('local', 'ray', 'slurm'), default=['local'])
     args = parser.parse_args()
-    wrong = kills(args.kills, args.seed, args.options, lambda line: print(line, flush=True))
-    print(f'{args.kills} kills, {len(wrong)} complaints')
+    wrong = []
+    with contextlib.ExitStack() as stack:
+        if 'slurm' in args.launchers:
+            os.environ.update(stack.enter_context(with_slurm()))
+        options = launchers(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        for name in args.launchers:
+            if name not in options:
+                parser.error(f'{name} is not installed here; docs/clusters.md says what it takes')
+            print(f'launcher {name}', flush=True)
+            found = kills(args.kills, args.seed, options[name], lambda line: print(line, flush=True))
+            print(f'{args.kills} kills, {len(found)} complaints\n', flush=True)
+            wrong += found
     return 1 if wrong else 0
 
 

@@ -1,5 +1,6 @@
 """Several runs at once on this machine, each in a process of its own or in several, on its cores or its GPUs."""
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -131,12 +132,15 @@ class LocalLauncher:
         slot = next(slot for slot in range(self.jobs) if slot not in taken)
         task = str(folders[run.id].path), run.id, run.profile, places(run.config, data), self.threads
         together = ranks_here(self.processes) if self.processes > 1 else [None]
-        active[run.id] = training = _Training(run, slot, [])
+        active[run.id] = training = _Training(run, slot, [], [])
         for number, ranks in enumerate(together, slot * self.processes):
             device = self.gpus[number % len(self.gpus)] if self.gpus else None
-            process = self.context.Process(target=worker.work, args=(*task, device, ranks), name=run.id)
+            ours, theirs = self.context.Pipe(duplex=False)
+            process = self.context.Process(target=worker.work, args=(*task, device, ranks, theirs), name=run.id)
             process.start()
+            theirs.close()
             training.processes.append(process)
+            training.pipes.append(ours)
             if ranks is not None and ranks.listener is not None:
                 ranks.listener.close()
 
@@ -149,6 +153,7 @@ class _Training:
         run (Run): the run.
         slot (int): its place among the runs at once, which says what GPUs it has.
         processes (list): its processes, by rank.
+        pipes (list): on which each of them says why the run failed.
         deadline (float, optional): when all must have ended, as one of them has and was not through.
         stopped (bool): they did not end by themselves.
     """
@@ -156,6 +161,7 @@ class _Training:
     run: Run
     slot: int
     processes: List[BaseProcess]
+    pipes: List[multiprocessing.connection.Connection]
     deadline: Optional[float] = None
     stopped: bool = False
 
@@ -178,15 +184,27 @@ class _Training:
         if self.stopped:  # by a signal of this launcher
             failed = [found for found in failed if found[1] > 0] or failed
         state = folder.status().state
+        said = self._said()
         if any(code == worker.BUSY for _, code in failed):
             elsewhere.append(self.run)
         elif failed and state != DONE:
             # One that was killed is the cause: the others fail as they miss it.
             rank, code = min(failed, key=lambda found: found[1])
-            if state != FAILED or code < 0:
+            if state != FAILED and said:
+                folder.fail(said)  # which the process itself could not write
+            elif state != FAILED or code < 0:
                 which = 'the process that trained' if len(self.processes) == 1 else f'the process of rank {rank}'
                 cause = f'signal {signal.Signals(-code).name}; out of memory?' if code < 0 else f'exit status {code}'
                 folder.fail(f'{which} ended without a word ({cause}); its output is in {folder.log_of(rank)}')
+
+    def _said(self) -> str:
+        """What the first of its processes said that had something to say."""
+        words = []
+        for pipe in self.pipes:
+            with contextlib.suppress(EOFError):
+                words += [pipe.recv()] if pipe.poll() else []
+            pipe.close()
+        return next(filter(None, words), '')
 
 
 def gpus() -> List[str]:

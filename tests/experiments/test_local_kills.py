@@ -3,7 +3,7 @@
 import kills
 
 
-def test_the_next_start_ends_as_if_nothing_had_happened():
+def test_the_next_start_ends_as_if_nothing_had_happened(data):
     lines = []
-    assert kills.kills(len(kills.VICTIMS), seed=0, report=lines.append) == [], lines
+    assert kills.kills(len(kills.VICTIMS), seed=0, report=lines.append, data=data) == [], lines
     assert len(lines) == 1 + len(kills.VICTIMS)

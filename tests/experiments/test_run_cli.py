@@ -13,6 +13,7 @@ import pytest
 
 from analysis.matches import load_matches
 from analysis.verdicts import judge
+from experiments.runs import RUNNING, RunFolder
 
 ALL = ('all', '--profile', 'smoke')
 GRID = ('table3', '--profile', 'smoke')
@@ -157,14 +158,16 @@ def test_a_named_gpu_gets_a_process_of_its_own(suite):
     assert '1/1 done' in done.stderr and len(results(suite)) == 1
 
 
-def test_an_interrupt_stops_within_seconds(suite):
+@pytest.mark.parametrize('end', [signal.SIGINT, signal.SIGTERM], ids=lambda end: end.name)
+def test_a_signal_stops_within_seconds(suite, end):
     # Where the tests themselves run in the background, the shell has them ignore interrupts, and so would this.
     process = suite.start(*SHORT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     await_worker(suite)
     begin = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(end)
     _, err = process.communicate()
     assert process.returncode == 130 and time.monotonic() - begin < 10
+    assert all(RunFolder(folder).status().state != RUNNING for folder in suite.folders())
     assert 'the same command goes on from there' in err and 'Traceback' not in err
 
 
@@ -191,17 +194,3 @@ def test_runs_that_fail_alike_are_reported_once(suite):
     done = suite.run(*SHORT, '--set', 'model.bbox_head.selection.alpha=2', check=1)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('run.py: 4 run(s) failed') and 'selection: alpha must be between 0 and 1, not 2' in last
-
-
-def test_a_full_disk_stops_its_run_with_one_line(suite):
-    """A limit on file size stands for the full disk: no checkpoint is written, the table is printed all the same."""
-    import resource
-
-    suite.run(*GRID, '--only', 't_max=0.6', '--only', 't_min=0.1', check=0)  # the data are there, one run is finished
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-
-    done = suite.run(*GRID, '--only', 't_max=0.6', check=1, preexec_fn=limit)
-    assert '3 run(s) failed' in done.stderr and 'File too large. Free some space' in done.stderr
-    assert '1 of 4 runs' in done.stdout and len(list(suite.runs.glob('smoke/*/result.json'))) == 1

@@ -59,6 +59,11 @@ class Suite:
         return {re.split(r'\s{2,}', part)[1].split('=')[-1]: part for part in re.split(r'\n(?=\w)', text)}
 
 
+def trainings(folder):
+    """How often the run in this folder was begun or resumed: mmengine makes a folder each time."""
+    return len([path for path in folder.iterdir() if path.is_dir()])
+
+
 def metrics(folder):
     return json.loads((folder / 'result.json').read_text())['metrics']
 

@@ -6,7 +6,7 @@ import re
 import signal
 
 import pytest
-from slurm_suite import ROOT, Suite, epochs, metrics, until
+from slurm_suite import ROOT, Suite, epochs, metrics, trainings, until
 
 FATES = ROOT / 'tests' / 'slurm' / 'fates.yaml'
 FATE_NAMES = ['requeued', 'killed', 'cancelled', 'calm', 'diverges']
@@ -55,7 +55,7 @@ def disturbed(cluster, data, finished, pace, tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp('disturbed')
     suite = Suite(folder, data, cluster, array_parallelism=4)
-    suite.epochs, suite.table = max(10, int(20 / pace)), folder / 'fates.yaml'
+    suite.epochs, suite.table = max(10, int(10 / pace)), folder / 'fates.yaml'
     suite.table.write_text(FATES.read_text().replace('EPOCHS', str(suite.epochs)))
     following = suite.start(suite.table, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
     try:
@@ -151,11 +151,11 @@ def test_only_what_is_missing_is_submitted_and_only_that_is_cancelled(disturbed,
 
 
 def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
-    """The limit of one minute passes in mid-training; data loaders in processes of their own must not requeue too."""
-    one = ('--only', 't_max=0.6', '--only', 't_min=0.2', '--set', f'train_cfg.max_epochs={int(35 / pace)}')
+    """The limit of a minute comes near in mid-training; of two tasks and their data loaders one alone may requeue."""
+    one = ('--only', 't_max=0.6', '--only', 't_min=0.2', '--set', f'train_cfg.max_epochs={int(16 / pace)}')
     loader = ('--set', 'train_dataloader.num_workers=1', '--set', 'train_dataloader.persistent_workers=true')
-    calm = Suite(tmp_path / 'calm', data, cluster)
-    suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=20)
+    calm = Suite(tmp_path / 'calm', data, cluster, tasks_per_node=2)
+    suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=40, tasks_per_node=2)
     waiting = [
         each.start('table3', *one, *loader, '--launcher', 'slurm', '--cluster', each.file, '--wait')
         for each in (calm, suite)
@@ -168,7 +168,24 @@ def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
     note = json.loads((suite.runs / 'smoke' / 'slurm' / 'logs' / f'{job}_started.json').read_text())
     assert note['restarts'] >= 1 and 'requeued' in said[1][1]
     assert (folder / 'worker.log').read_text().count('Calling checkpoint method') == note['restarts']
+    assert (folder / 'worker.log.1').read_text().count('Calling checkpoint method') == 0
     assert metrics(calm.folders()[0]) == metrics(folder)
+
+
+def test_a_local_start_shares_the_work(cluster, finished, tmp_path):
+    """Both at once on the same runs: no run is trained twice, and both print the table."""
+    grid = ('table3', '--only', 't_max=0.6', '--set', 'train_cfg.max_epochs=2')
+    suite = Suite(tmp_path, finished.data, cluster)
+    both = [
+        suite.start(*grid, '--launcher', 'slurm', '--cluster', suite.file, '--wait'),
+        suite.start(*grid, '--jobs', 1),
+    ]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    assert len(suite.folders()) == 4
+    for folder in suite.folders():
+        assert trainings(folder) == 1 and [entry['epoch'] for entry in epochs(folder)] == [1, 2]
 
 
 def test_a_dry_run_shows_the_script(cluster, data, tmp_path):

@@ -72,6 +72,9 @@ def test_the_folder_has_the_last_word(says, placed):
     says(squeue='7_0|FAILED|NonZeroExitCode|0|\n')
     (placed.records.logs / '7_0_0_log.err').write_text('srun: error: vm: task 0: Killed\nsrun: Terminated\n\n')
     assert placed().judged and placed().status.message.endswith('(NonZeroExitCode): srun: error: vm: task 0: Killed')
+    with open(placed.records.logs / '7_0_0_log.err', 'a') as log:
+        log.write('o2f: cannot write a: no room\nsrun: error: vm: task 0: Exited with exit code 1\n')
+    assert placed().status.message.endswith('(NonZeroExitCode): cannot write a: no room')
     placed.folder.fail('training diverged')
     assert placed().status.message == 'training diverged' and not placed().judged
     with placed.folder.lock():

@@ -20,7 +20,8 @@ OBJECT_STORE = 100 * 2**20
 _REACH_S = 10.0
 #: What Ray and Tune read from the environment of this process, unless the user has set it: nothing is sent home, no
 #: other cluster is joined by accident, the terminal is left to the view of the suite, errors of trials are told by the
-#: folders of the runs, and the state of an experiment is saved often enough to be restored.
+#: folders of the runs, the state of an experiment is saved often enough to be restored, and runs on this machine yield
+#: to other programs no more than under another launcher.
 _HERE = dict(
     RAY_USAGE_STATS_ENABLED='0',
     RAY_ENABLE_AUTO_CONNECT='0',
@@ -30,6 +31,7 @@ _HERE = dict(
     TUNE_DISABLE_SIGINT_HANDLER='1',
     TUNE_DISABLE_STRICT_METRIC_CHECKING='1',
     TUNE_GLOBAL_CHECKPOINT_S='5',
+    RAY_worker_niceness='0',
 )
 #: What every process that trains finds in its environment.
 _THERE = dict(

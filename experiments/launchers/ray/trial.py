@@ -47,7 +47,8 @@ def train_run(tasks: Dict[str, Task], config: Dict[str, Any]) -> None:
     try:
         for entry in folder.epochs():
             folder.tell(entry)
-        state, message = _train(folder, task), ''
+        state = _train(folder, task)
+        message = folder.status().message if state == FAILED else ''
     except Exception as error:
         state, message = FAILED, str(error) if isinstance(error, UserError) else f'{type(error).__name__}: {error}'
         folder.fail(message)

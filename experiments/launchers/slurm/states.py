@@ -9,7 +9,7 @@ from experiments.files import read_json
 from experiments.launchers.slurm import queue
 from experiments.launchers.slurm.queue import Job, NoAnswer
 from experiments.launchers.slurm.records import Records
-from experiments.launchers.slurm.task import started_file
+from experiments.launchers.slurm.task import SAYS, started_file
 from experiments.runs import DONE, FAILED, QUEUED, REQUEUED, RUNNING, STOPPED, RunFolder, Status
 
 
@@ -126,10 +126,11 @@ def _end(job_id: str, job: Optional[Job], logs: Path) -> str:
 
 
 def _last_line(path: Path) -> str:
-    """What a job's log ends with; rather the last line that is an error, as srun sums up after it."""
+    """What a job's log ends with; rather what the run itself said, or the last error, as srun sums up after it."""
     try:
         lines = [line.strip() for line in path.read_text(errors='replace').splitlines() if line.strip()]
     except OSError:
         return ''
+    said = [line.removeprefix(SAYS) for line in lines if line.startswith(SAYS)]
     errors = [line for line in lines if 'error: ' in line]
-    return (errors or lines or [''])[-1]
+    return (said or errors or lines or [''])[-1]

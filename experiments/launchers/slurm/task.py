@@ -18,6 +18,8 @@ from experiments.runs import RunFolder
 #: After a node failure the job may start anew while its former life still ends, and the lock of a process that died
 #: with its node is freed by a network file system after a lease.
 PATIENCE_S = 180
+#: What a line of the job's log begins with that says why its run has failed.
+SAYS = 'o2f: '
 #: Starts that may reach the time limit, one after the other, without finishing an epoch.
 MAX_FRUITLESS = 3
 
@@ -54,7 +56,11 @@ class Task:
         _note_start()
         self._start = time.monotonic(), len(folder.epochs())
         task = self.run_id, self.profile, self.places, self.threads
+        job_log = os.dup(2)  # from here on the output goes to the run's log
         status = worker.attempt(folder, *task, PATIENCE_S, find_ranks(restarts()))
+        if status == worker.FAILED:
+            # The folder may not take it, if the disk is full or read-only.
+            os.write(job_log, f'{SAYS}{folder.status().message}\n'.encode())
         if status != worker.DONE:
             sys.exit(status)
 

@@ -167,6 +167,20 @@ def test_an_experiment_is_restored_after_its_driver_died(start_cluster, suite_at
         assert metrics(folder) == metrics(by_fate(undisturbed)[fate])
 
 
+def test_a_local_start_shares_the_work(need_ray, suite, ray_folder):
+    """Both at once on the same runs: no run is trained twice, and both print the table."""
+    grid = ('table3', '--only', 't_max=0.6', '--set', 'train_cfg.max_epochs=2', '--profile', 'smoke', '--jobs', 1)
+    env = {**os.environ, 'RAY_TMPDIR': ray_folder}
+    both = [suite.start(*grid, '--launcher', 'ray', env=env), suite.start(*grid)]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    assert len(suite.folders()) == 4
+    for folder in suite.folders():
+        assert len([path for path in folder.iterdir() if path.is_dir()]) == 1  # mmengine makes one for each start
+        assert [epoch for epoch, _ in metrics(folder)] == [1, 2]
+
+
 @pytest.mark.parametrize(
     'args, says',
     [

@@ -1,0 +1,103 @@
+"""Disks that are full, folders that are read-only, broken files, divergence: each fails its run, and no other."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FAULTS = Path(__file__).with_name('faults.yaml')
+GRID = (FAULTS, '--profile', 'smoke', '--jobs', 2)
+#: What the terminal says of each run that fails, on one line.
+SAYS = {
+    'full-at-once': r'cannot write \S+: No space left on device. Free some space or choose another folder',
+    'full-later': r'cannot write \S+: No space left on device. Free some space or choose another folder',
+    'read-only': r'cannot write \S+: it is read-only. Make it writable or choose another folder',
+    'damaged': r'epoch_1.pth is damaged \(.+\): delete it, and the run starts again from its first epoch',
+    'diverges': r'training diverged: the loss was (nan|inf) in epoch \d, iteration \d+. A smaller learning rate',
+}
+
+
+@pytest.fixture
+def mount(unmet):
+    """mount(folder, options): a file system in memory there, until unmount(folder) or the test's end."""
+    mounted = []
+
+    def mount(folder, options):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() != 0:
+            unmet('a file system is mounted by root only')
+        done = subprocess.run(('mount', '-t', 'tmpfs', '-o', options, 'none', folder), capture_output=True, text=True)
+        if done.returncode:
+            unmet(f'no file system can be mounted here ({done.stderr.strip()})')
+        mounted.append(folder)
+
+    def unmount():
+        while mounted:
+            subprocess.run(('umount', mounted.pop()), check=True)
+
+    mount.all_away = unmount
+    yield mount
+    unmount()
+
+
+@pytest.fixture
+def folders(suite):
+    """Folder of each run by its fate."""
+    shown = suite.run(*GRID, '--dry-run', check=0).stdout
+    return {fate: suite.runs / 'smoke' / run for run, fate in re.findall(r'^(\w+)  faults fate=(\S+)', shown, re.M)}
+
+
+def test_a_run_fails_alone_and_says_why(suite, folders, mount):
+    mount(folders['full-at-once'], 'size=12k')  # room for the config; not even for the failure
+    mount(folders['full-later'], 'size=200k')  # room for all but a checkpoint
+    mount(folders['read-only'], 'ro')
+    folders['damaged'].mkdir()
+    (folders['damaged'] / 'epoch_1.pth').write_bytes(b'half of a check')
+
+    done = suite.run(*GRID, check=1)
+    assert 'Traceback' not in done.stderr and '1 of 6 runs' in done.stdout
+    for fate, says in SAYS.items():
+        lines = [
+            line for line in done.stderr.splitlines() if line.startswith('run.py: ') and folders[fate].name in line
+        ]
+        assert len(lines) == 1 and re.search(says, lines[0]), done.stderr
+    assert [fate for fate, folder in folders.items() if (folder / 'result.json').exists()] == ['calm']
+
+    log = folders['diverges'] / 'worker.log'
+    assert log.read_text().count('training diverged') == 1
+    status = suite.run(*GRID, '--status', check=0).stdout
+    assert re.search(rf'fate=diverges  failed .*\n  {folders["diverges"]}: {SAYS["diverges"]}.*\n(  \| .*\n)+', status)
+
+    # Put right, they are trained; what diverges is tried once more, and no oftener.
+    mount.all_away()
+    (folders['damaged'] / 'epoch_1.pth').unlink()
+    done = suite.run(*GRID, check=1)
+    assert '1 run(s) failed' in done.stderr.splitlines()[-1] and '5 of 6 runs' in done.stdout
+    assert log.read_text().count('training diverged') == 2
+
+
+def test_runs_in_a_read_only_folder_get_one_line(suite, mount):
+    mount(suite.runs, 'ro')
+    done = suite.run(*GRID, check=2)
+    [line] = done.stderr.splitlines()
+    assert line.startswith('run.py: cannot make ') and 'choose another folder with --runs' in line
+
+
+def test_a_loss_is_looked_at_before_the_epoch_counts(suite):
+    """On a GPU single iterations go by unseen."""
+    import torch
+
+    from experiments.errors import UserError
+    from experiments.training import RunFolderHook
+
+    class Runner:
+        epoch, train_dataloader = 3, range(40)
+
+    hook = RunFolderHook(type('Folder', (), dict(path=Path('run'))), shares=None)
+    hook.outputs = dict(loss=torch.tensor(2.0))
+    hook.after_train_epoch(Runner)
+    hook.outputs = dict(loss=torch.tensor(float('nan')))
+    with pytest.raises(UserError, match='diverged: the loss was nan in epoch 4, iteration 40'):
+        hook.after_train_epoch(Runner)

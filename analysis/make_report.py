@@ -10,7 +10,7 @@ try:
 except ModuleNotFoundError:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from analysis import files, results  # noqa: E402
+from analysis import console, files, results  # noqa: E402
 from analysis.bootstrap import SAMPLES  # noqa: E402
 from analysis.report.contents import gather  # noqa: E402
 from analysis.report.page import render  # noqa: E402
@@ -54,5 +54,5 @@ def _warn(line: str) -> None:
 
 
 if __name__ == '__main__':
-    sys.stdout.reconfigure(encoding='utf-8', errors='replace')  # names of folders in any locale
+    console.print_in_any_locale()
     sys.exit(main())

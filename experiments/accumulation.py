@@ -8,7 +8,7 @@ one more forward pass.
 
 import contextlib
 import sys
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import mmdet.utils
 import torch
@@ -33,7 +33,7 @@ class AccumulatingTrainLoop(EpochBasedTrainLoop):
         self.parts = parts
         self.divisors = Divisors()
 
-    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+    def run_iter(self, idx: int, data_batch: Any) -> None:
         """One step of the optimiser."""
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)
@@ -42,7 +42,7 @@ class AccumulatingTrainLoop(EpochBasedTrainLoop):
         self._iter += 1
 
 
-def step(model: nn.Module, optim: Any, data: dict, parts: int, divisors: 'Divisors') -> Dict[str, Tensor]:
+def step(model: Any, optim: Any, data: dict, parts: int, divisors: 'Divisors') -> Dict[str, Tensor]:
     """Train one batch in parts.
 
     Args:
@@ -55,7 +55,7 @@ def step(model: nn.Module, optim: Any, data: dict, parts: int, divisors: 'Diviso
     Returns:
         dict[str, Tensor]: losses of the whole batch; of counts that are only logged, the mean over the parts.
     """
-    inner = model.module if is_model_wrapper(model) else model
+    inner: Any = model.module if is_model_wrapper(model) else model
     pieces = split(inner.data_preprocessor(data, True), parts)
     with divisors.recorded() as recorded, _without_traces(inner), optim.optim_context(inner):
         for piece in pieces:
@@ -111,18 +111,23 @@ class Divisors:
     """
 
     def __init__(self) -> None:
-        found = mmdet.utils.reduce_mean
+        found = vars(mmdet.utils)['reduce_mean']
         self._ours = found if isinstance(found, _Reduce) else _Reduce(found)
         self._mean = self._ours.mean
         for module in list(sys.modules.values()):
             if vars(module).get('reduce_mean') is self._mean:
-                module.reduce_mean = self._ours
+                vars(module)['reduce_mean'] = self._ours
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[List[List[Tensor]]]:
         """Gives a list; what is to be averaged is added to its last element, and goes through as it is."""
         parts: List[List[Tensor]] = []
-        self._ours.answer = lambda value: parts[-1].append(value.detach().clone()) or value
+
+        def keep(value: Tensor) -> Tensor:
+            parts[-1].append(value.detach().clone())
+            return value
+
+        self._ours.answer = keep
         try:
             yield parts
         finally:
@@ -145,7 +150,8 @@ class _Reduce:
     """``reduce_mean``, or what ``answer`` gives."""
 
     def __init__(self, mean: Any) -> None:
-        self.mean, self.answer = mean, None
+        self.mean = mean
+        self.answer: Optional[Callable[[Tensor], Tensor]] = None
 
     def __call__(self, value: Tensor) -> Tensor:
         return self.mean(value) if self.answer is None else self.answer(value)

@@ -75,7 +75,9 @@ def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) 
     categories = {_field(annotations, 'categories', entry, 'id') for entry in content['categories']}
     for entry in content['annotations']:
         _check_annotation(annotations, entry, sizes, categories, allow_degenerate)
-    listed = [(images / entry['file_name'], sizes[entry['id']]) for entry in content['images']]
+    listed: List[Tuple[Path, Optional[Tuple[float, float]]]] = [
+        (images / entry['file_name'], sizes[entry['id']]) for entry in content['images']
+    ]
     return Content(listed, len(content['annotations']))
 
 

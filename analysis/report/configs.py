@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 Settings = Dict[str, str]  # dotted key -> value as Python writes it
 
@@ -61,17 +61,18 @@ def keepers(configs: Dict[str, Settings]) -> Dict[str, str]:
 @lru_cache(maxsize=4096)  # runs have nearly all of their lines in common, and parsing takes longer than reading
 def _assignments(text: str) -> Tuple[Tuple[str, str], ...]:
     """The settings of a part of a config."""
-    body = ast.parse(text).body
-    if not all(isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name) for line in body):
-        raise ValueError('is more than assignments')
-    content = {line.targets[0].id: ast.literal_eval(line.value) for line in body}
+    content = {}
+    for line in ast.parse(text).body:
+        if not (isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)):
+            raise ValueError('is more than assignments')
+        content[line.targets[0].id] = ast.literal_eval(line.value)
     return tuple(_flat(content, ''))
 
 
 def _flat(value: Any, key: str) -> List[Tuple[str, str]]:
     """Mappings, and lists of mappings, are taken apart; all else is a value."""
     if isinstance(value, dict) and value:
-        parts = value.items()
+        parts: Iterable[Tuple[Any, Any]] = value.items()
     elif isinstance(value, (list, tuple)) and any(isinstance(each, dict) for each in value):
         parts = enumerate(value)
     else:

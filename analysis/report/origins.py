@@ -22,7 +22,7 @@ def origins(trainings: Iterable[Training]) -> Tuple[List[Origin], Dict[str, str]
     """The origins of finished runs, the most frequent first, and by run id what its origin is called."""
     finished = [training for training in trainings if training.state == FINISHED]
     facts = {training.id: _facts(training.provenance) for training in finished}
-    seconds: Counter = Counter()
+    seconds: Dict[Tuple[Tuple[str, str], ...], float] = dict.fromkeys(facts.values(), 0.0)
     for training in finished:
         seconds[facts[training.id]] += wall_seconds(training)
     counts = Counter(facts.values())

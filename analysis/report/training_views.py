@@ -9,7 +9,15 @@ from analysis.report.trainings import READINGS, Training, percent
 def metric_rows(training: Training) -> List[Tuple[str, str, str]]:
     """Name of each metric with its values in both readings, in percent as shown, a dash for what is not there."""
     names = dict.fromkeys(key.rpartition('/')[2] for key in training.metrics)
-    return [(name, *(_shown(percent(training.metrics, reading, name)) for reading in READINGS)) for name in names]
+    without, with_nms = READINGS
+    return [
+        (
+            name,
+            _shown(percent(training.metrics, without, name)),
+            _shown(percent(training.metrics, with_nms, name)),
+        )
+        for name in names
+    ]
 
 
 def _shown(number: Optional[float]) -> str:
@@ -35,7 +43,8 @@ def curves_of(training: Training) -> List[Curves]:
 
 def log_tail(training: Training, size: int) -> str:
     """As many of the last lines as ``size`` characters hold, at least one, which may be cut."""
-    kept, room = [], size
+    kept: List[str] = []
+    room = size
     for line in reversed(training.log):
         if kept and len(line) + 1 > room:
             break

@@ -76,7 +76,7 @@ def _scale(findings: Tuple[Finding, ...]) -> Tuple[float, float]:
 
 
 def _bar(found: Finding, scale: Tuple[float, float]) -> Optional[Bar]:
-    if found.interval is None:
+    if found.interval is None or found.effect is None:
         return None
 
     def at(value: float) -> float:

@@ -5,7 +5,7 @@ import re
 import urllib.request
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 from urllib.parse import urlparse
 
 from experiments.annotations import Content, datasets
@@ -27,7 +27,7 @@ def data(configs: Sequence[dict], folder: Path) -> Iterator[Finding]:
         configs (sequence[dict]): resolved configs.
         folder (Path): the data folder.
     """
-    seen = set()
+    seen: Set[Any] = set()
     for config in configs:
         if config.get('generate'):
             yield from _generated(config, folder / 'desk', seen)

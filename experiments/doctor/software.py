@@ -49,8 +49,8 @@ def python(found: tuple) -> Finding:
 def packages(constraints: Path) -> Iterator[Finding]:
     """Each package that a run needs, and in one line all others, against the versions known to work."""
     known = known_versions(constraints)
-    for names in NEEDED:
-        names = (names,) if isinstance(names, str) else names
+    for needed in NEEDED:
+        names = (needed,) if isinstance(needed, str) else needed
         found = {name: have for name in names if (have := _version(name))}
         if not found:
             yield Finding(FAILS, names[0], f'not installed: {_SET_UP}')
@@ -78,7 +78,7 @@ def known_versions(constraints: Path) -> Dict[str, str]:
     """Package -> version, of the lines that hold for this Python and system; empty where there is no file."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    known = {}
+    known: Dict[str, str] = {}
     try:
         lines = constraints.read_text(encoding='utf-8').splitlines()
     except OSError:

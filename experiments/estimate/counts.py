@@ -59,4 +59,6 @@ def _images(config: dict, split: str) -> Optional[int]:
         if '${' + name + '}' in str(dataset.get('data_root', '')):
             return getattr(spec, split)
     known = PUBLISHED.get(PurePath(dataset['ann_file']).name) if not config.get('generate') else None
-    return known and (known.trained or known.images if split == 'train' else known.images)
+    if known is None:
+        return None
+    return known.trained or known.images if split == 'train' else known.images

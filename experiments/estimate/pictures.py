@@ -25,7 +25,8 @@ def write_coco(folder: Path, classes: Sequence[str], train: int, val: int) -> No
     (folder / 'annotations').mkdir(parents=True)
     for split, count in dict(train=train, val=val).items():
         (folder / f'{split}2017').mkdir()
-        images, annotations = [], []
+        images: List[dict] = []
+        annotations: List[dict] = []
         for image_id in range(1, count + 1):
             name = f'{image_id:012d}.jpg'
             boxes = _picture(draw, folder / f'{split}2017' / name, COCO_SIZE, COCO_OBJECTS)

@@ -75,7 +75,7 @@ def _config(config: dict, folder: Path) -> Any:
         from experiments.desk.coco import write_coco
         from experiments.desk.crowd import write_crowd
 
-        makers = dict(SCENES=write_coco, CROWD=write_crowd)
+        makers: Dict[str, Callable] = dict(SCENES=write_coco, CROWD=write_crowd)
         for name in makers.keys() & made.keys():
             makers[name](replace(made[name][1], train=_IMAGES, val=_IMAGES), folder / name)
             where[name] = str(folder / name)

@@ -41,9 +41,10 @@ def print_estimate(
     rooms = disk.rooms(todo) if args.probe or args.images_per_second else _stored_rooms(configs, todo, folders)
     place = _Place(launcher, args)
     print(f'{"estimate":10}{"to do":>6}{place.unit:>12}{"wall time":>12}{"disk":>10}')
-    for name, run_ids in [*((plan.name, plan.runs()) for plan in plans), ('all', todo)]:
-        if name != 'all' or len(plans) > 1:
-            print(place.line(name, [run_id for run_id in run_ids if run_id in todo], seconds, rooms))
+    for plan in plans:
+        print(place.line(plan.name, [run_id for run_id in plan.runs() if run_id in todo], seconds, rooms))
+    if len(plans) > 1:
+        print(place.line('all', list(todo), seconds, rooms))
     _print_sources(todo, epochs, place)
 
 
@@ -103,7 +104,7 @@ class _Place:
 
     def line(self, name: str, run_ids: List[str], seconds: Dict[str, Optional[float]], rooms: Dict[str, Any]) -> str:
         """One line of the estimate."""
-        known = [seconds[run_id] for run_id in run_ids if seconds[run_id] is not None]
+        known = [left for run_id in run_ids if (left := seconds[run_id]) is not None]
         hours = f'{sum(known) * self.each / 3600:.1f}'
         bytes_ = disk.needed((rooms[run_id] for run_id in run_ids), self.jobs)
         more = f'  without {len(run_ids) - len(known)} of unknown data' if len(known) < len(run_ids) else ''

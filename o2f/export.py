@@ -174,7 +174,11 @@ def compare(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> Tupl
     gaps[:, -1] = np.where(scores[:, -1] > 0, 0, np.inf)
     alone = (np.minimum(gaps[:, :-1], gaps[:, 1:]) > 1e-5) | (scores == 0)
     boxes = np.abs(found[0] - expected[0])[alone]
-    return float(boxes.max(initial=0)), float(np.abs(found[1] - scores).max()), bool((found[2] == expected[2])[alone].all())
+    return (
+        float(boxes.max(initial=0)),
+        float(np.abs(found[1] - scores).max()),
+        bool((found[2] == expected[2])[alone].all()),
+    )
 
 
 def _images(size: Tuple[int, int, int]) -> torch.Tensor:

@@ -139,18 +139,18 @@ def _config_of(content: Checkpoint, path: Path) -> Config:
             raise InputError(f'{beside} cannot be read ({error}): give the config with --config') from error
     settings = parse_config(text, source)
     needed = {key: settings.get(key) for key in ('model', 'test_dataloader', 'default_scope')}
-    needed['model'] = _without_init(needed['model'])
+    needed['model'] = without_init(needed['model'])
     check_names([needed['model'], _pipeline(needed, source)], source)
     if needed['default_scope'] != 'mmdet':
         raise InputError(f"{source} has the default scope {needed['default_scope']!r}, not 'mmdet': use --config")
     return Config(needed, format_python_code=False)
 
 
-def _without_init(settings: Any) -> Any:
+def without_init(settings: Any) -> Any:
     """Settings of modules without how their weights began, which are loaded instead."""
     if isinstance(settings, dict):
-        return {key: _without_init(value) for key, value in settings.items() if key != 'init_cfg'}
-    return [_without_init(item) for item in settings] if isinstance(settings, list) else settings
+        return {key: without_init(value) for key, value in settings.items() if key != 'init_cfg'}
+    return [without_init(item) for item in settings] if isinstance(settings, list) else settings
 
 
 def _config_file(path: Path) -> Config:

@@ -31,7 +31,9 @@ def names_of(files: Sequence[str], classes: Sequence[str], annotations: Optional
         images = {name: number for number, name in enumerate(files, 1)}
         return Names(images, [dict(id=number, name=name) for number, name in enumerate(classes, 1)])
     content = _load(annotations)
-    images, categories = (_ids(annotations, content, *keys) for keys in (('images', 'file_name'), ('categories', 'name')))
+    images, categories = (
+        _ids(annotations, content, *keys) for keys in (('images', 'file_name'), ('categories', 'name'))
+    )
     for kind, listed, wanted in (('image', images, files), ('category', categories, classes)):
         missing = [name for name in wanted if name not in listed]
         if missing:

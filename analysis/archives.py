@@ -27,4 +27,5 @@ def read_arrays(path: Path) -> Dict[str, np.ndarray]:
     except FileNotFoundError:
         raise
     except Exception as error:  # zipfile and NumPy raise almost anything on damaged files
-        raise ValueError(f'cannot be read ({" ".join(str(error).split()) or type(error).__name__})') from error
+        reason = ' '.join(str(error).split())[:200] or type(error).__name__  # some quote all of the file
+        raise ValueError(f'cannot be read ({reason})') from error

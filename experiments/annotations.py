@@ -158,6 +158,13 @@ def _field(path: Path, what: str, entry: Any, key: str) -> Any:
     return entry[key]
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def _id(path: Path, what: str, entry: Any, key: str) -> Any:
     """An id: a whole number or text."""
     value = _field(path, what, entry, key)
@@ -175,8 +182,8 @@ def _check_images(path: Path, entries: list, folder: Path) -> Dict[Any, Tuple[fl
         if not isinstance(name, str) or '\0' in name or Path(name).is_absolute() or '..' in Path(name).parts:
             raise UserError(f'{path} names the image {str(name)[:80]!r}, which is no path within {folder}: correct it')
         # Names may hold folders of their own; those are looked up one by one.
-        if name not in there and not (folder / name).is_file():
-            raise UserError(f'{path} names the image {name}, which is not in {folder}: add it, or take its entry out')
+        if name not in there and not _is_file(folder / name):
+            raise UserError(f'{path} names the image {name[:200]!r}, which is not in {folder}: add it, or take its entry out')
         size = tuple(_field(path, 'images', entry, key) for key in ('width', 'height'))
         if not all(_is_number(value) and value > 0 for value in size):
             raise UserError(f'{path}: image {name} has width and height {size}, which must be numbers above 0')

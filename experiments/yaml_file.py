@@ -83,4 +83,5 @@ class YamlFile:
 
     def fail(self, where: str, what: str) -> NoReturn:
         """Complain about the key ``where``."""
-        raise UserError(f'{self.path}: {where}: {what}')
+        line = ' '.join(f'{self.path}: {where}: {what}'.split())
+        raise UserError(line if len(line) < 500 else f'{line[:500]}...')

@@ -1,5 +1,6 @@
 """Seeded mutations of valid files: of their bytes, and of the values in them."""
 
+import copy
 import json
 
 #: What takes a value's place, or stands around it.
@@ -44,7 +45,7 @@ def mutate_value(draw, content):
             for _ in range(draw.choice([1, 2, 60])):
                 owner[key] = [owner[key]] if draw.random() < 0.5 else {'a': owner[key]}
         else:
-            owner[key] = draw.choice(VALUES)
+            owner[key] = copy.deepcopy(draw.choice(VALUES))
     return content
 
 

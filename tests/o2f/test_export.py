@@ -90,9 +90,8 @@ def test_onnxruntime_finds_the_same(written, name, size):
     boxes, scores, same_labels = export.compare(outputs, expected)
     assert boxes <= 1e-3 and scores <= 1e-3 and same_labels
     found = expected[1][expected[1] > 0]
-    assert (
-        len(found) >= 1 and (np.diff(np.sort(found)) > 1e-5).sum() >= len(found) // 2
-    )  # there was something to compare
+    assert len(found) > 1 or name == 'few'
+    assert (np.diff(np.sort(found)) > 1e-5).sum() >= len(found) // 2  # most of them are compared
     assert name != 'few' or (expected[1] == 0).any()  # and not always as many as there may be
 
 

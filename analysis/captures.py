@@ -5,13 +5,13 @@ Two kinds: what detectors found on images, and the scores and degrees of instanc
 
 import json
 import shlex
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from analysis.archives import read_arrays
 from analysis.checks import has, same
 from analysis.home import RUNS
 from analysis.results import UserError
@@ -142,8 +142,7 @@ def load_assignment(runs: Path, profile: str, name: str) -> Assignment:
 def _load(runs: Path, profile: str, name: str, build: Any) -> Any:
     path, command = path_of(runs, profile, name), capture_command(runs, profile, name)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        arrays = read_arrays(path)
         meta = json.loads(arrays['meta'].tobytes())
         has(meta, dict(schema=int), 'meta')
         same(meta, schema=SCHEMA)
@@ -154,7 +153,7 @@ def _load(runs: Path, profile: str, name: str, build: Any) -> Any:
         raise UserError(f'no capture {path}: run {command} first') from None
     except KeyError as error:
         raise UserError(f'{path}: {error} is missing: delete it and run {command} again') from error
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f'{path} is no capture ({error}): delete it and run {command} again') from error
 
 

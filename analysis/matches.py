@@ -1,14 +1,13 @@
 """Reads ``matches.npz``: which detections of a run were right on which image (the format: o2f/matches.py)."""
 
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import numpy as np
 
+from analysis.archives import read_arrays
 from analysis.checks import has, same
 from analysis.resampled import COCO, CROWDHUMAN, Detections, coco, crowdhuman
 
@@ -74,17 +73,16 @@ def load_matches(path: Path) -> Matches:
         ValueError: it cannot be read or is something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f'cannot be read ({error})') from error
+        arrays = read_arrays(path)
+    except FileNotFoundError as error:
+        raise ValueError('cannot be read (it is missing)') from error
     try:
         about = json.loads(str(arrays['about']))
         has(about, dict(schema=int), 'about')
         same(about, schema=SCHEMA)
         has(about, _ABOUT, 'about')
         return _matches(about, arrays)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
         raise ValueError(f'does not hold matches ({error})') from error
 
 

@@ -160,6 +160,9 @@ def _cell(content: Any, axes: Dict[str, Axis], metrics: Dict[str, Metric], where
         raise ValueError(f'{where}.at is no place in the table: {short(at)}')
     if not all(isinstance(text, str) for text in [*paper.values(), *runs.values()]):
         raise ValueError(f'{where}: what paper and runs give must be texts, not {short([paper, runs])}')
+    for run in runs.values():
+        if not run.isalnum():  # it is the name of a folder, and must not lead elsewhere
+            raise ValueError(f'{where}.runs has {short(run)}, which is no id of a run')
     keys = {metric: texts(names, f'{where}.keys.{metric}') for metric, names in content['keys'].items()}
     for metric, names in keys.items():
         if metric not in metrics or len(names) != len(metrics[metric].keys):

@@ -11,6 +11,8 @@ from experiments.places import fill_in
 
 #: A box may leave its image by this many pixels; COCO's own coordinates are rounded that coarsely.
 TOLERANCE = 1.0
+#: An image's line in an .odgt file may have this many bytes; CrowdHuman's longest have some 100,000.
+LONGEST_LINE = 2**24
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) 
                 'and categories'
             )
     sizes = _check_images(annotations, content['images'], images)
-    categories = {_field(annotations, 'categories', entry, 'id') for entry in content['categories']}
+    categories = {_id(annotations, 'categories', entry, 'id') for entry in content['categories']}
     for entry in content['annotations']:
         _check_annotation(annotations, entry, sizes, categories, allow_degenerate)
     listed: List[Tuple[Path, Optional[Tuple[float, float]]]] = [
@@ -115,9 +117,11 @@ def check_crowdhuman(annotations: Path, images: Path, allow_degenerate: bool = F
 
 def _check_crowd(where: str, line: bytes, allow_degenerate: bool) -> Tuple[str, int]:
     """Check one line of an .odgt file and give its image's ID and its number of entries."""
+    if len(line) > LONGEST_LINE:
+        raise UserError(f'{where} has {len(line) / 2**20:.0f} MiB: each image has a line of its own; write it again')
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = getattr(error, 'msg', error)  # the decoder's own message counts lines within this one
         raise UserError(f'{where} is not JSON ({reason}): fetch or write the file again') from error
     if not isinstance(record, dict) or not isinstance(record.get('ID'), str):
@@ -167,7 +171,7 @@ def _read(path: Path) -> bytes:
 def _load(path: Path) -> Any:
     try:
         return json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f'{path} is not JSON ({error}): fetch or write it again') from error
 
 
@@ -186,28 +190,47 @@ def _field(path: Path, what: str, entry: Any, key: str) -> Any:
     return entry[key]
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _id(path: Path, what: str, entry: Any, key: str) -> Any:
+    """An id: a whole number or text."""
+    value = _field(path, what, entry, key)
+    if not isinstance(value, (int, str)):
+        raise UserError(f'{path}: {key} {str(value)[:80]} of an entry of {what!r} must be a whole number')
+    return value
+
+
 def _check_images(path: Path, entries: list, folder: Path) -> Dict[Any, Tuple[float, float]]:
     """Width and height of each image by its id, once all of them are found in ``folder``."""
     there = _names_in(folder, path)
     sizes = {}
     for entry in entries:
         name = _field(path, 'images', entry, 'file_name')
+        if not isinstance(name, str) or '\0' in name or Path(name).is_absolute() or '..' in Path(name).parts:
+            raise UserError(f'{path} names the image {str(name)[:80]!r}, which is no path within {folder}: correct it')
         # Names may hold folders of their own; those are looked up one by one.
-        if name not in there and not (folder / name).is_file():
-            raise UserError(f'{path} names the image {name}, which is not in {folder}: add it, or take its entry out')
+        if name not in there and not _is_file(folder / name):
+            raise UserError(
+                f'{path} names the image {name[:200]!r}, which is not in {folder}: add it, or take its entry out'
+            )
         size = tuple(_field(path, 'images', entry, key) for key in ('width', 'height'))
         if not all(_is_number(value) and value > 0 for value in size):
             raise UserError(f'{path}: image {name} has width and height {size}, which must be numbers above 0')
-        sizes[_field(path, 'images', entry, 'id')] = size
+        sizes[_id(path, 'images', entry, 'id')] = size
     return sizes
 
 
 def _check_annotation(path: Path, entry: Any, sizes: dict, categories: set, allow_degenerate: bool) -> None:
     where = f'{path}: annotation {_field(path, "annotations", entry, "id")}'
-    size = sizes.get(_field(path, 'annotations', entry, 'image_id'))
+    size = sizes.get(_id(path, 'annotations', entry, 'image_id'))
     if size is None:
         raise UserError(f'{where} is of image {entry["image_id"]}, which the file does not list')
-    if _field(path, 'annotations', entry, 'category_id') not in categories:
+    if _id(path, 'annotations', entry, 'category_id') not in categories:
         raise UserError(f'{where} has category {entry["category_id"]}, which the file does not list')
     for key in ('area', 'iscrowd'):
         _field(path, 'annotations', entry, key)

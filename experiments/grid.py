@@ -39,11 +39,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
-import yaml
-
 from experiments.claims import Claim, read_claims
 from experiments.errors import UserError
-from experiments.yaml_file import YamlFile
+from experiments.yaml_file import YamlFile, read_yaml
 
 FOLDER = Path(__file__).parent / 'tables'
 READINGS = ('without_nms', 'with_nms')
@@ -131,13 +129,7 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
     path = Path(name) if name.endswith('.yaml') else folder / f'{name}.yaml'
     if not path.is_file():
         raise UserError(f'no table {name!r}: there is no file {path}. Known tables: {", ".join(table_names(folder))}')
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, 'problem_mark', None)
-        where = f', line {place.line + 1}' if place else ''
-        raise UserError(f'{path}{where}: not valid YAML: {getattr(error, "problem", error)}') from error
-    return _Reader(path).table(content)
+    return _Reader(path).table(read_yaml(path))
 
 
 def select(table: Table, only: Position) -> List[Cell]:

@@ -3,7 +3,35 @@
 from pathlib import Path
 from typing import AbstractSet, Any, NoReturn, Optional
 
+import yaml
+
 from experiments.errors import UserError
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML of plain values: no tags of Python, which SafeLoader refuses, and no aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):  # a few nested ones stand for more than any memory holds
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, 'an alias (*name) is not allowed', mark)
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file of plain values.
+
+    Raises:
+        OSError: the file cannot be read.
+        UserError: it is not such YAML; the message names the file and the line.
+    """
+    try:
+        return yaml.load(path.read_text(encoding='utf-8'), Loader=_PlainLoader)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: no UTF-8, or no such date
+        place = getattr(error, 'problem_mark', None)
+        where = f', line {place.line + 1}' if place else ''
+        reason = ' '.join(str(getattr(error, 'problem', None) or error).split())
+        raise UserError(f'{path}{where}: not valid YAML: {reason}') from error
 
 
 class YamlFile:
@@ -57,4 +85,5 @@ class YamlFile:
 
     def fail(self, where: str, what: str) -> NoReturn:
         """Complain about the key ``where``."""
-        raise UserError(f'{self.path}: {where}: {what}')
+        line = ' '.join(f'{self.path}: {where}: {what}'.split())
+        raise UserError(line if len(line) < 500 else f'{line[:500]}...')

@@ -157,7 +157,7 @@ class OneToFewHead(AnchorFreeHead):
         if self.score_factor == '3dmf':
             return self.max_filtering(regression)
         if self.score_factor == 'none':  # a logit without end is a factor of exactly 1
-            return [map_.new_full((len(map_), 1, *map_.shape[-2:]), math.inf) for map_ in regression]
+            return [map_.new_full((map_.shape[0], 1, *map_.shape[-2:]), math.inf) for map_ in regression]
         return [self.conv_centerness(self._centerness_features(map_)) for map_ in regression]
 
     def _centerness_features(self, x: Tensor) -> Tensor:

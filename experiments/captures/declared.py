@@ -28,13 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Union
 
-import yaml
-
 from experiments.captures.annotated import RULES
 from experiments.errors import UserError
 from experiments.grid import READINGS, load_table, select
 from experiments.resolve import Run, resolve
-from experiments.yaml_file import YamlFile
+from experiments.yaml_file import YamlFile, read_yaml
 
 FOLDER = Path(__file__).parents[1] / 'figures'
 
@@ -148,11 +146,7 @@ def load_figure(name: str, folder: Path = FOLDER) -> Figure:
     path = Path(name) if name.endswith('.yaml') else folder / f'{name}.yaml'
     if not path.is_file():
         raise UserError(f'no figure {name!r}: there is no file {path}. Known: {", ".join(figure_names(folder))}')
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f'{path}: not valid YAML: {getattr(error, "problem", error)}') from error
-    return _Reader(path).figure(content)
+    return _Reader(path).figure(read_yaml(path))
 
 
 class _Reader(YamlFile):

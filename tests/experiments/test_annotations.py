@@ -54,7 +54,7 @@ def test_sound_files_pass(files):
         (changed(lambda c: c.pop('categories')), "the list 'categories' is missing"),
         (changed(lambda c: c['images'][0].pop('width')), "an entry of 'images' (id 1) lacks the key 'width'"),
         (changed(lambda c: c['images'][0].update(height='tall')), 'which must be numbers above 0'),
-        (changed(lambda c: c['images'][0].update(file_name='b.jpg')), 'names the image b.jpg, which is not in'),
+        (changed(lambda c: c['images'][0].update(file_name='b.jpg')), "names the image 'b.jpg', which is not in"),
         (changed(lambda c: c['annotations'][0].pop('bbox')), "an entry of 'annotations' (id 5) lacks the key 'bbox'"),
         (changed(lambda c: c['annotations'][0].pop('id')), "an entry of 'annotations' lacks the key 'id'"),
         (changed(lambda c: c['annotations'][0].pop('area')), "lacks the key 'area'"),

@@ -218,7 +218,7 @@ def test_weights_of_a_file_take_the_place_of_a_run(own, tmp_path):
     assert own.run(figure, '--weights', f'Ours={runs / short / "epoch_1.pth"}').returncode == 0
     assert not np.array_equal(own.read('panels')[1]['found0.1.scores'], before)
     done = own.run(figure, '--weights', f'FCOS={runs / short / "epoch_1.pth"}')
-    assert done.returncode == 1 and 'does not fit the model of this cell' in done.stderr
+    assert done.returncode == 1 and 'does not fit the model of its config' in done.stderr
     done = own.run(figure, '--weights', 'POTO=a.pth')
     assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'LABEL one of FCOS, Ours' in done.stderr
 

@@ -180,7 +180,7 @@ def test_weights_must_fit_without_a_gap():
     with pytest.raises(UserError) as caught:
         load_strictly(model, wrong, Path('file'))
     assert str(caught.value) == (
-        'file does not fit the model of this cell: it lacks 0.weight, 0.bias, 1.weight and 1 more; '
+        'file does not fit the model of its config: it lacks 0.weight, 0.bias, 1.weight and 1 more; '
         'it has besides other; it has other shapes: 2.bias (3,) instead of (2,)'
     )
 
@@ -242,7 +242,7 @@ def test_a_released_checkpoint_on_data_in_coco_s_layout(suite, tmp_path):
     assert 'schedule=1x, profile paper (of the same model: method=Ours-3convs schedule=3x)' in done.stderr
     refused = here.run(*command, '--cell', 'Ours-2convs', check=2)
     assert refused.stderr.splitlines()[-1] == (
-        f'run.py: {path} does not fit the model of this cell: it has besides bbox_head.centerness_convs.2.conv.weight, '
+        f'run.py: {path} does not fit the model of its config: it has besides bbox_head.centerness_convs.2.conv.weight, '
         'bbox_head.centerness_convs.2.conv.bias, bbox_head.centerness_convs.2.gn.weight and 1 more'
     )
     assert 'Traceback' not in refused.stderr and refused.stdout == '' and not suite.runs.exists()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -70,3 +71,15 @@ def runs(tmp_path_factory):
         resumed=train(folder / 'stopped', resume=True),
         folder=folder / 'stopped',
     )
+
+
+@pytest.fixture(scope='session')
+def own(tmp_path_factory):
+    """The example of docs/own-data.md, trained for an epoch and tested by MMDetection's Runner on a few small images:
+    ``data``, ``checkpoint``, ``metrics``, and ``lively``, a checkpoint of it that finds something everywhere."""
+    from own_data import enliven, train_and_test
+
+    folder = tmp_path_factory.mktemp('own')
+    checkpoint, metrics = train_and_test(folder)
+    lively = enliven(checkpoint, folder / 'lively.pth')
+    return SimpleNamespace(data=folder / 'shapes', checkpoint=checkpoint, metrics=metrics, lively=lively)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from experiments.errors import UserError
-from experiments.yaml_file import YamlFile
+from experiments.yaml_file import YamlFile, read_yaml
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,10 @@ def read_settings(path: Path) -> Settings:
 
 
 def _load(path: Path) -> Any:
-    import yaml
-
     try:
-        return yaml.safe_load(path.read_text(encoding='utf-8'))
+        return read_yaml(path)
     except OSError as error:
         raise UserError(f'{path}: {error.strerror}; name a file such as slurm/single-gpu.yaml') from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f'{path} is not valid YAML: {" ".join(str(error).split())}') from error
 
 
 def _check(file: YamlFile, key: str, value: Any) -> None:

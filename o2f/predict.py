@@ -1,0 +1,145 @@
+"""Detect on an image, or on all images in a folder and its folders.
+
+python -m o2f.predict photo.jpg --checkpoint epoch_12.pth
+python -m o2f.predict photos --checkpoint runs/desk/028f84c7bbb1/epoch_12.pth --out found --score 0.5
+python -m o2f.predict photos --checkpoint weights.pth --config config.py
+python -m o2f.predict val2017 --checkpoint epoch_12.pth --score 0 --annotations instances_val2017.json
+
+In the folder of --out lie afterwards
+  detections.json  a list in COCO's result format: image_id, category_id, bbox [x, y, width, height], score
+  images.json      in COCO's annotation format, without annotations: which image has which id, which category too
+  FILE             each image, under its name, with the detections drawn
+A detector that draws masks also gives each detection its 'segmentation'.
+"""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
+warnings.filterwarnings('ignore', message='.*torch.meshgrid')
+warnings.filterwarnings('ignore', message='Warning: The (bbox|polygon) is out of bounds')  # a box at the edge
+
+import numpy as np  # noqa: E402
+from pycocotools import mask as rle  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import track  # noqa: E402
+
+from o2f.draw import Drawing  # noqa: E402
+from o2f.errors import InputError  # noqa: E402
+from o2f.images import find_images, read_image  # noqa: E402
+from o2f.inference import Detections, Detector  # noqa: E402
+from o2f.truth import Names, names_of  # noqa: E402
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """The command line.
+
+    Returns:
+        int: 0 when every image was read, 1 when some were not and the others are done, 2 for wrong arguments or files,
+        130 when stopped.
+    """
+    try:
+        return _predict(_parse(argv))
+    except InputError as error:
+        print(f'predict: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'predict: {error.filename}: {error.strerror}: choose another folder with --out', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('predict: stopped', file=sys.stderr)
+        return 130
+
+
+def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m o2f.predict', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('images', type=Path, metavar='IMAGE_OR_FOLDER')
+    parser.add_argument('--checkpoint', type=Path, required=True, help="a run's epoch_N.pth, or any of mmengine's")
+    parser.add_argument('--config', type=Path, help='its config, where it holds none; this file is run as Python')
+    parser.add_argument('--out', type=Path, default=Path('predictions'), help='folder to write (default: predictions)')
+    parser.add_argument('--score', type=float, default=0.3, help='leave out what has no higher score (default: 0.3)')
+    parser.add_argument('--nms', action='store_true', help='give what NMS makes of the detections')
+    parser.add_argument('--annotations', type=Path, help="take the ids of images and categories from COCO's file")
+    parser.add_argument('--device', help='such as cpu or cuda:1 (default: a GPU where there is one)')
+    args = parser.parse_args(argv)
+    if not 0 <= args.score <= 1:
+        parser.error('--score must be from 0 to 1')
+    return args
+
+
+def _predict(args: argparse.Namespace) -> int:
+    files = _files(args.images, args.out)
+    detector = Detector(args.checkpoint, args.config, args.device)
+    names = names_of([name for name, _ in files], detector.classes, args.annotations)
+    drawing = Drawing(detector.classes, detector.palette)
+    args.out.mkdir(parents=True, exist_ok=True)
+    images, results, broken = [], [], 0
+    for name, path in _shown(files, args.images.is_dir()):
+        try:
+            pixels = read_image(path)
+        except InputError as error:
+            print(f'predict: {error}', file=sys.stderr)
+            broken += 1
+            continue
+        found = detector(pixels, args.score, args.nms)
+        height, width = pixels.shape[:2]
+        images.append(dict(id=names.images[name], file_name=name, width=width, height=height))
+        results += list(_results(found, names.images[name], names))
+        drawing.write(pixels, found, args.out / name)
+    _write(args.out / 'detections.json', results)
+    _write(args.out / 'images.json', dict(images=images, annotations=[], categories=names.categories))
+    failed = f', {broken} could not be read' if broken else ''
+    print(f'{len(results)} detections on {len(images)} images in {args.out}{failed}')
+    return 1 if broken else 0
+
+
+def _files(images: Path, out: Path) -> List[Tuple[str, Path]]:
+    """Name and path of each image; names are relative to the folder."""
+    if images.is_dir():
+        if out.resolve() == images.resolve():
+            raise InputError(f'--out {out} would overwrite the images that are read: choose another folder')
+        found = [(path.relative_to(images).as_posix(), path) for path in find_images(images, leave_out=out)]
+        if not found:
+            raise InputError(f'{images} has no images: it needs files that end in .jpg, .png, .bmp, .tif or .webp')
+        return found
+    if not images.exists():
+        raise InputError(f'{images} is missing: name an image or a folder of images')
+    if out.resolve() == images.resolve().parent:
+        raise InputError(f'--out {out} would overwrite {images}: choose another folder')
+    return [(images.name, images)]
+
+
+def _shown(files: list, is_folder: bool) -> Iterator[Tuple[str, Path]]:
+    """The files, with a progress bar for those of a folder on a terminal."""
+    console = Console(stderr=True)
+    return track(files, 'detecting', console=console, disable=not (is_folder and console.is_terminal))
+
+
+def _results(found: Detections, image_id: Any, names: Names) -> Iterator[Dict[str, Any]]:
+    """An image's detections as COCO's results."""
+    for i, (label, score) in enumerate(zip(found.labels.tolist(), found.scores.tolist())):
+        x1, y1, x2, y2 = (round(float(side), 3) for side in found.boxes[i])
+        box = [x1, y1, round(x2 - x1, 3), round(y2 - y1, 3)]
+        result = dict(image_id=image_id, category_id=names.categories[label]['id'], bbox=box, score=round(score, 6))
+        if found.masks is not None:
+            mask = rle.encode(np.asfortranarray(found.masks[i], dtype=np.uint8))
+            result['segmentation'] = dict(size=mask['size'], counts=mask['counts'].decode())
+        yield result
+
+
+def _write(path: Path, content: Any) -> None:
+    """Write aside and rename, so that the file is there whole or as it was."""
+    aside = path.with_name(f'.{path.name}.{os.getpid()}')
+    aside.write_text(json.dumps(content) + '\n', encoding='utf-8')
+    os.replace(aside, path)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

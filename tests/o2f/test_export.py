@@ -1,0 +1,165 @@
+"""The ONNX graph finds what PyTorch finds, on images of any size and number, and suppresses nothing."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from own_data import CLASSES
+from tiny_detectors import detector_config, fcos_head_config, head_config, make_detector
+from torch import nn
+
+from o2f import export
+from o2f.end_to_end import EndToEnd
+from o2f.errors import InputError
+
+onnx = pytest.importorskip('onnx')
+onnxruntime = pytest.importorskip('onnxruntime')
+
+SIZES = ((1, 64, 96), (2, 128, 160), (2, 75, 50), (1, 32, 32))  # the third is no multiple of 32
+
+
+@pytest.fixture(scope='module')
+def r50(paper_model):
+    """The paper's detector with random weights, whose scores are all over 0 to 1."""
+    model = copy.deepcopy(paper_model)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, spread in (('conv_cls', 0.05), ('conv_reg', 0.05), ('conv_centerness', 0.05)):
+            getattr(model.bbox_head, name).weight.normal_(0, spread)
+        model.bbox_head.conv_reg.bias.fill_(1)
+    return model.eval()
+
+
+@pytest.fixture(scope='module')
+def written(tmp_path_factory, r50):
+    """name -> (module, file) of an exported detector."""
+    folder = tmp_path_factory.mktemp('onnx')
+    models = dict(
+        r50=r50,
+        tiny=make_detector(),
+        poto=make_detector(head=head_config(score_factor='none')),
+        filtered=make_detector(head=head_config(score_factor='3dmf')),
+        few=make_detector(nms_pre=7, score_thr=0.2, min_bbox_size=16),
+    )
+
+    def write(name):
+        path = folder / f'{name}.onnx'
+        graph = EndToEnd(models[name]).eval()
+        if not path.exists():
+            export.write_onnx(graph, path, dict(classes='["cat"]'))
+        return graph, path
+
+    return write
+
+
+def images_of(size, seed=3):
+    """Smooth noise, so that there is something of every size in it."""
+    count, height, width = size
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 1 + height // 8, 1 + width // 8, generator=generator)
+    return (255 * nn.functional.interpolate(coarse, (height, width), mode='bilinear')).round().to(torch.uint8)
+
+
+@torch.no_grad()
+def predicted(model, images):
+    """What MMDetection's own way through the model finds on each image alone, without NMS."""
+    found = []
+    for image in images:
+        sample = DetDataSample(metainfo=dict(img_shape=tuple(image.shape[1:]), scale_factor=(1.0, 1.0)))
+        [sample] = model.test_step(dict(inputs=[image], data_samples=[sample]))
+        found.append(sample.pred_instances)
+    return found
+
+
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('name', ['r50', 'tiny', 'poto', 'filtered', 'few'])
+def test_onnxruntime_finds_the_same(written, name, size):
+    graph, path = written(name)
+    images = images_of(size)
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    outputs = session.run(None, {'images': images.numpy()})
+    kept = graph.settings.max_per_img
+    assert [output.shape for output in outputs] == [(len(images), kept, 4), (len(images), kept), (len(images), kept)]
+    expected = [np.zeros((len(images), kept, 4)), np.zeros((len(images), kept)), np.full((len(images), kept), -1)]
+    for i, instances in enumerate(predicted(graph.model, images)):
+        for output, values in zip(expected, (instances.bboxes, instances.scores, instances.labels)):
+            output[i, : len(values)] = values.numpy()
+    boxes, scores, same_labels = export.compare(outputs, expected)
+    assert boxes <= 1e-3 and scores <= 1e-3 and same_labels
+    found = expected[1][expected[1] > 0]
+    assert len(found) > 1 or name == 'few'
+    assert (np.diff(np.sort(found)) > 1e-5).sum() >= len(found) // 2  # most of them are compared
+    assert name != 'few' or (expected[1] == 0).any()  # and not always as many as there may be
+
+
+@pytest.mark.parametrize('name', ['r50', 'tiny'])
+def test_no_nms_is_in_the_graph(written, name):
+    model = onnx.load(written(name)[1])
+    kinds = {node.op_type for node in model.graph.node}
+    assert 'TopK' in kinds and not any('nms' in kind.lower() or 'suppression' in kind.lower() for kind in kinds)
+    assert {node.domain for node in model.graph.node} == {''}  # nothing but ONNX's own operations
+    [images] = model.graph.input
+    shape = [dim.dim_param or dim.dim_value for dim in images.type.tensor_type.shape.dim]
+    assert images.name == 'images' and shape == ['batch', 3, 'height', 'width']
+    assert [output.name for output in model.graph.output] == ['boxes', 'scores', 'labels']
+    assert model.metadata_props[0].value == '["cat"]'
+
+
+def test_a_difference_is_seen():
+    """Boxes or labels that are others are told from detections of equal score that changed places."""
+    boxes = np.arange(12, dtype=float).reshape(1, 3, 4)
+    outputs = boxes, np.array([[0.9, 0.5, 0.5]]), np.array([[1, 2, 3]])
+    assert export.compare(outputs, outputs) == (0, 0, True)
+    swapped = boxes[:, [0, 2, 1]], outputs[1], outputs[2][:, [0, 2, 1]]
+    assert export.compare(swapped, outputs) == (0, 0, True)
+    assert export.compare((boxes + [[[1], [0], [0]]], *outputs[1:]), outputs) == (1, 0, True)
+    assert export.compare((boxes, outputs[1], outputs[2] + [1, 0, 0]), outputs) == (0, 0, False)
+    assert export.compare((boxes, outputs[1] + [0, 0, 0.25], outputs[2]), outputs) == (0, 0.25, True)
+
+
+def test_a_graph_of_another_detector_is_refused(written):
+    other = EndToEnd(make_detector(seed=1)).eval()
+    with pytest.raises(InputError, match='onnxruntime finds other boxes than PyTorch'):
+        export.check(other, written('tiny')[1])
+
+
+def test_what_cannot_be_exported_is_named():
+    with pytest.raises(InputError, match='TwoReadingsFCOS with FCOSHead cannot be exported'):
+        EndToEnd(make_detector(head=fcos_head_config()))
+    plain = detector_config()
+    del plain['data_preprocessor']['mean'], plain['data_preprocessor']['std']
+    from mmdet.registry import MODELS
+
+    with pytest.raises(InputError, match='without mean and std'):
+        EndToEnd(MODELS.build(plain))
+
+
+def test_the_command(own, tmp_path, capsys):
+    """A checkpoint of mmengine's Runner, exported by the command and read back by onnxruntime alone."""
+    path = tmp_path / 'new' / 'detector.onnx'
+    assert export.main([str(own.lively), '--onnx', str(path)]) == 0
+    assert 'opset 17, 8 classes, 100 boxes per image; onnxruntime and PyTorch differ by' in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    assert json.loads(session.get_modelmeta().custom_metadata_map['classes']) == list(CLASSES)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    'content, says', [(None, 'is missing: name a checkpoint file'), (b'no', 'is damaged, or no checkpoint')]
+)
+def test_bad_files(tmp_path, capsys, content, says):
+    path = tmp_path / 'file.pth'
+    if content:
+        path.write_bytes(content)
+    assert export.main([str(path), '--onnx', str(tmp_path / 'x.onnx')]) == 2
+    error = capsys.readouterr().err
+    assert error == f'export: {path} {says}\n' and not (tmp_path / 'x.onnx').exists()
+
+
+def test_a_folder_that_cannot_be_written(own, tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    assert export.main([str(own.lively), '--onnx', str(tmp_path / 'file' / 'x.onnx')]) == 2
+    assert capsys.readouterr().err.startswith(f'export: cannot write {tmp_path}/file/x.onnx: ')

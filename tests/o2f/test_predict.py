@@ -1,0 +1,209 @@
+"""Images to boxes: the command, and the detector that takes arrays."""
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.apis import inference_detector
+from mmengine.config import Config
+from pycocotools.coco import COCO
+
+from o2f import predict
+from o2f.errors import InputError
+from o2f.inference import Detector
+
+
+@pytest.fixture(scope='module')
+def detector(own):
+    return Detector(own.lively, device='cpu')
+
+
+@pytest.fixture
+def photos(own, tmp_path):
+    """Three images, one in a folder of its own."""
+    shutil.copytree(own.data / 'val', tmp_path / 'photos')
+    (tmp_path / 'photos' / 'more').mkdir()
+    (tmp_path / 'photos' / 'shape 101.png').rename(tmp_path / 'photos' / 'more' / 'shape 101.png')
+    return tmp_path / 'photos'
+
+
+def run(own, *args):
+    return predict.main([*map(str, args), '--checkpoint', str(own.lively), '--device', 'cpu'])
+
+
+def bomb():
+    """A PNG of a few kilobytes that says it has 40,000 x 40,000 pixels."""
+
+    def chunk(kind, data):
+        return len(data).to_bytes(4, 'big') + kind + data + zlib.crc32(kind + data).to_bytes(4, 'big')
+
+    header = (40000).to_bytes(4, 'big') * 2 + bytes([8, 2, 0, 0, 0])
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', header)
+        + chunk(b'IDAT', zlib.compress(bytes(10**6)))
+        + chunk(b'IEND', b'')
+    )
+
+
+def test_arrays_in_arrays_out(own, detector):
+    """The same as MMDetection's own function finds, in pixels of the image, whatever its size."""
+    model = detector.model
+    model.cfg = Config.fromfile(own.checkpoint.parent / next(own.checkpoint.parent.glob('*.py')))
+    for size in (60, 100), (333, 211):
+        image = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+        found, expected = detector(image), inference_detector(model, image)
+        assert len(found) > 10
+        for name, field in (('boxes', 'bboxes'), ('scores', 'scores'), ('labels', 'labels')):
+            torch.testing.assert_close(torch.from_numpy(getattr(found, name)), expected.pred_instances[field])
+        kept = detector(image, nms=True)
+        torch.testing.assert_close(torch.from_numpy(kept.boxes), expected.pred_instances_nms.bboxes)
+        assert not np.array_equal(kept.boxes, found.boxes)
+        assert found.boxes.max() <= max(size) and found.masks is None
+        above = detector(image, score=float(found.scores[4]))
+        assert len(above) == 4 and (above.scores > found.scores[4]).all()
+
+
+def test_blue_comes_first(detector):
+    """Channels the other way round are another image to it."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[16:48, 16:48, 2] = 255
+    assert not np.allclose(detector(image).scores[:5], detector(image[..., ::-1].copy()).scores[:5])
+
+
+@pytest.mark.parametrize(
+    'image',
+    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8), 'a.jpg', None],
+    ids=['grey', 'float', 'alpha', 'name', 'None'],
+)
+def test_what_is_no_image(detector, image):
+    with pytest.raises(InputError, match=r'an image must be an array \(H, W, 3\) of uint8, blue first'):
+        detector(image)
+
+
+def test_one_pixel_is_an_image(detector):
+    detector(np.zeros((1, 1, 3), np.uint8))
+    with pytest.raises(InputError, match='must have pixels'):
+        detector(np.zeros((0, 5, 3), np.uint8))
+
+
+def test_a_folder(own, detector, photos, tmp_path, capsys):
+    """Boxes are in COCO's files, which pycocotools takes, and every image is drawn under its name."""
+    out = tmp_path / 'out'
+    assert run(own, photos, '--out', out, '--score', 0.25) == 0
+    images = json.loads((out / 'images.json').read_text())
+    results = json.loads((out / 'detections.json').read_text())
+    names = ['more/shape 101.png', 'shape 100.png', 'shape 102.png']
+    assert [(image['id'], image['file_name']) for image in images['images']] == list(enumerate(names, 1))
+    assert images['images'][0].items() >= dict(width=100, height=60).items()
+    assert [category['name'] for category in images['categories']] == list(detector.classes)
+    found = detector(cv2.imread(str(photos / names[0])), 0.25)
+    first = [result for result in results if result['image_id'] == 1]
+    assert len(first) == len(found) > 0
+    for result, box, score, label in zip(first, found.boxes, found.scores, found.labels):
+        assert result['bbox'] == pytest.approx([box[0], box[1], box[2] - box[0], box[3] - box[1]], abs=2e-3)
+        assert (result['score'], result['category_id']) == (pytest.approx(score, abs=1e-6), label + 1)
+    assert len(COCO(out / 'images.json').loadRes(str(out / 'detections.json')).anns) == len(results)
+    for name in names:
+        drawn, image = cv2.imread(str(out / name)), cv2.imread(str(photos / name))
+        factor = 480 // 100
+        assert drawn.shape == (60 * factor, 100 * factor, 3)
+        plain = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+        assert (drawn != plain).any(axis=2).mean() > 0.02  # lines and names stand on it
+    output = capsys.readouterr()
+    assert f'{len(results)} detections on 3 images in {out}\n' in output.out and output.err == ''
+
+
+def test_ids_of_an_annotation_file(own, tmp_path):
+    """What is found can be evaluated at once."""
+    out, truth = tmp_path / 'out', own.data / 'annotations' / 'val.json'
+    assert run(own, own.data / 'val', '--out', out, '--score', 0, '--annotations', truth) == 0
+    results = json.loads((out / 'detections.json').read_text())
+    assert {result['image_id'] for result in results} == {100, 101, 102}
+    assert {result['category_id'] for result in results} <= set(range(10, 90, 10))
+    COCO(truth).loadRes(str(out / 'detections.json'))
+
+
+def test_one_image_and_again(own, photos, tmp_path, capsys):
+    """An image alone; what another run wrote is not taken for input."""
+    assert run(own, photos / 'shape 100.png', '--out', photos / 'found') == 0
+    assert json.loads((photos / 'found' / 'images.json').read_text())['images'][0]['file_name'] == 'shape 100.png'
+    assert run(own, photos, '--out', photos / 'found') == 0
+    assert 'on 3 images' in capsys.readouterr().out
+
+
+def test_a_broken_image_is_named_and_the_rest_done(own, photos, tmp_path, capsys):
+    whole = (photos / 'shape 100.png').read_bytes()
+    (photos / 'a.png').write_bytes(whole[: len(whole) // 2])
+    (photos / 'b.jpg').write_bytes(b'')
+    (photos / 'c.JPG').write_text('no image')
+    (photos / 'd.png').write_bytes(bomb())
+    damaged = bytearray(whole)
+    damaged[60] ^= 255
+    (photos / 'e.png').write_bytes(damaged)
+    assert run(own, photos, '--out', tmp_path / 'out') == 1
+    output = capsys.readouterr()
+    lines = output.err.splitlines()
+    assert [line.partition('photos/')[2][:5] for line in lines] == ['a.png', 'b.jpg', 'c.JPG', 'd.png', 'e.png']
+    assert all(line.startswith('predict: ') for line in lines) and 'decompression bomb' in lines[3]
+    assert 'on 3 images' in output.out and output.out.endswith('5 could not be read\n')
+    images = json.loads((tmp_path / 'out' / 'images.json').read_text())['images']
+    assert [image['id'] for image in images] == [6, 7, 8]  # an image's id does not depend on what is broken
+
+
+@pytest.mark.parametrize(
+    'args, says',
+    [
+        (['nothing.jpg'], 'nothing.jpg is missing: name an image or a folder of images'),
+        (['empty'], 'empty has no images'),
+        (['photos', '--out', 'photos'], 'would overwrite the images that are read'),
+        (['photos/shape 100.png', '--out', 'photos'], 'would overwrite photos/shape 100.png'),
+        (['photos', '--out', 'file'], 'file: File exists: choose another folder'),
+        (['photos', '--annotations', 'none.json'], 'none.json is missing'),
+        (['photos', '--annotations', 'file'], 'file is not JSON'),
+        (['photos', '--annotations', 'list.json'], "list.json has no list 'images'"),
+        (['photos', '--annotations', 'other.json'], "other.json lists no image 'more/shape 101.png'"),
+        (['photos', '--config', 'none.py'], 'none.py is missing'),
+        (['photos', '--config', 'bad.py'], 'bad.py cannot be read as a config (ZeroDivisionError: division by zero)'),
+        (['photos', '--config', 'void.py'], 'void.py has no model'),
+        (['photos', '--device', 'tpu'], "device 'tpu' cannot be used"),
+    ],
+    ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
+)
+def test_what_is_wrong_is_said_in_a_line(own, photos, tmp_path, monkeypatch, capsys, args, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'empty').mkdir()
+    for name, text in dict(file='', bad='1 / 0', void='a = 1').items():
+        (tmp_path / (name if name == 'file' else f'{name}.py')).write_text(text)
+    (tmp_path / 'list.json').write_text('[1]')
+    (tmp_path / 'other.json').write_text('{"images": [], "categories": []}')
+    assert predict.main([*args, '--checkpoint', str(own.lively)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('predict: ') and says in error and error.count('\n') == 1
+
+
+def test_progress_is_shown_on_a_terminal(own, photos, tmp_path):
+    """As a user calls it; on a terminal there is a bar."""
+    reader, writer = pty.openpty()
+    command = [sys.executable, '-m', 'o2f.predict', str(photos), '--checkpoint', str(own.lively), '--score', '0.6']
+    environment = dict(os.environ, TERM='xterm', COLUMNS='100')
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writer, cwd=tmp_path, env=environment)
+    os.close(writer)
+    shown = b''
+    try:
+        while chunk := os.read(reader, 65536):
+            shown += chunk
+    except OSError:  # the other end is closed
+        pass
+    printed = process.communicate(timeout=60)[0].decode()
+    os.close(reader)
+    assert process.returncode == 0 and 'on 3 images in predictions' in printed, shown.decode()
+    assert b'detecting' in shown and b'100%' in shown and b'Traceback' not in shown

@@ -1,0 +1,167 @@
+"""Ten thousand broken files: each is read, or refused in one line; no other file's content is lost by it."""
+
+import json
+import random
+
+import pytest
+import yaml
+from mutations import mutate_bytes, mutated
+
+from analysis.captures import load_assignment
+from analysis.epochs import load_epochs
+from analysis.matches import load_matches
+from analysis.results import UserError as AnalysisError
+from analysis.results import load_plan, load_results
+from experiments.annotations import check_coco, check_crowdhuman
+from experiments.errors import UserError
+from experiments.grid import FOLDER, load_table
+from experiments.runs import RunFolder
+
+RUNS = FOLDER.parents[1] / 'results'
+TABLE = """
+title: T
+use: [fcos]
+set: {model.bbox_head.selection.k: 7}
+axes:
+  t: {label: "T", key: model.bbox_head.degrees.t_max, values: [0.7, 0.6]}
+  m: {describe: [LA], values: [{name: a, label: A, describe: [o2f], reading: with_nms, use: [poto], set: {x.y: 1}}]}
+rows: [m]
+columns: [t]
+metrics: {AP: [without_nms/AP, with_nms/AP], AR: ['{reading}/AR'], FPS: {keys: ['speed/{reading}/fps'], at: {t: 0.7}}}
+paper: {AP: [[38.3/39.5, 38.0/39.5]], FPS: [[1]]}
+"""
+COCO = dict(
+    images=[dict(id=1, file_name='a.jpg', width=50, height=40), dict(id=2, file_name='b.jpg', width=50, height=40)],
+    annotations=[dict(id=1, image_id=1, category_id=1, area=9, iscrowd=0, bbox=[1, 2, 3, 3])],
+    categories=[dict(id=1, name='x')],
+)
+PERSON = dict(
+    tag='person',
+    fbox=[1, 2, 3, 4],
+    hbox=[1, 1, 1, 1],
+    vbox=[1, 2, 3, 4],
+    extra=dict(box_id=0),
+    head_attr=dict(ignore=0),
+)
+CROWD = dict(ID='a', gtboxes=[PERSON])
+
+
+@pytest.fixture
+def refused():
+    """refused(function, kinds of error): whether it is refused, with a message of one line."""
+
+    def refused(function, kinds):
+        try:
+            function()
+        except kinds as error:
+            assert str(error) and '\n' not in str(error) and len(str(error)) < 2000, error
+            return True
+        return False
+
+    return refused
+
+
+def both(outcomes):
+    """Some of the files were refused and some were read, or the mutations try nothing."""
+    assert 0.02 < sum(outcomes) / len(outcomes) < 0.99, sum(outcomes)
+
+
+def test_table_files(tmp_path, refused):
+    draw, path = random.Random(1), tmp_path / 'table.yaml'
+    content, outcomes = yaml.safe_load(TABLE), []
+    path.write_text(TABLE)
+    assert len(load_table(str(path)).cells) == 2
+    for number in range(2000):
+        path.write_bytes(mutated(draw, content) if number % 2 else mutate_bytes(draw, TABLE.encode()))
+        outcomes.append(refused(lambda: load_table(str(path)), UserError))
+    both(outcomes)
+
+
+def test_annotations(tmp_path, refused):
+    draw, images, path = random.Random(2), tmp_path / 'images', tmp_path / 'annotations'
+    images.mkdir()
+    for name in ('a.jpg', 'b.jpg'):
+        (images / name).touch()
+    for content, check in ((COCO, check_coco), (CROWD, check_crowdhuman)):
+        path.write_text(json.dumps(content))
+        check(path, images)
+        outcomes = []
+        for _ in range(2000):
+            path.write_bytes(mutated(draw, content))
+            outcomes.append(refused(lambda: check(path, images), UserError))  # noqa: B023
+        both(outcomes)
+
+
+def test_plans(tmp_path, refused):
+    draw, path = random.Random(3), tmp_path / 'desk' / 'tables' / 'table2.json'
+    content, outcomes = json.loads((RUNS / 'desk' / 'tables' / 'table2.json').read_text()), []
+    content['claims'] = []
+    path.parent.mkdir(parents=True)
+    for _ in range(1000):
+        path.write_bytes(mutated(draw, content))
+        outcomes.append(refused(lambda: load_plan(tmp_path, 'desk', 'table2'), AnalysisError))
+    both(outcomes)
+
+
+def test_results(tmp_path, refused):
+    """One run's files are broken; those of another are read as ever."""
+    plan = load_plan(RUNS, 'desk', 'table2')
+    broken, whole = list(plan.runs)[:2]
+    whole_files = {name: (RUNS / 'desk' / whole / name).read_bytes() for name in ('result.json', 'metrics.json')}
+    files = {name: json.loads((RUNS / 'desk' / broken / name).read_text()) for name in whole_files}
+    for run in (broken, whole):
+        (tmp_path / 'desk' / run).mkdir(parents=True)
+    for name, content in whole_files.items():
+        (tmp_path / 'desk' / whole / name).write_bytes(content)
+    draw, outcomes = random.Random(4), []
+    for _ in range(1000):
+        for name, content in files.items():
+            (tmp_path / 'desk' / broken / name).write_bytes(mutated(draw, content))
+        results = load_results(tmp_path, 'desk', plan)
+        assert whole in results.runs and (broken in results.runs) == (not results.warnings)
+        epochs, warnings = load_epochs(tmp_path, 'desk', plan)
+        assert whole in epochs and (broken in epochs) == (not warnings)
+        assert all('\n' not in line for line in results.warnings + warnings)
+        outcomes.append(bool(results.warnings))
+        refused(RunFolder(tmp_path / 'desk' / broken).status, UserError)
+    assert {name: (tmp_path / 'desk' / whole / name).read_bytes() for name in whole_files} == whole_files
+    both(outcomes)
+
+
+def test_arrays(tmp_path, refused, matches_file):
+    draw, outcomes = random.Random(5), []
+    path = tmp_path / 'smoke' / 'captures' / 'fig6.npz'
+    path.parent.mkdir(parents=True)
+    for number in range(1000):
+        path.write_bytes(mutate_bytes(draw, matches_file))
+        outcomes.append(refused(lambda: load_matches(path), ValueError))
+        if number % 4 == 0:
+            assert refused(lambda: load_assignment(tmp_path, 'smoke', 'fig6'), AnalysisError)
+    both(outcomes)
+
+
+@pytest.fixture
+def matches_file(tmp_path):
+    """The file of matches of a small evaluation."""
+    import numpy as np
+
+    from o2f.matches import Matches, Outcomes
+
+    (tmp_path / 'truth.json').write_text('{}')
+    matches = Matches('coco', str(tmp_path / 'truth.json'), range(20))
+    draw = np.random.default_rng(0)
+    right = draw.random((10, 60)) < 0.3
+    objects = np.full((3, 20), 9)
+    outcomes = Outcomes(
+        np.sort(draw.integers(0, 3, 60)),
+        draw.integers(0, 20, 60),
+        draw.random(60),
+        right,
+        np.zeros_like(right),
+        objects,
+    )
+    matches.add('without_nms/', outcomes)
+    with open(tmp_path / 'matches.npz', 'wb') as file:
+        np.savez_compressed(file, **matches.arrays())
+    load_matches(tmp_path / 'matches.npz')
+    return (tmp_path / 'matches.npz').read_bytes()

@@ -3,7 +3,7 @@
 import pickle
 import re
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple
 
 import torch
 from mmengine.model import BaseModel
@@ -35,8 +35,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InputError: the file is not there, is damaged, holds no weights, or holds objects that could run code.
     """
-    content = _load(path)
-    weights = content.get('state_dict', content) if isinstance(content, dict) else None
+    found: Any = _load(path)
+    content = found if isinstance(found, dict) else {}
+    weights = content.get('state_dict', content)
     named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
     if not weights or not named or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise InputError(f"{path} holds no weights: neither a state dict, nor one under the key 'state_dict'")

@@ -33,6 +33,9 @@ class EndToEnd(nn.Module):
         InputError: it is another detector, or one that draws masks.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: BaseModel) -> None:
         super().__init__()
         head = getattr(model, 'bbox_head', None)
@@ -65,7 +68,10 @@ class EndToEnd(nn.Module):
         head = self.model.bbox_head
         outputs = head(self.model.extract_feat(self.preprocess(images)))
         size = images.shape[2], images.shape[3]
-        levels = [self.candidates(*level, stride, size) for *level, stride in zip(*outputs, head.strides)]
+        levels = [
+            self.candidates(cls, distances, factor, stride, size)
+            for cls, distances, factor, stride in zip(*outputs, head.strides)
+        ]
         return self.best(Candidates(*(torch.cat(parts, dim=1) for parts in zip(*levels))))
 
     def preprocess(self, images: Tensor) -> Tensor:

@@ -64,8 +64,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 2
     print(
         f'{args.onnx}: {args.onnx.stat().st_size / 2**20:.1f} MiB, opset {OPSET}, {len(detector.classes)} classes, '
-        f'{graph.settings.max_per_img} boxes per image; onnxruntime and PyTorch differ by at most {boxes:.1g} pixels and '
-        f'{scores:.1g} in the score'
+        f'{graph.settings.max_per_img} boxes per image; onnxruntime and PyTorch differ by at most {boxes:.1g} pixels '
+        f'and {scores:.1g} in the score'
     )
     return 0
 

@@ -5,7 +5,7 @@ import copy
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple, TypeGuard
 
 import numpy as np
 import torch
@@ -212,7 +212,7 @@ def _metainfo(config: Config) -> List[Any]:
     return [{**defaults, **(dataset.get('metainfo') or {})}]
 
 
-def _are_texts(names: Any) -> bool:
+def _are_texts(names: Any) -> TypeGuard[Sequence[str]]:
     return isinstance(names, Sequence) and not isinstance(names, str) and all(isinstance(name, str) for name in names)
 
 

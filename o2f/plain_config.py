@@ -65,10 +65,12 @@ def parse_config(text: str, source: str) -> Dict[str, Any]:
     try:
         settings = {}
         for statement in ast.parse(text).body:
-            names = statement.targets if isinstance(statement, ast.Assign) else ()
-            if len(names) != 1 or not isinstance(names[0], ast.Name):
+            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
                 raise _NotPlain(statement)
-            settings[names[0].id] = _value(statement.value)
+            [name] = statement.targets
+            if not isinstance(name, ast.Name):
+                raise _NotPlain(statement)
+            settings[name.id] = _value(statement.value)
         return settings
     except _NotPlain as error:
         [node] = error.args
@@ -88,8 +90,10 @@ def _value(node: ast.AST) -> Any:
         keywords = {keyword.arg: _value(keyword.value) for keyword in node.keywords if keyword.arg}
         if len(keywords) == len(node.keywords):
             return keywords
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        return {_value(key): _value(value) for key, value in zip(node.keys, node.values)}
+    if isinstance(node, ast.Dict):
+        keys = [key for key in node.keys if key is not None]  # None stands for ** of another dict
+        if len(keys) == len(node.values):
+            return {_value(key): _value(value) for key, value in zip(keys, node.values)}
     if isinstance(node, (ast.List, ast.Tuple)):
         items = [_value(item) for item in node.elts]
         return items if isinstance(node, ast.List) else tuple(items)

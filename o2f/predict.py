@@ -18,7 +18,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
@@ -116,7 +116,7 @@ def _files(images: Path, out: Path) -> List[Tuple[str, Path]]:
     return [(images.name, images)]
 
 
-def _shown(files: list, is_folder: bool) -> Iterator[Tuple[str, Path]]:
+def _shown(files: List[Tuple[str, Path]], is_folder: bool) -> Iterable[Tuple[str, Path]]:
     """The files, with a progress bar for those of a folder on a terminal."""
     console = Console(stderr=True)
     return track(files, 'detecting', console=console, disable=not (is_folder and console.is_terminal))

@@ -150,14 +150,24 @@ def test_only_what_is_missing_is_submitted_and_only_that_is_cancelled(disturbed,
     cluster.run('scancel', foreign)
 
 
+ONE = ('--only', 't_max=0.6', '--only', 't_min=0.2')
+#: Loaders in processes of their own, which must not requeue when Slurm's signal reaches them too.
+LOADER = ('--set', 'train_dataloader.num_workers=1', '--set', 'train_dataloader.persistent_workers=true')
+
+
+def restarts(suite, job):
+    """How often the newest start of a job is a restart; None before the first."""
+    path = suite.runs / 'smoke' / 'slurm' / 'logs' / f'{job}_started.json'
+    return json.loads(path.read_text())['restarts'] if path.exists() else None
+
+
 def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
-    """The limit of a minute comes near in mid-training; of two tasks and their data loaders one alone may requeue."""
-    one = ('--only', 't_max=0.6', '--only', 't_min=0.2', '--set', f'train_cfg.max_epochs={int(35 / pace)}')
-    loader = ('--set', 'train_dataloader.num_workers=1', '--set', 'train_dataloader.persistent_workers=true')
-    calm = Suite(tmp_path / 'calm', data, cluster, tasks_per_node=2)
-    suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=20, tasks_per_node=2)
+    """The limit of a minute comes near in mid-training."""
+    one = (*ONE, '--set', f'train_cfg.max_epochs={int(35 / pace)}')
+    calm = Suite(tmp_path / 'calm', data, cluster)
+    suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=20)
     waiting = [
-        each.start('table3', *one, *loader, '--launcher', 'slurm', '--cluster', each.file, '--wait')
+        each.start('table3', *one, *LOADER, '--launcher', 'slurm', '--cluster', each.file, '--wait')
         for each in (calm, suite)
     ]
     said = [process.communicate() for process in waiting]
@@ -165,11 +175,22 @@ def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
     [folder] = suite.folders()
     [job] = suite.records()[0]['jobs'].values()
     assert '_' not in job  # a single run is no array
-    note = json.loads((suite.runs / 'smoke' / 'slurm' / 'logs' / f'{job}_started.json').read_text())
-    assert note['restarts'] >= 1 and 'requeued' in said[1][1]
-    assert (folder / 'worker.log').read_text().count('Calling checkpoint method') == note['restarts']
-    assert (folder / 'worker.log.1').read_text().count('Not checkpointing nor requeuing') == note['restarts']
+    count = restarts(suite, job)
+    assert count >= 1 and 'requeued' in said[1][1]
+    assert (folder / 'worker.log').read_text().count('Calling checkpoint method') == count
     assert metrics(calm.folders()[0]) == metrics(folder)
+
+
+def test_of_two_tasks_the_first_alone_requeues(cluster, data, tmp_path):
+    suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=20, tasks_per_node=2)
+    endless = ('table3', *ONE, *LOADER, '--set', 'train_cfg.max_epochs=1000')
+    suite.slurm(*endless)
+    [folder], [job] = suite.folders(), suite.records()[0]['jobs'].values()
+    until(lambda: restarts(suite, job), 300)
+    suite.run(*endless, '--cancel')
+    assert 'Calling checkpoint method' in (folder / 'worker.log').read_text()
+    second = (folder / 'worker.log.1').read_text()
+    assert 'Not checkpointing nor requeuing' in second and 'Calling checkpoint method' not in second
 
 
 def test_a_local_start_shares_the_work(cluster, finished, tmp_path):

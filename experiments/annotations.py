@@ -183,7 +183,9 @@ def _check_images(path: Path, entries: list, folder: Path) -> Dict[Any, Tuple[fl
             raise UserError(f'{path} names the image {str(name)[:80]!r}, which is no path within {folder}: correct it')
         # Names may hold folders of their own; those are looked up one by one.
         if name not in there and not _is_file(folder / name):
-            raise UserError(f'{path} names the image {name[:200]!r}, which is not in {folder}: add it, or take its entry out')
+            raise UserError(
+                f'{path} names the image {name[:200]!r}, which is not in {folder}: add it, or take its entry out'
+            )
         size = tuple(_field(path, 'images', entry, key) for key in ('width', 'height'))
         if not all(_is_number(value) and value > 0 for value in size):
             raise UserError(f'{path}: image {name} has width and height {size}, which must be numbers above 0')

@@ -4,11 +4,33 @@ import copy
 import json
 
 #: What takes a value's place, or stands around it.
-VALUES = (
-    [None, True, -1, 0, 10**30, 1e308, float('nan'), float('inf'), '', 'x' * 50, '\ud800', '\u202e', '../../etc/passwd']
-    + ['/etc/passwd', 'a\0b', '{reading}', '{0.x}', [], {}, [[]], [1, 2], {'a': 1}]
-)
-PIECES = [b'{', b'[', b']', b'\0', b'\xff', b'"', b'!!python/object/apply:os.system [x] ', b'&a *a', b'\xe2\x80\xae', b'NaN']
+VALUES = [
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e308,
+    float('nan'),
+    float('inf'),
+    '',
+    'x' * 50,
+    '\ud800',
+    '\u202e',
+    '../../etc/passwd',
+] + ['/etc/passwd', 'a\0b', '{reading}', '{0.x}', [], {}, [[]], [1, 2], {'a': 1}]
+PIECES = [
+    b'{',
+    b'[',
+    b']',
+    b'\0',
+    b'\xff',
+    b'"',
+    b'!!python/object/apply:os.system [x] ',
+    b'&a *a',
+    b'\xe2\x80\xae',
+    b'NaN',
+]
 PIECES += [b'1e999', b'-', b'9' * 30, b'{"id": 1, "id": 2}', b'[' * 5000]
 
 

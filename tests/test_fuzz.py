@@ -153,7 +153,12 @@ def matches_file(tmp_path):
     right = draw.random((10, 60)) < 0.3
     objects = np.full((3, 20), 9)
     outcomes = Outcomes(
-        np.sort(draw.integers(0, 3, 60)), draw.integers(0, 20, 60), draw.random(60), right, np.zeros_like(right), objects
+        np.sort(draw.integers(0, 3, 60)),
+        draw.integers(0, 20, 60),
+        draw.random(60),
+        right,
+        np.zeros_like(right),
+        objects,
     )
     matches.add('without_nms/', outcomes)
     with open(tmp_path / 'matches.npz', 'wb') as file:

@@ -31,7 +31,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def _count(value: Any, known: dict) -> float:
-    """How many values there are in ``value``, repeated ones as often as they are; infinitely many if it holds itself."""
+    """How many values there are in ``value``, repeated ones each time; infinitely many if it holds itself."""
     if not isinstance(value, (dict, list)):
         return 1
     if id(value) not in known:

@@ -242,7 +242,8 @@ def test_a_released_checkpoint_on_data_in_coco_s_layout(suite, tmp_path):
     assert 'schedule=1x, profile paper (of the same model: method=Ours-3convs schedule=3x)' in done.stderr
     refused = here.run(*command, '--cell', 'Ours-2convs', check=2)
     assert refused.stderr.splitlines()[-1] == (
-        f'run.py: {path} does not fit the model of its config: it has besides bbox_head.centerness_convs.2.conv.weight, '
+        f'run.py: {path} does not fit the model of its config: it has besides '
+        'bbox_head.centerness_convs.2.conv.weight, '
         'bbox_head.centerness_convs.2.conv.bias, bbox_head.centerness_convs.2.gn.weight and 1 more'
     )
     assert 'Traceback' not in refused.stderr and refused.stdout == '' and not suite.runs.exists()

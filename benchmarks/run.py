@@ -28,6 +28,7 @@ NAMES = (
     'growth',
     'step',
     'inference',
+    'export',
     'readings',
     'metrics',
     'bootstrap',

@@ -7,15 +7,8 @@ import yaml
 
 from experiments.errors import UserError
 
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML of plain values: no tags of Python, which SafeLoader refuses, and no aliases."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # a few nested ones stand for more than any memory holds
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, 'an alias (*name) is not allowed', mark)
-        return super().compose_node(parent, index)
+#: Values that a file may stand for, with each alias (``*name``) counted as all that it repeats.
+MOST_VALUES = 100_000
 
 
 def read_yaml(path: Path) -> Any:
@@ -26,12 +19,26 @@ def read_yaml(path: Path) -> Any:
         UserError: it is not such YAML; the message names the file and the line.
     """
     try:
-        return yaml.load(path.read_text(encoding='utf-8'), Loader=_PlainLoader)
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        if _count(content, {}) > MOST_VALUES:  # nested aliases multiply, and a message that shows them would never end
+            raise ValueError(f'it stands for more than {MOST_VALUES} values')
+        return content
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: no UTF-8, or no such date
         place = getattr(error, 'problem_mark', None)
         where = f', line {place.line + 1}' if place else ''
         reason = ' '.join(str(getattr(error, 'problem', None) or error).split())
         raise UserError(f'{path}{where}: not valid YAML: {reason}') from error
+
+
+def _count(value: Any, known: dict) -> float:
+    """How many values there are in ``value``, repeated ones each time; infinitely many if it holds itself."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = float('inf')
+        items = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count(item, known) for item in items)
+    return known[id(value)]
 
 
 class YamlFile:

@@ -35,11 +35,13 @@ class EndToEnd(nn.Module):
 
     mean: Tensor
     std: Tensor
+    #: Heads whose maps are decoded here: logits of classes, distances in pixels, logits of the second factor.
+    heads = (OneToFewHead,)
 
     def __init__(self, model: BaseModel) -> None:
         super().__init__()
         head = getattr(model, 'bbox_head', None)
-        if not isinstance(head, OneToFewHead) or hasattr(model, 'mask_head'):
+        if not isinstance(head, self.heads) or hasattr(model, 'mask_head'):
             masks = ' with masks' if hasattr(model, 'mask_head') else ''
             kind = f'{type(model).__name__} with {type(head).__name__}{masks}'
             raise InputError(f'{kind} cannot be exported: it must be a detector of boxes with a OneToFewHead')

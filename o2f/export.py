@@ -88,12 +88,13 @@ def _need_packages() -> None:
         raise InputError(f'{error.name} is not installed: pip install "o2f[export]", or onnx and onnxruntime') from None
 
 
-def write_onnx(graph: nn.Module, path: Path, metadata: dict) -> None:
+def write_onnx(graph: nn.Module, path: Path, metadata: dict, batch: int = 2) -> None:
     """Write a module from (B, 3, H, W) uint8 images to ``OUTPUTS`` as an ONNX file with free B, H and W.
 
     Args:
         graph (Module): such as :class:`EndToEnd`, in evaluation mode.
         path (Path): the file.
+        batch (int): images that it is traced with.
         metadata (dict[str, str]): notes that onnxruntime shows as ``get_modelmeta().custom_metadata_map``.
 
     Raises:
@@ -111,7 +112,7 @@ def write_onnx(graph: nn.Module, path: Path, metadata: dict) -> None:
         try:
             torch.onnx.export(
                 graph,
-                (_images((2, 96, 128)),),
+                (_images((batch, 96, 128)),),
                 str(path),
                 input_names=names[-1:],
                 output_names=names[:-1],

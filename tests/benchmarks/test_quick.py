@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from benchmarks import bootstrap, commands, grid, inference, loading, step
+from benchmarks import bootstrap, commands, export, grid, inference, loading, step
 from benchmarks.rows import table
 
 
 @pytest.mark.parametrize(
-    'module', [step, inference, commands, loading, grid, bootstrap], ids=lambda module: module.__name__
+    'module', [step, inference, export, commands, loading, grid, bootstrap], ids=lambda module: module.__name__
 )
 def test_every_figure_is_there(module):
     rows = module.measure(quick=True)

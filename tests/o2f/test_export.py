@@ -10,6 +10,7 @@ from mmdet.structures import DetDataSample
 from own_data import CLASSES
 from tiny_detectors import detector_config, fcos_head_config, head_config, make_detector
 from torch import nn
+from torchvision.ops import batched_nms
 
 from o2f import export
 from o2f.end_to_end import EndToEnd
@@ -95,17 +96,44 @@ def test_onnxruntime_finds_the_same(written, name, size):
     assert name != 'few' or (expected[1] == 0).any()  # and not always as many as there may be
 
 
-@pytest.mark.parametrize('name', ['r50', 'tiny'])
+def nodes_of(graph):
+    """All nodes of a graph and of the graphs in it; NMS is exported within an If."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs
+            for inner in graphs:
+                yield from nodes_of(inner)
+
+
+class Suppressing(EndToEnd):
+    """The same with NMS at its end."""
+
+    def best(self, found):
+        kept = batched_nms(found.boxes[0], found.scores[0], found.labels[0], 0.6)
+        return tuple(part[:, kept] for part in found)
+
+
+@pytest.mark.parametrize('name', ['r50', 'tiny', 'poto', 'filtered', 'few'])
 def test_no_nms_is_in_the_graph(written, name):
     model = onnx.load(written(name)[1])
-    kinds = {node.op_type for node in model.graph.node}
+    kinds = {node.op_type for node in nodes_of(model.graph)}
     assert 'TopK' in kinds and not any('nms' in kind.lower() or 'suppression' in kind.lower() for kind in kinds)
-    assert {node.domain for node in model.graph.node} == {''}  # nothing but ONNX's own operations
+    assert {node.domain for node in nodes_of(model.graph)} == {''}  # nothing but ONNX's own operations
+    assert not model.functions
     [images] = model.graph.input
     shape = [dim.dim_param or dim.dim_value for dim in images.type.tensor_type.shape.dim]
     assert images.name == 'images' and shape == ['batch', 3, 'height', 'width']
     assert [output.name for output in model.graph.output] == ['boxes', 'scores', 'labels']
     assert model.metadata_props[0].value == '["cat"]'
+
+
+def test_nms_would_be_found(tmp_path):
+    """It is not at the top of a graph, where a glance would look for it."""
+    path = tmp_path / 'nms.onnx'
+    export.write_onnx(Suppressing(make_detector()).eval(), path, {}, batch=1)
+    graph = onnx.load(path).graph
+    assert 'NonMaxSuppression' in {node.op_type for node in nodes_of(graph)} - {node.op_type for node in graph.node}
 
 
 def test_a_difference_is_seen():

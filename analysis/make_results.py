@@ -99,7 +99,8 @@ def _machines(stored: List[results.Results]) -> str:
     devices = ', '.join(sorted({origin['device'] for origin in origins}))
     commits = ', '.join(sorted({origin['commit'] or 'unknown' for origin in origins}))
     seeds = len({result['seed'] for result in by_run.values()})
-    text = f'{len(by_run)} trainings, up to {seeds} seeds per cell, {hours:.1f} hours of training and evaluation'
+    each = 'one seed' if seeds == 1 else f'up to {seeds} seeds'
+    text = f'{len(by_run)} trainings, {each} per cell, {hours:.1f} hours of training and evaluation'
     return f'## What was run\n\n{text}, on {devices}; code of commits {commits}. Each `result.json` says its own.'
 
 

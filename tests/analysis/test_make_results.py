@@ -7,6 +7,8 @@ import pytest
 import stored_claims
 from stored_files import ROOT, run_id
 
+from analysis import make_results
+
 
 def make(store, out, *args):
     command = [sys.executable, str(ROOT / 'analysis' / 'make_results.py'), '--runs', str(store.runs), '--out', str(out)]
@@ -38,7 +40,7 @@ def test_claims_stand_under_their_verdict_and_tables_with_their_commands(claimed
     places += [text.index(part, places[-1]) for part in ('`worse`', '## What is undecided (1)', '`equal`')]
     places += [text.index(part, places[-1]) for part in ('## What was run', 'Measured (profile desk)', 'What we make')]
     assert places == sorted(places)
-    assert '3 trainings, up to 1 seeds per cell, 0.1 hours' in text
+    assert '3 trainings, one seed per cell, 0.1 hours' in text
     assert 'python experiments/run.py table1 --only la=new --seeds 0 --runs again' in text
 
 
@@ -60,3 +62,9 @@ def test_what_is_broken_is_named_and_left_out(claimed, tmp_path):
     assert 'Not measured' in (tmp_path / 'docs' / 'results.md').read_text()
     empty = make(type(claimed)(tmp_path / 'nothing'), tmp_path / 'docs')
     assert empty.returncode == 2 and empty.stderr.count('\n') == 1
+
+
+def test_the_page_of_the_docs_is_made_of_the_published_results():
+    text, pictures = make_results.page(ROOT / 'results', 'desk')
+    assert text == (ROOT / 'docs' / 'results.md').read_text()
+    assert all((ROOT / 'docs' / 'images' / f'{name}.svg').exists() for name in pictures)

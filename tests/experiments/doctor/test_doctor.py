@@ -78,7 +78,7 @@ def _shrink(path):
     [
         (COCO, os.unlink, 'instances_val2017.json is missing: .*from cocodataset.org'),
         (COCO, _truncate, 'is not JSON'),
-        ('val2017/000000000139.jpg', os.unlink, 'names the image 000000000139.jpg, which is not in'),
+        ('val2017/000000000139.jpg', os.unlink, "names the image '000000000139.jpg', which is not in"),
         ('val2017/000000000139.jpg', _corrupt, '000000000139.jpg is no image, or is damaged: fetch it again'),
         ('val2017/000000000139.jpg', _shrink, '000000000139.jpg has 9 x 8 pixels, not 200 x 120'),
     ],

@@ -19,6 +19,7 @@ from mmengine.runner import Runner  # noqa: E402
 from experiments.checkpoints import load_strictly, read_weights  # noqa: E402
 from experiments.errors import UserError  # noqa: E402
 from experiments.files import make_folder, write_arrays  # noqa: E402
+from experiments.named_images import name_images, of_worker  # noqa: E402
 from experiments.places import fill_in, places  # noqa: E402
 from experiments.prepare import Progress, prepare  # noqa: E402
 from o2f.readings import WITH_NMS, WITHOUT_NMS  # noqa: E402
@@ -52,7 +53,9 @@ def evaluate(
     try:
         # MMDetection and pycocotools print how they read annotations.
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            runner = _runner(Config(fill_in(config, places(config, data))), folder, say)
+            filled = Config(fill_in(config, places(config, data)))
+            name_images(filled)
+            runner = _runner(filled, folder, say)
             load_strictly(runner.model, weights, checkpoint)
             # As in training, so that a run's own checkpoint gives the very numbers in its result.
             runner.model.to(memory_format=torch.channels_last)
@@ -61,6 +64,8 @@ def evaluate(
             [metric] = runner.val_evaluator.metrics
             metric.keep_matches = matches is not None
             metrics = runner.val()
+    except UserError as error:
+        raise of_worker(error) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         # The registries wrap what a constructor raises; its own message says which setting or file is wrong.
         raise UserError(f'{checkpoint} cannot be evaluated: {error}') from error

@@ -23,6 +23,7 @@ from experiments.batch import Shares, share_out  # noqa: E402
 from experiments.errors import UserError  # noqa: E402
 from experiments.files import ASIDE, NO_ROOM, cannot_write  # noqa: E402
 from experiments.kept_samples import keep_samples  # noqa: E402
+from experiments.named_images import name_images, of_worker  # noqa: E402
 from experiments.places import fill_in  # noqa: E402
 from experiments.provenance import provenance  # noqa: E402
 from experiments.ranks import Alone  # noqa: E402
@@ -105,6 +106,7 @@ def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alon
     parts = group.agree(folder.parts)
     if parts > 1:
         take_in_parts(config, parts)
+    name_images(config)
     take_subset(config)
     keep_samples(config)
     seed_samples(config)
@@ -119,6 +121,8 @@ def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alon
         runner = _Runner.from_cfg(config)
         runner.register_hook(RunFolderHook(folder, shares), priority='VERY_LOW')
         runner.train()
+    except UserError as error:
+        raise of_worker(error) from error
     except torch.cuda.OutOfMemoryError as error:
         raise UserError(
             f'{folder.path}: the GPU has too little memory for {shares.each} images in {parts} part(s): take more '

@@ -4,7 +4,7 @@ import contextlib
 import io
 import warnings
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator, List, Union
 
 import mmcv
 import numpy as np
@@ -36,7 +36,7 @@ def read_image(path: Path) -> np.ndarray:
         InputError: the file cannot be read, is damaged or cut short, or would unfold to more pixels than Pillow takes
             for a decompression bomb (179 million).
     """
-    with _named(path):
+    with named(path):
         content = path.read_bytes()
         # OpenCV fills what is missing of a file with grey and says nothing, and unfolds up to 2^30 pixels.
         with Image.open(io.BytesIO(content)) as image:
@@ -48,8 +48,12 @@ def read_image(path: Path) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading a file into one line with its name."""
+def named(path: Union[str, Path]) -> Iterator[None]:
+    """Turn what goes wrong in reading the image ``path`` into one line with its name.
+
+    Raises:
+        InputError: any exception of the block.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # of half as many pixels

@@ -1,7 +1,10 @@
 """One run: the same whether or not it was stopped in between, and clear about what stops it for good."""
 
 import json
+import re
 import shutil
+import struct
+import zlib
 
 import pytest
 import torch
@@ -159,11 +162,33 @@ def test_a_diverging_run_is_stopped_and_says_where(here, tmp_path):
         start(tmp_path / 'run', run, here)
 
 
-def test_an_image_lost_while_training_is_named(here, data, tmp_path):
+def bomb(width, height):
+    """The beginning of a PNG of so many pixels."""
+    size = struct.pack('>II5B', width, height, 8, 2, 0, 0, 0)
+    header = struct.pack('>I', len(size)) + b'IHDR' + size + struct.pack('>I', zlib.crc32(b'IHDR' + size))
+    return b'\x89PNG\r\n\x1a\n' + header + b'\0' * 64
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize(
+    ('harm', 'says'),
+    [
+        (lambda image: image.unlink(), 'No such file or directory'),
+        (lambda image: image.write_bytes(b''), '.+'),
+        (lambda image: image.write_bytes(b'no image'), 'no image, or a damaged one'),
+        (lambda image: image.write_bytes(bomb(60000, 60000)), '.+'),
+    ],
+    ids=['lost', 'empty', 'text', 'bomb'],
+)
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_an_image_that_training_cannot_read_is_named(here, tmp_path, split, harm, says, workers):
     shutil.copytree(here['SCENES'], tmp_path / 'scenes')
-    next((tmp_path / 'scenes' / 'train2017').iterdir()).unlink()
-    with pytest.raises(UserError, match=r'No such file or directory: .*train2017.*\.jpg'):
-        start(tmp_path / 'run', run_of({}), {**here, 'SCENES': str(tmp_path / 'scenes')})
+    image = next((tmp_path / 'scenes' / f'{split}2017').iterdir())
+    harm(image)
+    settings = {f'{split}_dataloader.num_workers': workers, f'{split}_dataloader.persistent_workers': bool(workers)}
+    with pytest.raises(UserError) as raised:
+        start(tmp_path / 'run', run_of(settings), {**here, 'SCENES': str(tmp_path / 'scenes')})
+    assert re.fullmatch(rf'{re.escape(str(image))} cannot be read: {says}', str(raised.value))
 
 
 def test_a_run_without_epochs_is_named(here, tmp_path):

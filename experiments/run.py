@@ -30,7 +30,6 @@ if __package__ in (None, ''):
     sys.path[0] = str(ROOT)  # run as a script: the packages lie beside this folder
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 
-from analysis.home import DATA, RUNS  # noqa: E402
 from experiments.errors import UserError  # noqa: E402
 
 
@@ -43,7 +42,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _command(_parse(argv))
+        from experiments.options import parse
+
+        return _command(parse(argv, __doc__))
     except UserError as error:
         print(f'run.py: {error}', file=sys.stderr)
         return 2
@@ -57,103 +58,6 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 def _interrupt(*_) -> None:
     raise KeyboardInterrupt
-
-
-def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
-    from experiments import subset
-    from experiments.clean import options as clean_options
-    from experiments.doctor import options as doctor_options
-    from experiments.estimate import options as estimate_options
-    from experiments.launchers.ray import options as ray_options
-    from experiments.search import options as search_options
-
-    parser = argparse.ArgumentParser(prog='run.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        'tables',
-        nargs='*',
-        metavar='TABLE',
-        help="tables of the paper, or 'all'; 'search' before one searches it, 'doctor' before none\n"
-        "or some checks whether their runs would go through here, and 'clean' frees disk",
-    )
-    parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
-    subset.add_options(parser)
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
-    parser.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
-    parser.add_argument(
-        '--processes-per-run', type=int, metavar='N', help='train each run in N processes, on a GPU each (default: 1)'
-    )
-    parser.add_argument(
-        '--accumulate',
-        type=int,
-        default=1,
-        metavar='N',
-        help='compute each batch in N parts, one after the other, for less memory; the run stays the same',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=('local', 'slurm', 'ray'),
-        default='local',
-        help='train on this machine (default), or a cluster',
-    )
-    parser.add_argument('--cluster', type=Path, metavar='FILE', help='what a job asks of Slurm; see the folder slurm')
-    parser.add_argument('--wait', action='store_true', help='follow the jobs, then print the tables')
-    parser.add_argument('--only', action='append', default=[], metavar='AXIS=VALUE', help='only cells at this value')
-    parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='override a key of the config')
-    parser.add_argument(
-        '--track',
-        action='append',
-        default=[],
-        choices=('tensorboard', 'mlflow', 'wandb'),
-        help='also log to this (may be given again)',
-    )
-    parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: runs)')
-    parser.add_argument('--data', type=Path, default=DATA, help='folder of the data (default: data)')
-    action = parser.add_mutually_exclusive_group()
-    action.add_argument('--dry-run', action='store_true', help='show cells, runs, what is done and what is left')
-    action.add_argument('--list', action='store_true', help='list the tables and profiles')
-    action.add_argument(
-        '--status', action='store_true', help='show the state of each run (of all tables, if none is named)'
-    )
-    action.add_argument('--cancel', action='store_true', help="cancel the tables' jobs that Slurm has from here")
-    action.add_argument(
-        '--dump-configs', type=Path, metavar='DIR', help="write a config per run for MMDetection's own tools"
-    )
-    action.add_argument('--evaluate', type=Path, metavar='CHECKPOINT', help='evaluate a file of weights as a cell is')
-    parser.add_argument('--table', help='the table of --evaluate')
-    parser.add_argument(
-        '--cell', action='append', default=[], metavar='NAME', help="the cell of --evaluate: a row's or column's name"
-    )
-    parser.add_argument('--matches', type=Path, metavar='FILE', help="--evaluate writes a run's matches.npz here")
-    estimate_options.add_options(parser)
-    ray_options.add_options(parser)
-    search_options.add_options(parser)
-    clean_options.add_options(parser)
-    args = parser.parse_args(argv)
-    subset.read_options(args)
-    search_options.read_options(args, parser)
-    doctor_options.read_options(args, parser)
-    clean_options.read_options(args, parser)
-    estimate_options.check_options(args, parser)
-    ray_options.check_options(args, parser)
-    if not (args.tables or args.list or args.status or args.evaluate or args.clean):
-        parser.error('name a table, or give --list or --status')
-    if args.evaluate and len(args.tables) + bool(args.table) != 1:
-        parser.error('--evaluate needs one table: --table NAME')
-    if (args.table or args.cell or args.matches) and not args.evaluate:
-        parser.error('--table, --cell and --matches belong to --evaluate')
-    if (args.cluster or args.wait) and args.launcher != 'slurm':
-        parser.error('--cluster and --wait belong to --launcher slurm')
-    if args.jobs is not None and args.jobs < 1:
-        parser.error('--jobs must be 1 or more')
-    if args.processes_per_run is not None and args.launcher != 'local':
-        parser.error('--processes-per-run belongs to --launcher local')
-    if args.processes_per_run is not None and args.processes_per_run < 1:
-        parser.error('--processes-per-run must be 1 or more')
-    if args.accumulate < 1:
-        parser.error('--accumulate must be 1 or more')
-    if min(args.seeds) < 0:
-        parser.error('--seeds must be 0 or more')
-    return args
 
 
 def _command(args: argparse.Namespace) -> int:

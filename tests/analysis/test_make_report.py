@@ -19,6 +19,7 @@ from analysis.report.trainings import load_trainings
 from analysis.results import load_plan, load_results
 from experiments import run as run_command
 from experiments.grid import load_table, select
+from experiments.options import parse
 from experiments.plans import make_plan, save_plan
 
 CONFIG = "model = {'type': 'FCOS', 'degrees': {'t_max': 0.6, 't_min': T_MIN}}\nrandomness = {'seed': SEED}\n"
@@ -132,7 +133,7 @@ def test_the_command_of_a_run_trains_that_run(store, at):
     [(run, training)] = trainings.items()
     python, script, *arguments = shlex.split(training.command)
     assert (python, script) == ('python', 'experiments/run.py')
-    args = run_command._parse(arguments)
+    args = parse(arguments, '')
     chosen = select(table, dict(run_command._pair(text, '--only') for text in args.only))
     again = make_plan(table, chosen, args.profile, args.seeds, run_command._overrides(args.set))
     assert list(again.runs()) == [run] and str(args.runs) == 'again'

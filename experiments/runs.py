@@ -182,11 +182,17 @@ class RunFolder:
         return False
 
     def status(self, held: bool = False) -> Status:
-        """The run's state as its files tell it; ``held`` says that this process holds its lock and does not train it.
+        """The run's state as its files tell it; where one of them is damaged, it has failed, and the message says so.
 
-        Raises:
-            UserError: a file is damaged.
+        Args:
+            held (bool): this process holds its lock and does not train it.
         """
+        try:
+            return self._status(held)
+        except UserError as error:
+            return Status(FAILED, message=str(error))
+
+    def _status(self, held: bool) -> Status:
         result = self.result()
         if result is not None:
             return Status(DONE, result['epochs'], result['epochs'], 0.0, result['metrics'])

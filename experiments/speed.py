@@ -11,7 +11,7 @@ from experiments.files import write_json
 from experiments.places import fill_in
 from experiments.plans import Plan
 from experiments.resolve import Run
-from experiments.runs import RunFolder
+from experiments.runs import DONE, RunFolder
 
 SCHEMA = 1
 PREFIX = 'speed/'
@@ -39,7 +39,7 @@ def lacking(plan: Plan, folders: Dict[str, RunFolder]) -> Dict[str, Run]:
         run.id: run
         for planned in shown
         for run in planned.runs.values()
-        if folders[run.id].result() is not None and folders[run.id].checkpoint() is not None
+        if folders[run.id].status().state == DONE and folders[run.id].checkpoint() is not None
     }
     return runs if any(not (folders[run_id].path / FILE).exists() for run_id in runs) else {}
 

@@ -1,12 +1,14 @@
 """How long an epoch of each kind of run takes: as it took, as probed, or as told."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional
 
+from experiments.errors import UserError
 from experiments.estimate.counts import Counts, counts
 from experiments.estimate.kinds import kind_of
-from experiments.runs import RunFolder
+from experiments.runs import DONE, RunFolder
 
 #: Evaluating is the forward pass alone, which is about a third of a training step.
 EVALUATION_IS_FASTER = 3.0
@@ -33,9 +35,10 @@ def stored(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> Dict[str,
     """
     seconds: Dict[str, List[float]] = {}
     for run_id, config in configs.items():
-        if folders[run_id].result() is not None:
-            epochs = [entry['seconds'] for entry in folders[run_id].epochs()]
-            seconds.setdefault(kind_of(config), []).append(sum(epochs) / len(epochs))
+        if folders[run_id].status().state == DONE:
+            with contextlib.suppress(UserError):  # a damaged file says nothing of time
+                epochs = [entry['seconds'] for entry in folders[run_id].epochs()]
+                seconds.setdefault(kind_of(config), []).append(sum(epochs) / len(epochs))
     return {kind: Epoch(sum(means) / len(means), STORED) for kind, means in seconds.items()}
 
 

@@ -15,6 +15,8 @@ SAYS = {
     'full-later': r'cannot write \S+: No space left on device. Free some space or choose another folder',
     'read-only': r'cannot write \S+: it is read-only. Make it writable or choose another folder',
     'damaged': r'epoch_1.pth is damaged \(.+\): delete it, and the run starts again from its first epoch',
+    'half-a-result': r'result.json cannot be read .*: delete it and run again',
+    'half-of-metrics': r'metrics.json cannot be read .*: delete it and run again',
     'diverges': r'training diverged: the loss was (nan|inf) in epoch \d, iteration \d+. A smaller learning rate',
 }
 
@@ -55,15 +57,19 @@ def test_a_run_fails_alone_and_says_why(suite, folders, mount):
     mount(folders['read-only'], 'ro')
     folders['damaged'].mkdir()
     (folders['damaged'] / 'epoch_1.pth').write_bytes(b'half of a check')
+    halves = [folders['half-a-result'] / 'result.json', folders['half-of-metrics'] / 'metrics.json']
+    for half in halves:
+        half.parent.mkdir()
+        half.write_text('{"schema": 1, ')
+    shown = suite.run(*GRID, '--dry-run', check=0).stdout  # a look stops at none of them either
+    assert len(re.findall(r'fate=half-\S+ +failed\b', shown)) == 2
 
     done = suite.run(*GRID, check=1)
-    assert 'Traceback' not in done.stderr and '1 of 6 runs' in done.stdout
+    assert 'Traceback' not in done.stderr and '1 of 8 runs' in done.stdout
     for fate, says in SAYS.items():
-        lines = [
-            line for line in done.stderr.splitlines() if line.startswith('run.py: ') and folders[fate].name in line
-        ]
+        lines = [line for line in done.stderr.splitlines() if 'run(s) failed' in line and folders[fate].name in line]
         assert len(lines) == 1 and re.search(says, lines[0]), done.stderr
-    assert [fate for fate, folder in folders.items() if (folder / 'result.json').exists()] == ['calm']
+    assert [fate for fate, folder in folders.items() if (folder / 'result.json').exists()] == ['half-a-result', 'calm']
 
     log = folders['diverges'] / 'worker.log'
     assert log.read_text().count('training diverged') == 1
@@ -72,9 +78,10 @@ def test_a_run_fails_alone_and_says_why(suite, folders, mount):
 
     # Put right, they are trained; what diverges is tried once more, and no oftener.
     mount.all_away()
-    (folders['damaged'] / 'epoch_1.pth').unlink()
+    for file in (folders['damaged'] / 'epoch_1.pth', *halves):
+        file.unlink()
     done = suite.run(*GRID, check=1)
-    assert '1 run(s) failed' in done.stderr.splitlines()[-1] and '5 of 6 runs' in done.stdout
+    assert '1 run(s) failed' in done.stderr.splitlines()[-1] and '7 of 8 runs' in done.stdout
     assert log.read_text().count('training diverged') == 2
 
 

@@ -158,12 +158,12 @@ def _end(result: Any, folder: RunFolder, restored: bool) -> Optional[End]:
             'the process that trained was lost, more often than is tried again '
             f'({" ".join(str(result.error).split())[:200]}); its output is in {folder.log}'
         )
-        return End(trial.FAILED, len(folder.epochs()))
+        return End(trial.FAILED, status.epoch)
     if metrics.get('state') == trial.TRAINING:
         return End(trial.TRAINING, metrics['epoch'])
     # What failed before its experiment was restored has not been tried since.
     if metrics.get('state') == trial.FAILED and (status.state == FAILED or not restored):
-        return End(trial.FAILED, len(folder.epochs()), metrics['message'] or f'its output is in {folder.log}')
+        return End(trial.FAILED, status.epoch, metrics['message'] or f'its output is in {folder.log}')
     return None
 
 

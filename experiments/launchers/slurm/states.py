@@ -42,7 +42,7 @@ def look(records: Records, folders: Dict[str, RunFolder], must_know: bool = Fals
         must_know (bool): that Slurm does not answer is an error; else the folders alone must do.
 
     Raises:
-        UserError: a file is damaged, or Slurm does not answer.
+        UserError: Slurm does not answer.
     """
     newest = {run_id: entry for run_id, entry in records.newest().items() if run_id in folders}
     try:

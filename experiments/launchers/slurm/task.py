@@ -54,7 +54,7 @@ class Task:
         folder = RunFolder(Path(self.path))
         _keep_signal_from_children()
         _note_start()
-        self._start = time.monotonic(), len(folder.epochs())
+        self._start = time.monotonic(), _epochs_done(folder)
         task = self.run_id, self.profile, self.places, self.threads
         job_log = os.dup(2)  # from here on the output goes to the run's log
         status = worker.attempt(folder, *task, PATIENCE_S, find_ranks(restarts()))
@@ -77,7 +77,7 @@ class Task:
         if self._start is None:
             return DelayedSubmission(replace(self))
         began, epochs = self._start
-        if len(RunFolder(Path(self.path)).epochs()) > epochs:
+        if _epochs_done(RunFolder(Path(self.path))) > epochs:
             return DelayedSubmission(replace(self, fruitless=0))
         # A pre-emption, which may come at any time, is no sign of a short limit.
         timed_out = time.monotonic() - began > 0.5 * 60 * self.timeout_min
@@ -87,6 +87,13 @@ class Task:
                 'they had finished an epoch: give timeout_min in the cluster file more'
             )
         return DelayedSubmission(replace(self, fruitless=self.fruitless + timed_out))
+
+
+def _epochs_done(folder: RunFolder) -> int:
+    try:
+        return len(folder.epochs())
+    except UserError:  # damaged, as the attempt itself will say
+        return 0
 
 
 def _keep_signal_from_children() -> None:

@@ -2,7 +2,7 @@
 
 The page has every claim's verdict, every table beside the paper's, the figures, and the command that trains any cell
 again. What is written by hand, ``<runs>/notes/<name>.md``, is put where it belongs: ``head`` at the top, that of a
-table under it.
+table under it. The three claims that README.md shows are printed as it shows them.
 """
 
 import argparse
@@ -20,10 +20,13 @@ from analysis import claim_pages, figures, files, results, tables, verdict_words
 from analysis.bootstrap import SAMPLES  # noqa: E402
 from analysis.findings import FAILS, HOLDS, UNDECIDED  # noqa: E402
 from analysis.home import HOME  # noqa: E402
+from analysis.markdown import table  # noqa: E402
 from analysis.plans import Cell, Plan  # noqa: E402
 
 #: The figures that the page shows, under the table of the same runs.
 FIGURES = {'table3': ['gap'], 'table5': ['fig7'], 'table8': ['fig9'], 'table9': ['fig8'], 'fig5': ['fig5', 'fig6']}
+#: What the paper comes to: soft labels help, the gap to NMS closes, and a detector with NMS is beaten.
+HEADLINE = ('suitable-soft-labels-improve', 'small-t-min-narrows-the-gap', 'o2f-beats-fcos-with-nms')
 _TITLES = {HOLDS: 'What holds', FAILS: 'What does not', UNDECIDED: 'What is undecided'}
 
 
@@ -31,10 +34,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line; returns the exit status: 0, or 2 for a user's error."""
     args = _arguments(argv)
     try:
-        text, pictures = page(args.runs, args.profile, args.samples)
+        text, pictures, short = page(args.runs, args.profile, args.samples)
         for name, content in pictures.items():
             files.write_whole(args.out / 'images' / f'{name}.svg', content)
         files.write_whole(args.out / 'results.md', text.encode('utf-8'))
+        print(short)
         return 0
     except results.UserError as error:
         print(f'make_results.py: {error}', file=sys.stderr)
@@ -52,8 +56,9 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[str, bytes]]:
-    """The page as Markdown, and its pictures as SVG by name; those that cannot be drawn are left out and named.
+def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[str, bytes], str]:
+    """The page as Markdown, its pictures as SVG by name, and :func:`headline`; pictures that cannot be drawn are left
+    out and named.
 
     Raises:
         UserError: there are no plans, or one is broken.
@@ -72,7 +77,17 @@ def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[st
         of_table = [verdict for verdict in judged.verdicts if verdict.table == plan.name]
         shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
         parts += [tables.render(plan, found).strip(), *shown, _note(runs, plan.name), _claims(of_table), _again(plan)]
-    return '\n\n'.join(part for part in parts if part) + '\n', pictures
+    return '\n\n'.join(part for part in parts if part) + '\n', pictures, headline(judged.verdicts)
+
+
+def headline(found: List[verdicts.Verdict]) -> str:
+    """The verdicts on the claims of ``HEADLINE`` that were judged, as a table, and how many claims there are."""
+    rows = [['what the paper claims', 'here', 'difference', '95 % interval']]
+    for verdict in sorted((each for each in found if each.id in HEADLINE), key=lambda each: HEADLINE.index(each.id)):
+        decides = verdict_words.deciding(verdict)
+        numbers = [verdict_words.effect(decides), verdict_words.interval(decides)] if decides else ['–', '–']
+        rows.append([' '.join(verdict.says.split()), verdict.verdict, *numbers])
+    return f'{table(rows)}\n\n{verdict_words.counts(found)}.'
 
 
 def _note(runs: Path, name: str) -> str:
@@ -106,7 +121,7 @@ def _machines(stored: List[results.Results]) -> str:
 
 def _pictures(names: List[str], runs: Path, profile: str) -> Dict[str, bytes]:
     drawn = {}
-    for name in [figure for table in names for figure in FIGURES.get(table, [])]:
+    for name in [figure for each in names for figure in FIGURES.get(each, [])]:
         try:
             drawn[name] = figures.save(figures.draw(name, runs, profile), 'svg')
         except results.UserError as error:
@@ -128,9 +143,7 @@ def _claims(found: List[verdicts.Verdict]) -> str:
     if not parts:
         return ''
     evidence = '\n\n'.join(claim_pages.evidence(verdict) for verdict in found)
-    folded = (
-        f'<details><summary>The evidence: values and intervals of each comparison</summary>\n\n{evidence}\n\n</details>'
-    )
+    folded = _folded('The evidence: values and intervals of each comparison', evidence)
     return '\n'.join(parts) + f'\n\n{folded}'
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.resolve import resolve
-from experiments.runs import DONE, FAILED, RUNNING, STOPPED, WAITING, Busy, RunFolder
+from experiments.runs import DONE, FAILED, RUNNING, STOPPED, WAITING, Busy, RunFolder, Status
 
 
 @pytest.fixture
@@ -86,15 +86,17 @@ def test_the_newest_checkpoint_by_number(folder):
 @pytest.mark.parametrize('content', ['', '[]', '{"schema": 2, "metrics": {}, "epochs": 1}', '{"schema": 1}'])
 def test_a_damaged_result_is_named(folder, content):
     (folder.path / 'result.json').write_text(content)
-    with pytest.raises(UserError, match='result.json .*delete it and run again'):
-        folder.status()
+    with pytest.raises(UserError, match='result.json .*delete it and run again') as raised:
+        folder.result()
+    assert folder.status() == Status(FAILED, message=str(raised.value))
 
 
 @pytest.mark.parametrize('content', ['', '[]', '{"schema": 1}', '{"schema": 1, "epochs": 3}'])
 def test_damaged_metrics_are_named(folder, content):
     (folder.path / 'metrics.json').write_text(content)
-    with pytest.raises(UserError, match='metrics.json .*delete .* run again'):
-        folder.status()
+    with pytest.raises(UserError, match='metrics.json .*delete .* run again') as raised:
+        folder.epochs()
+    assert folder.status() == Status(FAILED, message=str(raised.value))
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from itertools import groupby
-from typing import List
+from typing import List, Sequence
 
 from analysis import verdict_words as words
 from analysis.findings import Finding
@@ -32,10 +32,17 @@ def brief(verdicts: List[Verdict]) -> str:
     """Every claim in a line of a table, in its own words, with the comparison that decides."""
     rows = [['table', 'what is claimed', 'difference', '95 % interval']]
     for verdict in verdicts:
-        found = words.deciding(verdict)
-        claimed = f'{_line(verdict.says)} (`{verdict.id}`)'
-        rows.append([verdict.table, claimed, *([words.effect(found), words.interval(found)] if found else ['–', '–'])])
+        rows.append([verdict.table, f'{_line(verdict.says)} (`{verdict.id}`)', *_numbers(verdict)])
     return table(rows)
+
+
+def headline(verdicts: List[Verdict], ids: Sequence[str]) -> str:
+    """The claims of these ids that were judged, in this order, as a table, and how all claims fell."""
+    by_id = {verdict.id: verdict for verdict in verdicts}
+    rows = [['what the paper claims', 'here', 'difference', '95 % interval']]
+    for verdict in (by_id[id_] for id_ in ids if id_ in by_id):
+        rows.append([_line(verdict.says), verdict.verdict, *_numbers(verdict)])
+    return f'{table(rows)}\n\n{words.counts(verdicts)}.'
 
 
 def evidence(verdict: Verdict) -> str:
@@ -47,11 +54,15 @@ def _summary(verdicts: List[Verdict]) -> str:
     """Every claim in a line, with the comparison that decides."""
     rows = [['table', 'claim', 'verdict', 'claimed', 'difference', '95 % interval']]
     for verdict in verdicts:
-        found = words.deciding(verdict)
-        numbers = [words.effect(found), words.interval(found)] if found else ['–', '–']
-        claimed = (found or verdict.findings[0]).relation
-        rows.append([verdict.table, verdict.id, verdict.verdict, claimed, *numbers])
+        claimed = (words.deciding(verdict) or verdict.findings[0]).relation
+        rows.append([verdict.table, verdict.id, verdict.verdict, claimed, *_numbers(verdict)])
     return table(rows)
+
+
+def _numbers(verdict: Verdict) -> List[str]:
+    """Effect and interval of the comparison that decides; dashes where none was measured."""
+    found = words.deciding(verdict)
+    return [words.effect(found), words.interval(found)] if found else ['–', '–']
 
 
 def _claim(verdict: Verdict) -> str:

@@ -20,11 +20,16 @@ from analysis import claim_pages, figures, files, results, tables, verdict_words
 from analysis.bootstrap import SAMPLES  # noqa: E402
 from analysis.findings import FAILS, HOLDS, UNDECIDED  # noqa: E402
 from analysis.home import HOME  # noqa: E402
-from analysis.markdown import table  # noqa: E402
 from analysis.plans import Cell, Plan  # noqa: E402
 
-#: The figures that the page shows, under the table of the same runs.
-FIGURES = {'table3': ['gap'], 'table5': ['fig7'], 'table8': ['fig9'], 'table9': ['fig8'], 'fig5': ['fig5', 'fig6']}
+#: The figures that the page shows, under the table of the same runs. Those of images are a third as large as PNG.
+FIGURES = {
+    'table3': ['gap.svg'],
+    'table5': ['fig7.png'],
+    'table8': ['fig9.png'],
+    'table9': ['fig8.png'],
+    'fig5': ['fig5.svg', 'fig6.svg'],
+}
 #: What the paper comes to: soft labels help, the gap to NMS closes, and a detector with NMS is beaten.
 HEADLINE = ('suitable-soft-labels-improve', 'small-t-min-narrows-the-gap', 'o2f-beats-fcos-with-nms')
 _TITLES = {HOLDS: 'What holds', FAILS: 'What does not', UNDECIDED: 'What is undecided'}
@@ -36,7 +41,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         text, pictures, short = page(args.runs, args.profile, args.samples)
         for name, content in pictures.items():
-            files.write_whole(args.out / 'images' / f'{name}.svg', content)
+            files.write_whole(args.out / 'images' / name, content)
         files.write_whole(args.out / 'results.md', text.encode('utf-8'))
         print(short)
         return 0
@@ -57,8 +62,8 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
 
 
 def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[str, bytes], str]:
-    """The page as Markdown, its pictures as SVG by name, and :func:`headline`; pictures that cannot be drawn are left
-    out and named.
+    """The page as Markdown, its pictures by file name, and the headline of ``HEADLINE``; pictures that cannot be drawn
+    are left out and named.
 
     Raises:
         UserError: there are no plans, or one is broken.
@@ -77,17 +82,7 @@ def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[st
         of_table = [verdict for verdict in judged.verdicts if verdict.table == plan.name]
         shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
         parts += [tables.render(plan, found).strip(), *shown, _note(runs, plan.name), _claims(of_table), _again(plan)]
-    return '\n\n'.join(part for part in parts if part) + '\n', pictures, headline(judged.verdicts)
-
-
-def headline(found: List[verdicts.Verdict]) -> str:
-    """The verdicts on the claims of ``HEADLINE`` that were judged, as a table, and how many claims there are."""
-    rows = [['what the paper claims', 'here', 'difference', '95 % interval']]
-    for verdict in sorted((each for each in found if each.id in HEADLINE), key=lambda each: HEADLINE.index(each.id)):
-        decides = verdict_words.deciding(verdict)
-        numbers = [verdict_words.effect(decides), verdict_words.interval(decides)] if decides else ['–', '–']
-        rows.append([' '.join(verdict.says.split()), verdict.verdict, *numbers])
-    return f'{table(rows)}\n\n{verdict_words.counts(found)}.'
+    return '\n\n'.join(part for part in parts if part) + '\n', pictures, claim_pages.headline(judged.verdicts, HEADLINE)
 
 
 def _note(runs: Path, name: str) -> str:
@@ -121,17 +116,18 @@ def _machines(stored: List[results.Results]) -> str:
 
 def _pictures(names: List[str], runs: Path, profile: str) -> Dict[str, bytes]:
     drawn = {}
-    for name in [figure for each in names for figure in FIGURES.get(each, [])]:
+    for file in [file for name in names for file in FIGURES.get(name, [])]:
+        name, format = file.split('.')
         try:
-            drawn[name] = figures.save(figures.draw(name, runs, profile), 'svg')
+            drawn[file] = figures.save(figures.draw(name, runs, profile), format)
         except results.UserError as error:
             print(f'make_results.py: {name} is left out: {error}', file=sys.stderr)
     return drawn
 
 
-def _picture(name: str, runs: Path, profile: str) -> str:
-    entry = figures.entries(runs, profile)[name]
-    return f'![{entry.title}: {entry.alt}](images/{name}.svg)'
+def _picture(file: str, runs: Path, profile: str) -> str:
+    entry = figures.entries(runs, profile)[file.split('.')[0]]
+    return f'![{entry.title}: {entry.alt}](images/{file})'
 
 
 def _claims(found: List[verdicts.Verdict]) -> str:

@@ -213,6 +213,15 @@ class RunFolder:
             return Status(FAILED, len(epochs), 0, None, metrics, message)
         return Status(STOPPED if epochs else WAITING, len(epochs), 0, None, metrics)
 
+    def check(self) -> None:
+        """See that what was trained can be read.
+
+        Raises:
+            UserError: the result or the metrics of epochs are damaged.
+        """
+        self.result()
+        self.epochs()
+
     def result(self) -> Optional[dict]:
         """The final result, or None while there is none.
 

@@ -181,6 +181,9 @@ def kills(count, seed, options=(), report=print, data=None):
                 end = '; '.join(found) or 'all as undisturbed'
                 report(f'{number:3}  {moment:5.1f} s  {victim:8}  {killed:2} killed  {done} done before  {end}')
                 wrong += found
+            if not killed:
+                wrong.append(f'{number}: no process was killed in {tries} grids')
+                report(wrong[-1])
     return wrong
 
 

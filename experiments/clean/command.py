@@ -31,7 +31,7 @@ def clean(folders: Dict[str, RunFolder], args: argparse.Namespace) -> int:
         if not folder.config.exists():
             continue
         try:
-            folder.result(), folder.epochs()  # a damaged one is for its owner to look at first
+            folder.check()  # what is damaged is for its owner to look at first
             if folder.status().state == RUNNING:
                 raise Busy(folder.path)
             total += _clean_run(run_id, folder, wish, args.yes)

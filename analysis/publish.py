@@ -70,8 +70,9 @@ def _publish(plan: Plan, args: argparse.Namespace) -> str:
     path = Path(args.runs) / args.profile / 'tables' / f'{plan.name}.json'
     content = _only_published(json.loads(path.read_text(encoding='utf-8')), target, plan.name)
     files.write_quietly(target / 'tables' / path.name, _json(content), '--to')
-    kept = len({run for cell in content['cells'] for run in cell['runs'].values()})
-    return f'{plan.name}: {new} runs published, {kept} of its {len(plan.runs)} runs are there'
+    kept = {run for cell in content['cells'] for run in cell['runs'].values()}
+    missing = len(set(plan.runs) - kept)
+    return f'{plan.name}: {new} runs published, {len(kept)} are there' + (f', {missing} missing' if missing else '')
 
 
 def _compared(plan: Plan) -> Set[str]:

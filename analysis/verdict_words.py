@@ -131,7 +131,8 @@ def _what_would_settle(verdict: Verdict, open_: List[Finding]) -> str:
         return f'At least {ENOUGH_SEEDS} seeds of each cell would show how many it takes.'
     settled = settled_with(verdict)
     if settled is None:
-        return 'More seeds alone would not settle it: the differences are too small for these test images.'
+        images = ' for these test images' if any(found.image_error is not None for found in open_) else ''
+        return f'More seeds alone would not settle it: the differences are too small{images}.'
     more, total = settled
     seeds = f'{more} more seed{"" if more == 1 else "s"}'
     return f'About {seeds} per cell ({total} in all) would settle it, if differences and spread stay as they are.'

@@ -31,7 +31,7 @@ def verdict_of(store, samples=300):
         ((37.1, 37.4, 37.8), (30.2, 29.9, 31.0), 'holds', 'The difference is +7.07 points, 95 % interval +5.9'),
         ((30.2, 29.9, 31.0), (37.1, 37.4, 37.8), 'fails', 'The difference is −7.07 points, 95 % interval −8.2'),
         ((31.0, 31.9, 30.9), (30.2, 29.9, 31.0), 'undecided', ' more seeds per cell ('),
-        ((31.0, 31.9, 30.9), (31.0, 30.9, 31.9), 'undecided', 'More seeds alone would not settle it'),
+        ((31.0, 31.9, 30.9), (31.0, 30.9, 31.9), 'undecided', 'would not settle it: the differences are too small.'),
         ((37.1,), (30.2,), 'undecided', 'at least 3 seeds of each cell would show it'),
         ((37.1, 37.4, 37.8), (), 'undecided', 'Not measured: AP without NMS, LA old.'),
     ],

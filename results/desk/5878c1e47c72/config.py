@@ -1,0 +1,155 @@
+dataset_type = 'CrowdHumanDataset'
+data_root = '${CROWD}/'
+backend_args = None
+train_pipeline = [{'type': 'LoadImageFromFile'},
+ {'type': 'LoadAnnotations', 'with_bbox': True},
+ {'type': 'RandomResize', 'scale': [(154, 77), (154, 154)], 'keep_ratio': True},
+ {'type': 'RandomFlip', 'prob': 0.5},
+ {'type': 'PackDetInputs'}]
+test_pipeline = [{'type': 'LoadImageFromFile'},
+ {'type': 'Resize', 'scale': (128, 128), 'keep_ratio': True},
+ {'type': 'LoadAnnotations', 'with_bbox': True},
+ {'type': 'PackDetInputs', 'meta_keys': ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')}]
+train_dataloader = {'batch_size': 16,
+ 'num_workers': 0,
+ 'persistent_workers': False,
+ 'sampler': {'type': 'DefaultSampler', 'shuffle': True, '_scope_': 'mmdet'},
+ 'batch_sampler': None,
+ 'dataset': {'type': 'CrowdHumanDataset',
+             'data_root': '${CROWD}/',
+             'ann_file': 'annotation_train.odgt',
+             'data_prefix': {'img': 'Images/'},
+             'pipeline': [{'type': 'LoadImageFromFile'},
+                          {'type': 'LoadAnnotations', 'with_bbox': True},
+                          {'type': 'RandomResize', 'scale': [(154, 77), (154, 154)], 'keep_ratio': True},
+                          {'type': 'RandomFlip', 'prob': 0.5},
+                          {'type': 'PackDetInputs'}]}}
+val_dataloader = {'batch_size': 50,
+ 'num_workers': 0,
+ 'persistent_workers': False,
+ 'drop_last': False,
+ 'sampler': {'type': 'DefaultSampler', 'shuffle': False, '_scope_': 'mmdet'},
+ 'dataset': {'type': 'CrowdHumanDataset',
+             'data_root': '${CROWD}/',
+             'ann_file': 'annotation_val.odgt',
+             'data_prefix': {'img': 'Images/'},
+             'test_mode': True,
+             'pipeline': [{'type': 'LoadImageFromFile'},
+                          {'type': 'Resize', 'scale': (128, 128), 'keep_ratio': True},
+                          {'type': 'LoadAnnotations', 'with_bbox': True},
+                          {'type': 'PackDetInputs',
+                           'meta_keys': ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')}]}}
+test_dataloader = {'batch_size': 50,
+ 'num_workers': 0,
+ 'persistent_workers': False,
+ 'drop_last': False,
+ 'sampler': {'type': 'DefaultSampler', 'shuffle': False, '_scope_': 'mmdet'},
+ 'dataset': {'type': 'CrowdHumanDataset',
+             'data_root': '${CROWD}/',
+             'ann_file': 'annotation_val.odgt',
+             'data_prefix': {'img': 'Images/'},
+             'test_mode': True,
+             'pipeline': [{'type': 'LoadImageFromFile'},
+                          {'type': 'Resize', 'scale': (128, 128), 'keep_ratio': True},
+                          {'type': 'LoadAnnotations', 'with_bbox': True},
+                          {'type': 'PackDetInputs',
+                           'meta_keys': ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')}]}}
+val_evaluator = {'type': 'TwoReadingsCrowdHumanMetric', 'ann_file': '${CROWD}/annotation_val.odgt'}
+test_evaluator = {'type': 'TwoReadingsCrowdHumanMetric', 'ann_file': '${CROWD}/annotation_val.odgt'}
+train_cfg = {'type': 'EpochBasedTrainLoop', 'max_epochs': 50, 'val_interval': 1, '_scope_': 'mmdet'}
+val_cfg = {'type': 'ValLoop', '_scope_': 'mmdet'}
+test_cfg = {'type': 'TestLoop', '_scope_': 'mmdet'}
+param_scheduler = [{'type': 'LinearLR', 'start_factor': 0.001, 'by_epoch': False, 'begin': 0, 'end': 100},
+ {'type': 'MultiStepLR', 'begin': 0, 'end': 50, 'by_epoch': True, 'milestones': [40], 'gamma': 0.1}]
+optim_wrapper = {'type': 'OptimWrapper', 'optimizer': {'type': 'AdamW', 'lr': 0.004, 'weight_decay': 0.05, 'fused': True}}
+auto_scale_lr = {'enable': False, 'base_batch_size': 16}
+default_scope = 'mmdet'
+default_hooks = {'timer': {'type': 'IterTimerHook', '_scope_': 'mmdet'},
+ 'logger': {'type': 'LoggerHook', 'interval': 50, '_scope_': 'mmdet'},
+ 'param_scheduler': {'type': 'ParamSchedulerHook', '_scope_': 'mmdet'},
+ 'checkpoint': {'type': 'CheckpointHook', 'interval': 1, '_scope_': 'mmdet'},
+ 'sampler_seed': {'type': 'DistSamplerSeedHook', '_scope_': 'mmdet'},
+ 'visualization': {'type': 'DetVisualizationHook', '_scope_': 'mmdet'}}
+env_cfg = {'cudnn_benchmark': False,
+ 'mp_cfg': {'mp_start_method': 'fork', 'opencv_num_threads': 0},
+ 'dist_cfg': {'backend': 'nccl'}}
+vis_backends = [{'type': 'LocalVisBackend', '_scope_': 'mmdet'}]
+visualizer = {'type': 'DetLocalVisualizer',
+ 'vis_backends': [{'type': 'LocalVisBackend'}],
+ 'name': 'visualizer',
+ '_scope_': 'mmdet'}
+log_processor = {'type': 'LogProcessor', 'window_size': 50, 'by_epoch': True, '_scope_': 'mmdet'}
+log_level = 'INFO'
+load_from = None
+resume = False
+custom_imports = {'imports': ['o2f'], 'allow_failed_imports': False}
+model = {'type': 'TwoReadingsFCOS',
+ 'data_preprocessor': {'type': 'DetDataPreprocessor',
+                       'mean': [123.675, 116.28, 103.53],
+                       'std': [58.395, 57.12, 57.375],
+                       'bgr_to_rgb': True,
+                       'pad_size_divisor': 32},
+ 'backbone': {'type': 'ResNet',
+              'depth': 18,
+              'num_stages': 4,
+              'out_indices': (0, 1, 2, 3),
+              'frozen_stages': 1,
+              'norm_cfg': {'type': 'BN', 'requires_grad': True},
+              'norm_eval': True,
+              'style': 'pytorch',
+              'init_cfg': {'type': 'Pretrained', 'checkpoint': '${BACKBONE}/backbone.pth'},
+              'base_channels': 16},
+ 'neck': {'type': 'FPN',
+          'in_channels': [16, 32, 64, 128],
+          'out_channels': 32,
+          'start_level': 1,
+          'add_extra_convs': 'on_output',
+          'num_outs': 3,
+          'relu_before_extra_convs': True},
+ 'bbox_head': {'type': 'OneToFewHead',
+               'num_classes': 1,
+               'in_channels': 32,
+               'feat_channels': 32,
+               'stacked_convs': 4,
+               'strides': [8, 16, 32],
+               'centerness_convs': 3,
+               'centerness_channels': 16,
+               'norm_cfg': {'type': 'GN', 'num_groups': 8, 'requires_grad': True},
+               'selection': {'type': 'HungarianSelection',
+                             'alpha': 0.8,
+                             'metric': 'multiply',
+                             'radius': None},
+               'degrees': {'type': 'ConstantDegrees', 't': 1.0},
+               'loss_cls': {'type': 'OneToFewLoss',
+                            'use_sigmoid': True,
+                            'ambiguous_weight': 0.4,
+                            'negative_weight': 0.75,
+                            'gamma': 2.0,
+                            'loss_weight': 1.0,
+                            'positive_weight': 0.25,
+                            'positive_gamma': 2.0},
+               'loss_bbox': {'type': 'GIoULoss', 'loss_weight': 2.0},
+               'box_weight': 'uniform',
+               'ignore_regions': True,
+               'score_factor': 'none'},
+ 'test_cfg': {'score_thr': 0.05,
+              'nms_pre': 5000,
+              'max_per_img': 500,
+              'min_bbox_size': 0,
+              'nms': {'type': 'nms', 'iou_threshold': 0.6}}}
+custom_hooks = [{'type': 'EpochHook'}]
+generate = {'scenes': {'train': 1500,
+            'val': 300,
+            'size': 96,
+            'objects': (2, 7),
+            'scale': (16.0, 64.0),
+            'turn': 0.2,
+            'cluster': 0.6,
+            'twin': 0.6,
+            'visible': 0.5,
+            'clutter': (0, 3),
+            'contrast': 15.0},
+ 'backbone': {'depth': 18, 'base_channels': 16, 'crop': 48, 'epochs': 12, 'batch': 128, 'lr': 0.004},
+ 'crowd': {'train': 600, 'val': 200}}
+classes = ('person',)
+randomness = {'seed': 2}

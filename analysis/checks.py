@@ -69,6 +69,11 @@ def number_or_null(value: Any, where: str) -> Optional[float]:
     return value
 
 
+def called(key: str) -> str:
+    """A key that a file chose itself, as a message shows it: whatever it is, on one line and not long."""
+    return key if key.isprintable() and len(key) <= 50 else short(key)
+
+
 def short(value: Any) -> str:
     """``value`` as a message shows it."""
     return f'{value!r:.50}'

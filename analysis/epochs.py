@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from analysis.checks import has, number_or_null, read
+from analysis.checks import called, has, number_or_null, read
 from analysis.plans import Plan
 
 SCHEMA = 1
@@ -82,5 +82,5 @@ def _epoch(entry: Any, where: str) -> Epoch:
         content = entry.get(name, {})
         if not isinstance(content, dict):
             raise ValueError(f'{name} in {where} must be a mapping')
-        parts[name] = {key: number_or_null(value, f'{where}.{name}.{key}') for key, value in content.items()}
+        parts[name] = {key: number_or_null(value, f'{where}.{name}.{called(key)}') for key, value in content.items()}
     return Epoch(entry['epoch'], **parts)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
-from analysis.checks import has, same, short, texts
+from analysis.checks import called, has, same, short, texts
 
 #: What :func:`read_plan` needs; ``setting`` and what each entry of ``claims`` holds are free.
 KEYS = dict(
@@ -116,7 +116,7 @@ def read_plan(content: dict, profile: str, name: str) -> Plan:
     axes = {axis.name: axis for axis in rows + columns}
     if not content['metrics']:
         raise ValueError('metrics is empty')
-    metrics = {metric: _metric(body, axes, f'metrics.{metric}') for metric, body in content['metrics'].items()}
+    metrics = {metric: _metric(body, axes, f'metrics.{called(metric)}') for metric, body in content['metrics'].items()}
     return Plan(
         name,
         **{key: content[key] for key in ('table', 'title', 'caption', 'source', 'profile', 'overrides', 'claims')},
@@ -163,8 +163,8 @@ def _cell(content: Any, axes: Dict[str, Axis], metrics: Dict[str, Metric], where
     for run in runs.values():
         if not run.isalnum():  # it is the name of a folder, and must not lead elsewhere
             raise ValueError(f'{where}.runs has {short(run)}, which is no id of a run')
-    keys = {metric: texts(names, f'{where}.keys.{metric}') for metric, names in content['keys'].items()}
+    keys = {metric: texts(names, f'{where}.keys.{called(metric)}') for metric, names in content['keys'].items()}
     for metric, names in keys.items():
         if metric not in metrics or len(names) != len(metrics[metric].keys):
-            raise ValueError(f'{where}.keys.{metric} does not fit what metrics gives')
+            raise ValueError(f'{where}.keys.{called(metric)} does not fit what metrics gives')
     return Cell(at, keys, paper, {int(seed): run for seed, run in runs.items()})

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from analysis.checks import has, number_or_null, read, same, short
+from analysis.checks import called, has, number_or_null, read, same, short
 from analysis.home import RUNS
 from analysis.plans import KEYS, Plan, read_plan
 
@@ -119,7 +119,7 @@ def _result(keys: List[str], path: Path, **expected: Any) -> dict:
     has(content['provenance'], _PROVENANCE, 'provenance')
     for key, value in _metrics(content, keys).items():
         if key in keys and value is not None and not 0 <= value <= 1:
-            raise ValueError(f'metric {key} must be a fraction from 0 to 1, not {short(value)}')
+            raise ValueError(f'metric {called(key)} must be a fraction from 0 to 1, not {short(value)}')
     return content
 
 
@@ -131,7 +131,7 @@ def _speed(keys: List[str], path: Path, **expected: Any) -> dict:
         raise ValueError(f'image must be a height and a width in pixels, not {short(image)}')
     for key, value in _metrics(content, keys).items():
         if value is not None and value < 0:
-            raise ValueError(f'metric {key} must be 0 or more, not {short(value)}')
+            raise ValueError(f'metric {called(key)} must be 0 or more, not {short(value)}')
     return content
 
 
@@ -140,5 +140,5 @@ def _metrics(content: dict, keys: List[str]) -> Dict[str, Optional[float]]:
     metrics = content['metrics']
     for key in keys:
         if key not in metrics:
-            raise ValueError(f'metric {key} is missing')
-    return {key: number_or_null(value, f'metric {key}') for key, value in metrics.items()}
+            raise ValueError(f'metric {called(key)} is missing')
+    return {key: number_or_null(value, f'metric {called(key)}') for key, value in metrics.items()}

@@ -103,6 +103,15 @@ def test_plans(tmp_path, refused):
     both(outcomes)
 
 
+def test_a_key_of_a_plan_is_shown_short_and_on_one_line(tmp_path, refused):
+    path = tmp_path / 'desk' / 'tables' / 'table2.json'
+    content = json.loads((RUNS / 'desk' / 'tables' / 'table2.json').read_text())
+    content['cells'][0]['keys']['AP\n' * 2000] = ['without_nms/AP']
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    assert refused(lambda: load_plan(tmp_path, 'desk', 'table2'), AnalysisError)
+
+
 def test_results(tmp_path, refused):
     """One run's files are broken; those of another are read as ever."""
     plan = load_plan(RUNS, 'desk', 'table2')

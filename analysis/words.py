@@ -1,7 +1,7 @@
 """What is said about a table's numbers: titles, caption and notes, in words that no format has touched yet."""
 
 import re
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from analysis.plans import Plan
 from analysis.readings import is_speed, missing_cells
@@ -55,6 +55,7 @@ def notes(plan: Plan, results: Results) -> List[str]:
     )
     lacking = missing_cells(plan, results)
     facts += f' {lacking} of {len(plan.cells)} cells incomplete.' if lacking else ''
+    facts += _empty_handed(plan, results)
     facts += f' {"; ".join(_sources(results))}.' if results.runs else ''
     name, dataset = plan.profile.capitalize(), _dataset(plan.setting)
     honest = f"{name} numbers are not {dataset} numbers: compare them with each other, not with the paper's."
@@ -70,6 +71,24 @@ def profile(name: str, setting: str) -> str:
     data = f': {_GENERATED[base]}, not {_dataset(setting)}' if base in _GENERATED else ''
     trained = f'{"," if data else ":"} trained on {100 * float(share):g} % of the training images' if share else ''
     return f'profile {name}{data}{trained}'
+
+
+def _empty_handed(plan: Plan, results: Results) -> str:
+    """' 1 of 12 runs found nothing (AP 0): POTO, seed 2.' A mean that holds such a run says little, and looks like any
+    other. Up to three are named."""
+    empty = [run for run, result in results.runs.items() if _found_nothing(result['metrics'])]
+    places = {
+        run: f'{", ".join(map(str, cell.at.values()))}, seed {seed}'
+        for cell in plan.cells
+        for seed, run in cell.runs.items()
+    }
+    named = '; '.join(places[run] for run in empty if run in places) if len(empty) <= 3 else ''
+    return f' {len(empty)} of {len(results.runs)} runs found nothing (AP 0){named and ": " + named}.' if empty else ''
+
+
+def _found_nothing(metrics: Dict[str, Optional[float]]) -> bool:
+    readings = [value for key, value in metrics.items() if key.rpartition('/')[2] == 'AP']
+    return bool(readings) and all(value == 0 for value in readings)
 
 
 def _dataset(setting: str) -> str:

@@ -155,6 +155,25 @@ def test_several_seeds_show_mean_and_sample_standard_deviation(store):
     assert r'& 30.7/40.0\,{\scriptsize$\pm$2.1/0.0} \\' in render(store, 'latex')
 
 
+def test_runs_that_found_nothing_are_named_where_their_zeros_are_in_a_mean(store):
+    store.plan(seeds=(0, 1))
+    for i in range(4):
+        store.result(i, 0.3, 0.4)
+        store.result(i, 0 if i == 1 else 0.3, 0 if i == 1 else 0.4, seed=1)
+    assert '8 of 8 runs, ' in render(store)
+    assert ' 1 of 8 runs found nothing (AP 0): 0.4, 0.6, seed 1. Device' in render(store)
+    for i in range(4):
+        store.result(i, 0, 0, seed=1)
+    assert ' 4 of 8 runs found nothing (AP 0). Device' in render(store)  # too many to name
+
+
+@pytest.mark.parametrize('without, with_nms', [(0, 0.4), (None, None), (0, None)])
+def test_a_reading_that_found_something_or_that_nobody_knows_is_not_nothing(store, without, with_nms):
+    store.plan()
+    store.result(0, without, with_nms)
+    assert 'found nothing' not in render(store)
+
+
 def test_a_cell_that_lacks_seeds_says_how_many_it_has(store):
     store.plan(seeds=(0, 1, 2))
     store.result(0, 0.2, 0.4)

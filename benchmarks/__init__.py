@@ -1,1 +1,20 @@
 """Benchmarks: one module per subject, each a list of rows; ``run.py`` runs them."""
+
+#: Modules with ``measure(quick) -> list[Row]``; the first line of a module's docstring is its title.
+NAMES = (
+    'assignment',
+    'loss',
+    'growth',
+    'step',
+    'inference',
+    'export',
+    'readings',
+    'metrics',
+    'bootstrap',
+    'commands',
+    'grid',
+    'launchers',
+    'loading',
+)
+#: Of these ``measure(quick, figure)`` also draws a picture, for the page.
+DRAWN = ('growth',)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
+from benchmarks import NAMES
 from benchmarks.rows import Row, from_json, table, to_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,8 +39,6 @@ def write_page() -> None:
 
 def page_text() -> str:
     """docs/benchmarks.md: what is hand-written in ``benchmarks/notes``, and the tables of all that is stored."""
-    from benchmarks.run import NAMES
-
     parts = [(Path(__file__).parent / 'notes' / 'head.md').read_text(encoding='utf-8').strip()]
     for name in NAMES:
         found = list(_stored(name))

@@ -21,24 +21,9 @@ if __package__ in (None, ''):
 warnings.filterwarnings('ignore')  # of other packages; they would stand between the tables
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported
 
-#: Modules with ``measure(quick) -> list[Row]``; the first line of a module's docstring is its title.
-NAMES = (
-    'assignment',
-    'loss',
-    'growth',
-    'step',
-    'inference',
-    'export',
-    'readings',
-    'metrics',
-    'bootstrap',
-    'commands',
-    'grid',
-    'launchers',
-    'loading',
-)
-#: Of these ``measure(quick, figure)`` also draws a picture, for the page.
-DRAWN = ('growth',)
+from benchmarks import DRAWN, NAMES  # noqa: E402 - the path is set first
+from benchmarks.page import picture, store, write_page  # noqa: E402
+from benchmarks.rows import table  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -57,8 +42,6 @@ def main(argv: Optional[List[str]] = None) -> int:
     for name in args.names or NAMES:
         _run(name, args)
     if args.write:
-        from benchmarks.page import write_page
-
         write_page()
     return 0
 
@@ -87,19 +70,13 @@ def _title(name: str) -> str:
 def _run(name: str, args: argparse.Namespace) -> None:
     import torch
 
-    from benchmarks.rows import table
-
     torch.set_num_threads(1)
     options = {}
     if args.write and name in DRAWN:
-        from benchmarks.page import picture
-
         options['figure'] = picture(name)
     rows = importlib.import_module(f'benchmarks.{name}').measure(args.quick, **options)
     print(f'\n{_title(name)}\n\n{table(rows)}', flush=True)
     if args.write:
-        from benchmarks.page import store
-
         store(name, rows)
 
 

@@ -66,7 +66,8 @@ def side(each: Side) -> str:
 
 def errors(found: Finding) -> str:
     """'standard error 0.41 from trainings, 0.20 from test images'; what is not known is said to be missing."""
-    noise = 'trainings' + (' (of other cells of this table)' if found.borrowed else '')
+    speed = found.unit != 'points'
+    noise = 'timings' if speed else 'trainings' + (' (of other cells of this table)' if found.borrowed else '')
     known = [
         f'{error:.2f} from {name}'
         for error, name in ((found.training_error, noise), (found.image_error, 'test images'))
@@ -77,7 +78,7 @@ def errors(found: Finding) -> str:
     missing = [
         name
         for error, name in ((found.training_error, 'training noise'), (found.image_error, 'the choice of test images'))
-        if error is None
+        if error is None and not speed  # speeds depend on no choice of images worth the name
     ]
     return f'standard error {", ".join(known)}' + ''.join(f'; without {name}' for name in missing)
 

@@ -153,23 +153,50 @@ def test_epochs(store):
     assert 'metrics.json: is not JSON' in judged.warnings[0] and judged.verdicts[0].verdict == 'undecided'
 
 
-def test_speeds(store):
-    """In ms, with a sign of their own; three trainings that were timed have an interval."""
-    slower = compare(
-        quantity('new', 'speed/without_nms/forward_ms'), 'less', quantity('old', 'speed/without_nms/forward_ms')
+@pytest.fixture
+def timed(store):
+    """A claim that new is faster than old, in ms; timed(new, old) are the times of the seeds 0, 1, 2, None for none."""
+    key = 'speed/without_nms/forward_ms'
+    content = write_plan(
+        store,
+        claim(compare(quantity('new', key), 'less', quantity('old', key))),
+        seeds=(0, 1, 2),
+        values=('new', 'old'),
     )
-    content = write_plan(store, claim(slower), seeds=(0, 1, 2), values=('new', 'old'))
     for cell in content['cells']:
-        cell['keys'] = {'AP': ['without_nms/AP', 'speed/without_nms/forward_ms']}
+        cell['keys'] = {'AP': ['without_nms/AP', key]}
     store.write('desk/tables/table1.json', json.dumps(content))
     write_seeds(store, (30, 30, 30), (30, 30, 30))
-    for seed, ms in enumerate((9.0, 9.1, 9.2)):
-        store.speed(0, ms, seed)
-        store.speed(1, ms + 2, seed)
-    verdict = verdict_of(store)
-    [found] = verdict.findings
-    assert (found.unit, verdict.verdict) == ('ms', 'holds') and found.effect == pytest.approx(-2)
-    assert 'forward ms without NMS, LA new: 9.10 (seeds 0, 1, 2: 9.00, 9.10, 9.20)' == verdict_words.side(found.left)
+
+    def timed(*of_sides):
+        for number, times in enumerate(of_sides):
+            for seed, ms in enumerate(times):
+                if ms is not None:
+                    store.speed(number, ms, seed)
+        [found] = (verdict := verdict_of(store)).findings
+        return verdict, found
+
+    return timed
+
+
+def test_speeds_are_compared_seed_by_seed(timed):
+    """In ms, with a sign of their own; a seed that was timed while the machine was slow widens nothing."""
+    new, old = (9.0, 9.1, 19.2), (10.8, 11.0, 21.3)
+    verdict, found = timed(new, old)
+    assert (found.unit, verdict.verdict) == ('ms', 'holds') and found.effect == pytest.approx(-5.8 / 3)
+    assert found.interval == pytest.approx(tuple(ttest_rel(new, old).confidence_interval()), rel=0.05)
+    assert verdict_words.side(found.left) == (
+        'forward ms without NMS, LA new: 12.43 (seeds 0, 1, 2: 9.00, 9.10, 19.20)'
+    )
+    assert verdict_words.errors(found) == f'standard error {found.training_error:.2f} from timings'
+
+
+@pytest.mark.parametrize(
+    'new, old, effect', [((9.0, 9.1, 19.2), (11.0, 11.3), -2.1), ((9.0, None, None), (None, 11.0, None), -2.0)]
+)
+def test_speeds_of_too_few_seeds_leave_their_error_open(timed, new, old, effect):
+    verdict, found = timed(new, old)
+    assert verdict.verdict == 'undecided' and found.interval is None and found.effect == pytest.approx(effect)
 
 
 def test_one_of_many_must_be_clearly_on_the_other_side_to_fail(store):

@@ -37,7 +37,7 @@ import itertools
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Set, Tuple
 
 from experiments.claims import Claim, read_claims
 from experiments.errors import UserError
@@ -132,13 +132,14 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
     return _Reader(path).table(read_yaml(path))
 
 
-def select(table: Table, only: Position) -> List[Cell]:
-    """The cells that stand at the given values (axis name -> value name).
+def select(table: Table, only: Iterable[Tuple[str, str]]) -> List[Cell]:
+    """The cells that stand at the given values, as pairs of an axis and a value. Several of one axis are alternatives.
 
     Raises:
         UserError: the table has no such axis or value.
     """
-    for axis, value in only.items():
+    wanted: Dict[str, Set[str]] = {}
+    for axis, value in only:
         if axis not in table.axes:
             raise UserError(f'--only {axis}={value}: {table.name} has no axis {axis!r}; it has {", ".join(table.axes)}')
         if value not in table.axes[axis].values:
@@ -146,7 +147,8 @@ def select(table: Table, only: Position) -> List[Cell]:
             raise UserError(
                 f'--only {axis}={value}: axis {axis} of {table.name} has no value {value!r}; it has {known}'
             )
-    return [cell for cell in table.cells if all(cell.at[axis] == value for axis, value in only.items())]
+        wanted.setdefault(axis, set()).add(value)
+    return [cell for cell in table.cells if all(cell.at[axis] in values for axis, values in wanted.items())]
 
 
 class _Reader(YamlFile):

@@ -52,7 +52,13 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
     subset.add_options(parser)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
-    parser.add_argument('--only', action='append', default=[], metavar='AXIS=VALUE', help='only cells at this value')
+    parser.add_argument(
+        '--only',
+        action='append',
+        default=[],
+        metavar='AXIS=VALUE',
+        help='only cells at this value; several of one axis are alternatives',
+    )
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='override a key of the config')
     parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: runs)')
     parser.add_argument('--data', type=Path, default=DATA, help='folder of the data (default: data)')

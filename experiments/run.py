@@ -23,7 +23,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 if __package__ in (None, ''):
@@ -79,7 +79,7 @@ def _command(args: argparse.Namespace) -> int:
     from experiments.plans import make_plan
 
     overrides = _overrides(args.set)
-    only = dict(_pair(text, '--only') for text in args.only)
+    only = [_pair(text, '--only') for text in args.only]
     plans = [make_plan(table, grid.select(table, only), args.profile, args.seeds, overrides) for table in tables]
     if args.dry_run or args.status:
         return _overview(plans, args)
@@ -139,11 +139,11 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _pair(text: str, option: str) -> List[str]:
+def _pair(text: str, option: str) -> Tuple[str, str]:
     key, equals, value = text.partition('=')
     if not (key and equals and value):
         raise UserError(f'{option} {text}: write it as KEY=VALUE')
-    return [key, value]
+    return key, value
 
 
 def _overrides(texts: List[str]) -> Dict[str, Any]:

@@ -65,7 +65,7 @@ class CellName:
         source = f'table file {table.name}.yaml'
         runs = [
             resolve(profile, cell.use, cell.overrides, seed, source)
-            for cell in select(table, {axis: str(value) for axis, value in self.at.items()})
+            for cell in select(table, [(axis, str(value)) for axis, value in self.at.items()])
         ]
         if len({run.id for run in runs}) > 1:
             raise UserError(f'{len(runs)} cells of {self.table} stand at {self.at}: name one')

@@ -126,7 +126,7 @@ def test_runs_that_are_not_finished_say_so(full):
 @pytest.mark.parametrize('at', [('t_min', '0.1', 't_max', '0.5'), ('t_min', '0.4', 't_max', '0.7')])
 def test_the_command_of_a_run_trains_that_run(store, at):
     table = load_table('table3')
-    cells = select(table, {at[0]: at[1], at[2]: at[3]})
+    cells = select(table, [(at[0], at[1]), (at[2], at[3])])
     save_plan(make_plan(table, cells, 'smoke', [2], {'model.bbox_head.selection.k': 5}), store.runs)
     plan = load_plan(store.runs, 'smoke', 'table3+model.bbox_head.selection.k=5')
     trainings, _ = load_trainings(store.runs, 'smoke', [plan], [load_results(store.runs, 'smoke', plan)])
@@ -134,7 +134,7 @@ def test_the_command_of_a_run_trains_that_run(store, at):
     python, script, *arguments = shlex.split(training.command)
     assert (python, script) == ('python', 'experiments/run.py')
     args = parse(arguments, '')
-    chosen = select(table, dict(run_command._pair(text, '--only') for text in args.only))
+    chosen = select(table, [run_command._pair(text, '--only') for text in args.only])
     again = make_plan(table, chosen, args.profile, args.seeds, run_command._overrides(args.set))
     assert list(again.runs()) == [run] and str(args.runs) == 'again'
 

@@ -23,7 +23,7 @@ ONE = {'t_max': '0.6', 't_min': '0.2'}
 
 def plan_of(table, profile='paper', only=None, seeds=(0,), overrides=None):
     table = load_table(table)
-    return make_plan(table, select(table, only or {}), profile, seeds, overrides or {})
+    return make_plan(table, select(table, (only or {}).items()), profile, seeds, overrides or {})
 
 
 def read(path):

@@ -71,7 +71,14 @@ def test_both_forms_of_an_axis(tmp_path):
     table = load(tmp_path, {**TABLE, 'set': {'z': 0}})
     assert [cell.overrides for cell in table.cells] == [{'z': 0, 'c': 3, 'a.b': 1}, {'z': 0, 'c': 3, 'a.b': 2}]
     assert [cell.paper for cell in table.cells] == [{'AP': '1/2'}, {'AP': '-'}]
-    assert [cell.label for cell in select(table, {'x': '2'})] == ['y=n x=2']
+    assert [cell.label for cell in select(table, [('x', '2')])] == ['y=n x=2']
+
+
+def test_values_of_one_axis_are_alternatives_and_axes_are_not():
+    table = load_table('table3')
+    two = select(table, [('t_max', '0.7'), ('t_min', '0.1'), ('t_max', '0.4'), ('t_max', '0.7')])
+    assert [(cell.at['t_max'], cell.at['t_min']) for cell in two] == [('0.7', '0.1'), ('0.4', '0.1')]
+    assert select(table, []) == list(table.cells)
 
 
 def test_an_axis_with_a_key_may_name_a_value(tmp_path):
@@ -248,6 +255,6 @@ def test_unknown_table_axis_and_value():
     with pytest.raises(UserError, match="no table 'tabel3'.*Known tables: .*table3"):
         load_table('tabel3')
     with pytest.raises(UserError, match="no axis 'k'; it has t_max, t_min"):
-        select(load_table('table3'), {'k': '7'})
+        select(load_table('table3'), [('k', '7')])
     with pytest.raises(UserError, match="no value '0.9'; it has 0.7, 0.6, 0.5, 0.4"):
-        select(load_table('table3'), {'t_max': '0.9'})
+        select(load_table('table3'), [('t_max', '0.9')])

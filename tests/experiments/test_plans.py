@@ -12,7 +12,7 @@ from experiments.plans import make_plan, save_plan
 
 def plan_of(only, seeds, overrides=None):
     table = load_table('table3')
-    return make_plan(table, select(table, only), 'smoke', seeds, overrides or {})
+    return make_plan(table, select(table, only.items()), 'smoke', seeds, overrides or {})
 
 
 def test_cells_and_seeds_of_earlier_commands_are_kept(tmp_path):

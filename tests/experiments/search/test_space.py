@@ -14,7 +14,7 @@ TABLE = load_table('table3')
 
 
 def plan(seed=0, overrides=None, **only):
-    return make_plan(TABLE, select(TABLE, only), 'smoke', [seed], overrides or {})
+    return make_plan(TABLE, select(TABLE, only.items()), 'smoke', [seed], overrides or {})
 
 
 def finish(runs, run):

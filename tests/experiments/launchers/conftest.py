@@ -14,10 +14,13 @@ def start_cluster(need_ray, ray_folder):
     started = []
 
     def start_cluster(**resources):
-        settings = dict(include_dashboard=False, object_store_memory=100 * 2**20, temp_dir=ray_folder)
-        started.append(Cluster(True, head_node_args=dict(settings, _system_config=HEALTH, **resources)))
+        settings = dict(include_dashboard=False, object_store_memory=100 * 2**20, _system_config=HEALTH)
+        started.append(Cluster(True, head_node_args=dict(settings, **resources)))
         return started[-1]
 
-    yield start_cluster
-    for cluster in started:
-        cluster.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        # With temp_dir it would still note its address in /tmp/ray, which need not be there and others may use.
+        patch.setenv('RAY_TMPDIR', ray_folder)
+        yield start_cluster
+        for cluster in started:
+            cluster.shutdown()

@@ -11,7 +11,7 @@ from analysis.bootstrap import spread_of_trainings
 from analysis.claims import GREATER, Comparison, Quantity, cell_at
 from analysis.evidence import Evidence, unit
 from analysis.intervals import CONFIDENCE, ENOUGH_SEEDS, Difference, Trainings
-from analysis.results import SPEED
+from analysis.readings import is_speed
 
 HOLDS, FAILS, UNDECIDED = 'holds', 'fails', 'undecided'
 
@@ -110,16 +110,18 @@ def _difference(evidence: Evidence, comparison: Comparison, runs: List[List[str]
     shared = [run for run in runs[0] if run in runs[1]]
     timed = _timed_together(evidence, comparison, runs)
 
-    def less(run: str) -> Optional[float]:
-        value, other = evidence.value(run, left), evidence.value(run, right)
-        return None if value is None or other is None else value - other
+    def less(run: str, other: str) -> Optional[float]:
+        values = evidence.value(run, left), evidence.value(other, right)
+        return None if values[0] is None or values[1] is None else values[0] - values[1]
 
     if shared:  # both sides are of the same trainings, so it is their differences that vary
         runs = [shared, shared]
-        trainings = [_trainings(evidence, less, shared)]
+        trainings = [_trainings(evidence, lambda run: less(run, run), shared)]
     elif timed:  # how fast the machine was at that hour cancels out
         runs = [list(of_side) for of_side in zip(*timed)]
-        trainings = [_timings(evidence, comparison, timed)]
+        differences = tuple(less(run, other) for run, other in timed)
+        spread = spread_of_trainings(differences) if len(timed) >= ENOUGH_SEEDS else None
+        trainings = [Trainings(len(timed), spread, len(timed) - 1)]
     else:
         trainings = [
             _trainings(evidence, partial(evidence.value, quantity=quantity), of_side)
@@ -135,20 +137,11 @@ def _timed_together(evidence: Evidence, comparison: Comparison, runs: List[List[
     """For two speeds the runs of equal seeds; the detectors of a table are timed in turns, image by image, and all of a
     seed in one sitting (experiments/speed.py)."""
     sides = comparison.left, comparison.right
-    if not all(side.key.startswith(SPEED) for side in sides):
+    if not is_speed(tuple(side.key for side in sides)):
         return []
     left, right = (cell_at(evidence.plan, side.at).runs for side in sides)
     pairs = [(left[seed], right[seed]) for seed in left if seed in right]
     return [(run, other) for run, other in pairs if run in runs[0] and other in runs[1]]
-
-
-def _timings(evidence: Evidence, comparison: Comparison, timed: List[Tuple[str, str]]) -> Trainings:
-    """The differences of runs that were timed together, of which nothing is known where they are too few."""
-    left, right = comparison.left, comparison.right
-    values = [(evidence.value(run, left), evidence.value(other, right)) for run, other in timed]
-    differences = tuple(value - other for value, other in values if value is not None and other is not None)
-    spread = spread_of_trainings(differences) if len(timed) >= ENOUGH_SEEDS else None
-    return Trainings(len(timed), spread, len(timed) - 1)
 
 
 def _trainings(evidence: Evidence, value: Callable[[str], Optional[float]], runs: List[str]) -> Trainings:

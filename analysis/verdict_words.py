@@ -67,7 +67,7 @@ def side(each: Side) -> str:
 def errors(found: Finding) -> str:
     """'standard error 0.41 from trainings, 0.20 from test images'; what is not known is said to be missing."""
     speed = found.unit != 'points'
-    noise = 'timings' if speed else 'trainings' + (' (of other cells of this table)' if found.borrowed else '')
+    noise = ('timings' if speed else 'trainings') + (' (of other cells of this table)' if found.borrowed else '')
     known = [
         f'{error:.2f} from {name}'
         for error, name in ((found.training_error, noise), (found.image_error, 'test images'))

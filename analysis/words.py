@@ -82,7 +82,7 @@ def _empty_handed(plan: Plan, results: Results) -> str:
         for cell in plan.cells
         for seed, run in cell.runs.items()
     }
-    named = '; '.join(places[run] for run in empty if run in places) if len(empty) <= 3 else ''
+    named = '; '.join(places[run] for run in empty) if len(empty) <= 3 else ''
     return f' {len(empty)} of {len(results.runs)} runs found nothing (AP 0){named and ": " + named}.' if empty else ''
 
 

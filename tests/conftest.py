@@ -1,6 +1,8 @@
-"""Lets the tests run from any folder and in any import mode, one thread per process; asks for programs by name."""
+"""Lets the tests run from any folder and in any import mode, one thread per process, and with the same arithmetic on all
+x86 processors; asks for programs by name."""
 
 import os
+import platform
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # those folders share are plain modules in tests/.
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+if platform.machine() == 'x86_64':
+    # Wider instructions round otherwise, and trainings that are compared drift apart by other amounts.
+    os.environ.setdefault('ATEN_CPU_CAPABILITY', 'avx2')
+    os.environ.setdefault('DNNL_MAX_CPU_ISA', 'AVX2')
 
 
 @pytest.fixture(scope='session')

@@ -1,5 +1,7 @@
-"""Lets the tests run from any folder and in any import mode, one thread per process, and with the same arithmetic on all
-x86 processors; asks for programs by name."""
+"""Lets the tests run from any folder and in any import mode, one thread per process; asks for programs by name.
+
+On x86 all of them compute with the same instructions, whatever else the processor knows.
+"""
 
 import os
 import platform

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from analysis.checks import called, has, number_or_null, read
 from analysis.plans import Plan
+from experiments.spec.checks import called, has, number_or_null, read
 
 SCHEMA = 1
 

@@ -5,18 +5,30 @@ import sys
 from pathlib import Path
 from typing import List, Optional
 
-try:
-    import analysis  # noqa: F401  installed, or run with the repository root on the path
-except ModuleNotFoundError:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
 
-from analysis import console, figures, files, results  # noqa: E402
+from analysis import cli, figures  # noqa: E402
+from experiments.store.errors import UserError  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line; returns the exit status: 0, 1 where a figure that was named lacks what it is drawn from, 2
     for a user's error."""
-    args = _arguments(argv)
+    return cli.run(_run, _arguments(argv), 'make_figures.py')
+
+
+def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog='make_figures.py', description='Draw figures from stored results.')
+    parser.add_argument('names', nargs='*', metavar='figure', help='figures to draw (default: all that can be)')
+    cli.add_stored(parser)
+    parser.add_argument('--out', type=Path, help='folder of the files (default: figures in the folder of the profile)')
+    parser.add_argument('--format', nargs='+', choices=figures.FORMATS, default=['pdf', 'png'])
+    parser.add_argument('--list', action='store_true', help='list the figures')
+    return parser.parse_args(argv)
+
+
+def _run(args: argparse.Namespace) -> int:
     known = figures.entries(args.runs, args.profile)
     if args.list:
         width = max(map(len, known))
@@ -24,25 +36,9 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 0
     unknown = [name for name in args.names if name not in known]
     if unknown:
-        print(f'make_figures.py: no figure {unknown[0]!r}: there are {", ".join(known)}', file=sys.stderr)
-        return 2
-    try:
-        lacking = _make(list(dict.fromkeys(args.names)) or list(known), args)
-    except results.UserError as error:
-        print(f'make_figures.py: {error}', file=sys.stderr)
-        return 2
+        raise UserError(f'no figure {unknown[0]!r}: there are {", ".join(known)}')
+    lacking = _make(list(dict.fromkeys(args.names)) or list(known), args)
     return 1 if lacking and args.names else 0
-
-
-def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='make_figures.py', description='Draw figures from stored results.')
-    parser.add_argument('names', nargs='*', metavar='figure', help='figures to draw (default: all that can be)')
-    parser.add_argument('--profile', default='desk', help='profile of the runs (default: desk)')
-    parser.add_argument('--runs', type=Path, default=results.RUNS, help='folder of the runs (default: %(default)s)')
-    parser.add_argument('--out', type=Path, help='folder of the files (default: figures in the folder of the profile)')
-    parser.add_argument('--format', nargs='+', choices=figures.FORMATS, default=['pdf', 'png'])
-    parser.add_argument('--list', action='store_true', help='list the figures')
-    return parser.parse_args(argv)
 
 
 def _make(names: List[str], args: argparse.Namespace) -> int:
@@ -50,21 +46,17 @@ def _make(names: List[str], args: argparse.Namespace) -> int:
     lacking = 0
     for name in names:
         try:
-            figure = figures.draw(name, args.runs, args.profile, _warn)
-        except results.UserError as error:
+            figure = figures.draw(name, args.runs, args.profile, cli.warner('make_figures.py'))
+        except UserError as error:
             print(f'make_figures.py: {name}: {error}', file=sys.stderr)
             lacking += 1
             continue
         for format in dict.fromkeys(args.format):
             folder = args.out or args.runs / args.profile / 'figures'
-            files.write_whole(folder / f'{name}.{format}', figures.save(figure, format))
+            cli.write_and_say(folder / f'{name}.{format}', figures.save(figure, format))
     return lacking
 
 
-def _warn(line: str) -> None:
-    print(f'make_figures.py: warning: {line}', file=sys.stderr)
-
-
 if __name__ == '__main__':
-    console.print_in_any_locale()
+    cli.print_in_any_locale()
     sys.exit(main())

@@ -5,15 +5,12 @@ import sys
 from pathlib import Path
 from typing import List, Optional
 
-try:
-    import analysis  # noqa: F401  installed, or run with the repository root on the path
-except ModuleNotFoundError:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
 
-from analysis import console, files, results  # noqa: E402
-from analysis.bootstrap import SAMPLES  # noqa: E402
-from analysis.report.contents import gather  # noqa: E402
-from analysis.report.page import render  # noqa: E402
+from analysis import cli  # noqa: E402
+from analysis.claims.statistics import SAMPLES  # noqa: E402
+from analysis.report.page import gather, render  # noqa: E402
 
 #: What a page should stay below, in bytes: mail and browsers take it easily.
 LIMIT = 5_000_000
@@ -21,25 +18,13 @@ LIMIT = 5_000_000
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line; returns the exit status: 0, or 2 for a user's error."""
-    args = _arguments(argv)
-    try:
-        content = render(gather(args.runs, args.profile, args.names, _warn, args.samples)).encode('utf-8', 'replace')
-        if len(content) > LIMIT:
-            _warn(f'the page has {len(content) / 1e6:.1f} MB: name some of the tables for a smaller one')
-        files.write_whole((args.out or args.runs / args.profile) / 'report.html', content)
-    except results.UserError as error:
-        print(f'make_report.py: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return cli.run(_write, _arguments(argv), 'make_report.py')
 
 
 def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='make_report.py', description='Write report.html: tables, claims, figures and runs in one page.'
+    parser = cli.parser(
+        'make_report.py', 'show', description='Write report.html: tables, claims, figures and runs in one page.'
     )
-    parser.add_argument('names', nargs='*', metavar='table', help='tables to show (default: all that have a plan)')
-    parser.add_argument('--profile', default='desk', help='profile they were trained with (default: desk)')
-    parser.add_argument('--runs', type=Path, default=results.RUNS, help='folder of the runs (default: %(default)s)')
     parser.add_argument('--out', type=Path, help='folder of report.html (default: the folder of the profile)')
     parser.add_argument('--samples', type=int, default=SAMPLES, help='samples of the images (default: %(default)s)')
     args = parser.parse_args(argv)
@@ -49,10 +34,15 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     return args
 
 
-def _warn(line: str) -> None:
-    print(f'make_report.py: warning: {line}', file=sys.stderr)
+def _write(args: argparse.Namespace) -> int:
+    warn = cli.warner('make_report.py')
+    content = render(gather(args.runs, args.profile, args.names, warn, args.samples)).encode('utf-8', 'replace')
+    if len(content) > LIMIT:
+        warn(f'the page has {len(content) / 1e6:.1f} MB: name some of the tables for a smaller one')
+    cli.write_and_say((args.out or args.runs / args.profile) / 'report.html', content)
+    return 0
 
 
 if __name__ == '__main__':
-    console.print_in_any_locale()
+    cli.print_in_any_locale()
     sys.exit(main())

@@ -11,16 +11,17 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-try:
-    import analysis  # noqa: F401  installed, or run with the repository root on the path
-except ModuleNotFoundError:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
 
-from analysis import claim_pages, figures, files, results, tables, verdict_words, verdicts  # noqa: E402
-from analysis.bootstrap import SAMPLES  # noqa: E402
-from analysis.findings import FAILS, HOLDS, UNDECIDED  # noqa: E402
-from analysis.home import HOME  # noqa: E402
+from analysis import cli, figures, results  # noqa: E402
+from analysis.claims import explain, judge  # noqa: E402
+from analysis.claims.judge import FAILS, HOLDS, UNDECIDED  # noqa: E402
+from analysis.claims.statistics import SAMPLES  # noqa: E402
 from analysis.plans import Cell, Plan  # noqa: E402
+from analysis.tables import render  # noqa: E402
+from experiments.store.errors import UserError  # noqa: E402
+from experiments.store.files import HOME  # noqa: E402
 
 #: The figures that the page shows, under the table of the same runs. Those of images are a third as large as PNG.
 FIGURES = {
@@ -37,17 +38,7 @@ _TITLES = {HOLDS: 'What holds', FAILS: 'What does not', UNDECIDED: 'What is unde
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line; returns the exit status: 0, or 2 for a user's error."""
-    args = _arguments(argv)
-    try:
-        text, pictures, short = page(args.runs, args.profile, args.samples)
-        for name, content in pictures.items():
-            files.write_whole(args.out / 'images' / name, content)
-        files.write_whole(args.out / 'results.md', text.encode('utf-8'))
-        print(short)
-        return 0
-    except results.UserError as error:
-        print(f'make_results.py: {error}', file=sys.stderr)
-        return 2
+    return cli.run(_write, _arguments(argv), 'make_results.py')
 
 
 def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
@@ -61,6 +52,15 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _write(args: argparse.Namespace) -> int:
+    text, pictures, short = page(args.runs, args.profile, args.samples)
+    for name, content in pictures.items():
+        cli.write_and_say(args.out / 'images' / name, content)
+    cli.write_and_say(args.out / 'results.md', text.encode('utf-8'))
+    print(short)
+    return 0
+
+
 def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[str, bytes], str]:
     """The page as Markdown, its pictures by file name, and the headline of ``HEADLINE``; pictures that cannot be drawn
     are left out and named.
@@ -71,18 +71,18 @@ def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[st
     names = results.plan_names(runs, profile)
     if not names:
         raise results.no_plans(runs, profile)
-    judged = verdicts.judge(runs, profile, names, samples)
+    judged = judge.judge(runs, profile, names, samples)
     plans = [results.load_plan(runs, profile, name) for name in names]
     stored = [results.load_results(runs, profile, plan) for plan in plans]
     for warning in dict.fromkeys([*judged.warnings, *(line for each in stored for line in each.warnings)]):
-        print(f'make_results.py: warning: {warning}', file=sys.stderr)
+        cli.warner('make_results.py')(warning)
     pictures = _pictures(names, runs, profile)
     parts = [f'# Results (profile {profile})', _note(runs, 'head'), *_summary(judged.verdicts), _machines(stored)]
     for plan, found in zip(plans, stored):
         of_table = [verdict for verdict in judged.verdicts if verdict.table == plan.name]
         shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
-        parts += [tables.render(plan, found).strip(), *shown, _note(runs, plan.name), _claims(of_table), _again(plan)]
-    return '\n\n'.join(part for part in parts if part) + '\n', pictures, claim_pages.headline(judged.verdicts, HEADLINE)
+        parts += [render.render(plan, found).strip(), *shown, _note(runs, plan.name), _claims(of_table), _again(plan)]
+    return '\n\n'.join(part for part in parts if part) + '\n', pictures, explain.headline(judged.verdicts, HEADLINE)
 
 
 def _note(runs: Path, name: str) -> str:
@@ -91,13 +91,13 @@ def _note(runs: Path, name: str) -> str:
     return path.read_text(encoding='utf-8').strip() if path.exists() else ''
 
 
-def _summary(found: List[verdicts.Verdict]) -> List[str]:
+def _summary(found: List[judge.Verdict]) -> List[str]:
     """The claims by verdict, each with the comparison that decides."""
-    parts = [f'**{verdict_words.counts(found)}.** How that is judged: [claims.md](claims.md).']
+    parts = [f'**{explain.counts(found)}.** How that is judged: [claims.md](claims.md).']
     for verdict, title in _TITLES.items():
         of_verdict = [each for each in found if each.verdict == verdict]
         if of_verdict:
-            parts += [f'## {title} ({len(of_verdict)})', claim_pages.brief(of_verdict)]
+            parts += [f'## {title} ({len(of_verdict)})', explain.brief(of_verdict)]
     return parts
 
 
@@ -120,7 +120,7 @@ def _pictures(names: List[str], runs: Path, profile: str) -> Dict[str, bytes]:
         name, format = file.split('.')
         try:
             drawn[file] = figures.save(figures.draw(name, runs, profile), format)
-        except results.UserError as error:
+        except UserError as error:
             print(f'make_results.py: {name} is left out: {error}', file=sys.stderr)
     return drawn
 
@@ -130,15 +130,15 @@ def _picture(file: str, runs: Path, profile: str) -> str:
     return f'![{entry.title}: {entry.alt}](images/{file})'
 
 
-def _claims(found: List[verdicts.Verdict]) -> str:
+def _claims(found: List[judge.Verdict]) -> str:
     """The verdicts on a table's claims, with why; the evidence of each is folded away."""
     parts = []
     for verdict in found:
         says = f'**{verdict.verdict.capitalize()}**: {" ".join(verdict.says.split())} ({verdict.where}).'
-        parts.append(f'- {says} {verdict_words.why(verdict)}')
+        parts.append(f'- {says} {explain.why(verdict)}')
     if not parts:
         return ''
-    evidence = '\n\n'.join(claim_pages.evidence(verdict) for verdict in found)
+    evidence = '\n\n'.join(explain.evidence(verdict) for verdict in found)
     folded = _folded('The evidence: values and intervals of each comparison', evidence)
     return '\n'.join(parts) + f'\n\n{folded}'
 

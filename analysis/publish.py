@@ -11,15 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
 
-try:
-    import analysis  # noqa: F401  installed, or run with the repository root on the path
-except ModuleNotFoundError:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
 
-from analysis import files, results  # noqa: E402
-from analysis.claims import cell_at, read_claims  # noqa: E402
-from analysis.home import HOME, RUNS  # noqa: E402
+from analysis import cli, results  # noqa: E402
+from analysis.claims.claims import cell_at, read_claims  # noqa: E402
 from analysis.plans import Plan  # noqa: E402
+from experiments.store.files import HOME  # noqa: E402
 
 ALWAYS = ('metrics.json', 'speed.json', 'config.py')
 RESULT, MATCHES = 'result.json', 'matches.npz'
@@ -27,49 +25,40 @@ RESULT, MATCHES = 'result.json', 'matches.npz'
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line; returns the exit status: 0, or 2 for a user's error."""
-    args = _arguments(argv)
-    try:
-        names = list(dict.fromkeys(args.names)) or results.plan_names(args.runs, args.profile)
-        if not names:
-            raise results.no_plans(args.runs, args.profile)
-        for name in names:
-            print(_publish(results.load_plan(args.runs, args.profile, name), args))
-        _copy_captures(args.runs / args.profile / 'captures', args.to / args.profile / 'captures')
-        return 0
-    except results.UserError as error:
-        print(f'publish.py: {error}', file=sys.stderr)
-        return 2
+    return cli.run(_publish_all, _arguments(argv), 'publish.py')
 
 
 def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='publish.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument('names', nargs='*', metavar='table', help='tables to publish (default: all that have a plan)')
-    parser.add_argument('--profile', default='desk', help='profile they were trained with (default: desk)')
-    parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: %(default)s)')
+    parser = cli.parser('publish.py', 'publish', description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('--to', type=Path, default=HOME / 'results', help='folder to publish in (default: %(default)s)')
     parser.add_argument('--replace', action='store_true', help='also replace runs that are published already')
     return parser.parse_args(argv)
+
+
+def _publish_all(args: argparse.Namespace) -> int:
+    for name in cli.names_of(args):
+        print(_publish(results.load_plan(args.runs, args.profile, name), args))
+    _copy_captures(args.runs / args.profile / 'captures', args.to / args.profile / 'captures')
+    return 0
 
 
 def _publish(plan: Plan, args: argparse.Namespace) -> str:
     """Publish the finished runs of a plan, then the plan with these alone; what was done, in a line."""
     found = results.load_results(args.runs, args.profile, plan)
     for warning in found.warnings:
-        print(f'publish.py: warning: {warning}', file=sys.stderr)
+        cli.warner('publish.py')(warning)
     compared = _compared(plan)
     target = args.to / args.profile
     new = 0
     for run, result in found.runs.items():
         if result['provenance']['dirty'] is not False:
-            print(f'publish.py: warning: {run} was trained by code that no commit holds: left out', file=sys.stderr)
+            cli.warner('publish.py')(f'{run} was trained by code that no commit holds: left out')
         elif args.replace or not (target / run / RESULT).exists():
             _copy(args.runs / args.profile / run, target / run, run in compared)
             new += 1
     path = Path(args.runs) / args.profile / 'tables' / f'{plan.name}.json'
     content = _only_published(json.loads(path.read_text(encoding='utf-8')), target, plan.name)
-    files.write_quietly(target / 'tables' / path.name, _json(content), '--to')
+    cli.write(target / 'tables' / path.name, _json(content), '--to')
     kept = {run for cell in content['cells'] for run in cell['runs'].values()}
     missing = len(set(plan.runs) - kept)
     return f'{plan.name}: {new} runs published, {len(kept)} are there' + (f', {missing} missing' if missing else '')
@@ -86,12 +75,12 @@ def _copy(source: Path, target: Path, with_matches: bool) -> None:
     for name in (*ALWAYS, *([MATCHES] if with_matches else []), RESULT):
         path = source / name
         if path.exists():
-            files.write_quietly(target / name, path.read_bytes(), '--to')
+            cli.write(target / name, path.read_bytes(), '--to')
 
 
 def _copy_captures(source: Path, target: Path) -> None:
     for path in sorted(source.glob('*.npz')):
-        files.write_quietly(target / path.name, path.read_bytes(), '--to')
+        cli.write(target / path.name, path.read_bytes(), '--to')
 
 
 def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[str, Any]:

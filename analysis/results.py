@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from analysis.checks import called, has, number_or_null, read, same, short
-from analysis.home import RUNS
 from analysis.plans import KEYS, Plan, read_plan
+from experiments.spec.checks import called, has, number_or_null, read, same, short
+from experiments.store.errors import UserError
+from experiments.store.files import RUNS
 
 PLAN_SCHEMA = 2
 RESULT_SCHEMA = 1  # of result.json and speed.json
@@ -29,10 +30,6 @@ _RESULT = dict(run=str, profile=str, seed=int, metrics=dict, provenance=dict)
 _PROVENANCE = dict(commit=Optional[str], dirty=Optional[bool], device=str)
 _SPEED = dict(run=str, device=str, versions=dict, image=list, repeats=int, metrics=dict)
 _KINDS = ('table', 'fig')
-
-
-class UserError(Exception):
-    """Something the user can put right. The message names the file or argument, and what to do."""
 
 
 @dataclass(frozen=True)

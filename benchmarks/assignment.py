@@ -16,10 +16,10 @@ from torch.utils._pytree import tree_leaves
 from benchmarks import per_instance, timing
 from benchmarks.problem import Problem, problem
 from benchmarks.rows import Row
-from o2f.degrees import LinearDegrees
-from o2f.one_to_many import FCOSSelection, QualityATSSSelection
-from o2f.poto import HungarianSelection
-from o2f.selection import OneToFewSelection, Selected
+from o2f.assign.degrees import LinearDegrees
+from o2f.assign.one_to_many import FCOSSelection, QualityATSSSelection
+from o2f.assign.poto import HungarianSelection
+from o2f.assign.selection import OneToFewSelection, Selected
 
 #: Instances per image, and how many times as fast as the loop over instances this is to be.
 TARGETS = {7: 15, 30: 50, 100: 100, 300: 200}

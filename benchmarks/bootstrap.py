@@ -8,8 +8,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from analysis.bootstrap import over_images
-from analysis.matches import load_matches
+from analysis.claims.matches import load_matches
+from analysis.claims.statistics import over_images
 from benchmarks.metrics import (
     OneReadingCrowdHumanMetric,
     OneReadingMetric,
@@ -21,7 +21,7 @@ from benchmarks.metrics import (
 )
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, seconds
-from experiments.files import write_arrays
+from experiments.store.files import write_arrays
 
 SAMPLES = 1000
 KEY = 'without_nms/AP'

@@ -69,10 +69,10 @@ def _python(command: List[str]) -> str:
 
 def store_runs(folder: Path, least: int) -> int:
     """Store made-up results of every cell of every table, for seeds enough to be ``least`` runs; returns how many."""
-    from experiments import grid
-    from experiments.plans import make_plan, save_plan
+    from experiments.spec import schema
+    from experiments.spec.plan import make_plan, save_plan
 
-    tables = [grid.load_table(name) for name in grid.table_names()]
+    tables = [schema.load_table(name) for name in schema.table_names()]
     one_seed = {run_id for table in tables for run_id in make_plan(table, table.cells, 'desk', [0], {}).runs()}
     seeds = range(-(-least // len(one_seed)))
     stored = set()
@@ -88,7 +88,7 @@ def store_runs(folder: Path, least: int) -> int:
 
 def _store(folder: Path, run) -> None:
     """A finished run's files, with the metrics that any table may ask for."""
-    from experiments.runs import RunFolder
+    from experiments.store.runs import RunFolder
 
     names = ('AP', 'AP50', 'AP75', 'AR', 'mMR', 'recall', 'JI', 'mask_AP', 'mask_AR')
     metrics = {f'{reading}/{name}': 0.3 for reading in ('without_nms', 'with_nms') for name in names}

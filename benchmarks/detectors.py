@@ -13,8 +13,8 @@ import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations
 from mmdet.registry import MODELS  # isort: skip
 from mmdet.structures import DetDataSample  # isort: skip
 
-from experiments.cells import find_run
-from experiments.grid import load_table
+from experiments.spec.plan import find_run
+from experiments.spec.schema import load_table
 
 SIZE = (800, 1344)  # height and width of a batch: 800 x 1333 padded to a multiple of 32
 DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')

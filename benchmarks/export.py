@@ -18,12 +18,12 @@ from torchvision.ops import batched_nms
 from benchmarks.detectors import SIZE, build, ready, scenes, with_candidates
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns
-from experiments.cells import find_run
-from experiments.grid import load_table
+from experiments.spec.plan import find_run
+from experiments.spec.schema import load_table
 
 from mmdet.models.dense_heads import FCOSHead  # isort: skip  (after o2f, which answers for mmcv's operations)
-from o2f.end_to_end import Candidates, EndToEnd  # isort: skip
-from o2f.export import write_onnx  # isort: skip
+from o2f.export import write_onnx
+from o2f.io.onnx_graph import Candidates, EndToEnd
 
 METHODS = ('Ours-3convs', 'FCOS-NMS')
 

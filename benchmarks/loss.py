@@ -14,8 +14,8 @@ from torch import Tensor
 from benchmarks import assignment, timing
 from benchmarks.problem import Problem, problem
 from benchmarks.rows import Row
-from o2f.loss import OneToFewLoss
-from o2f.selection import Selected
+from o2f.assign.selection import Selected
+from o2f.models.loss import OneToFewLoss
 
 
 class Targets(NamedTuple):

@@ -17,7 +17,7 @@ def store(name: str, rows: List[Row]) -> None:
     """Keep what a benchmark found on this device, in place of what it found before."""
     import torch
 
-    from experiments.provenance import provenance
+    from experiments.store.provenance import provenance
 
     origin = provenance()
     folder = STORED / ('gpu' if torch.cuda.is_available() else 'cpu')

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from benchmarks.problem import Problem
-from o2f.centre_region import Grid, points_of
+from o2f.assign.centre_region import Grid, points_of
 
 
 class Assigned(NamedTuple):

@@ -8,8 +8,8 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from o2f.centre_region import Grid, points_of
-from o2f.matching_score import Instances
+from o2f.assign.centre_region import Grid, points_of
+from o2f.assign.matching_score import Instances
 
 STRIDES = (8, 16, 32, 64, 128)
 

@@ -16,8 +16,8 @@ from mmdet.structures import DetDataSample  # isort: skip
 
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns
-from o2f.metric import TwoReadingsMetric
-from o2f.readings import FIELDS, WITH_NMS, WITHOUT_NMS, read
+from o2f.evaluation.coco import TwoReadingsMetric
+from o2f.models.postprocess import FIELDS, WITH_NMS, WITHOUT_NMS, read
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = 'network, decoding, reading and COCO metrics'

@@ -23,8 +23,8 @@ if __package__ in (None, ''):
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # as in training, so that sums round in the same way
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 
-from analysis.home import DATA, RUNS  # noqa: E402
-from experiments.errors import UserError  # noqa: E402
+from experiments.store.errors import UserError  # noqa: E402
+from experiments.store.files import DATA, RUNS  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -66,7 +66,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
 
 
 def _list() -> int:
-    from experiments.captures.declared import figure_names, load_figure
+    from experiments.spec.figure import figure_names, load_figure
 
     for name in figure_names():
         figure = load_figure(name)
@@ -75,7 +75,7 @@ def _list() -> int:
 
 
 def _capture(args: argparse.Namespace) -> int:
-    from experiments.captures.declared import figure_names, load_figure
+    from experiments.spec.figure import figure_names, load_figure
 
     figures = [load_figure(name) for name in dict.fromkeys(args.figures or figure_names())]
     weights = _weights(args.weights, figures)
@@ -101,14 +101,14 @@ def _weights(texts: List[str], figures: list) -> Dict[str, Path]:
 
 def _capture_one(figure: Any, weights: Dict[str, Path], args: argparse.Namespace) -> None:
     """Capture one figure into ``<runs>/<profile>/captures/<name>.npz``."""
-    from experiments.captures.declared import DetectionsFigure
-    from experiments.view import open_view
+    from experiments.commands.view import open_view
+    from experiments.spec.figure import DetectionsFigure
 
     find = _of_panels if isinstance(figure, DetectionsFigure) else _of_stages
     with open_view({}) as view, tempfile.TemporaryDirectory() as aside:
         meta, arrays = find(figure, weights, args, view, Path(aside))
 
-        from experiments.captures.stored import write_capture
+        from experiments.store.qualitative import write_capture
 
         path = args.runs / args.profile / 'captures' / f'{figure.name}.npz'
         write_capture(path, meta, arrays)
@@ -121,7 +121,7 @@ def _of_panels(figure: Any, weights: Dict[str, Path], args: argparse.Namespace, 
         weights.get(panel.label) or _checkpoint(panel.cell, run, args) for panel, run in zip(figure.panels, runs)
     ]
 
-    from experiments.captures.detections import capture_detections
+    from experiments.qualitative.detections import capture_detections
 
     return capture_detections(figure, runs, checkpoints, args.images, args.data, view.progress)
 
@@ -136,15 +136,15 @@ def _of_stages(figure: Any, weights: Dict[str, Path], args: argparse.Namespace, 
         for label, epoch in wanted.items():
             found[label] = last if epoch == max_epochs else _replayed(run, epoch, last.parent, args, view, aside)
 
-    from experiments.captures.assignment import capture_assignment
+    from experiments.qualitative.assignment import capture_assignment
 
     checkpoints = [found[stage.label] for stage in figure.stages]
     return capture_assignment(figure, run, checkpoints, args.images, args.data, view.progress)
 
 
 def _replayed(run: Any, epoch: int, original: Path, args: argparse.Namespace, view: Any, aside: Path) -> Path:
-    from experiments.captures.replay import replay
-    from experiments.runs import RunFolder
+    from experiments.qualitative.replay import replay
+    from experiments.store.runs import RunFolder
 
     folder = aside / f'epoch{epoch}'
     view.say(f'training the first {epoch} epochs of run {run.id} again')
@@ -157,7 +157,7 @@ def _checkpoint(cell: Any, run: Any, args: argparse.Namespace) -> Path:
     Raises:
         UserError: it is not trained, or its weights are not there; the message names the command that trains it.
     """
-    from experiments.runs import RunFolder
+    from experiments.store.runs import RunFolder
 
     folder = RunFolder(args.runs / args.profile / run.id)
     done, checkpoint = folder.result() is not None, folder.checkpoint()

@@ -30,7 +30,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(ROOT)  # run as a script: the packages lie beside this folder
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 
-from experiments.errors import UserError  # noqa: E402
+from experiments.store.errors import UserError  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -42,7 +42,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        from experiments.options import parse
+        from experiments.commands.parser import parse
 
         return _command(parse(argv, __doc__))
     except UserError as error:
@@ -61,61 +61,61 @@ def _interrupt(*_) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from experiments import grid
+    from experiments.spec import schema
 
     if args.list:
         return _list()
     if args.evaluate:
         return _evaluate(args)
     if args.clean and not args.tables:
-        from experiments.clean.command import clean, run_folders
+        from experiments.commands.clean import clean, run_folders
 
         return clean(run_folders(args.runs / args.profile), args)
     if args.status and not args.tables:
         args.tables = ['all']
-    names = grid.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
-    tables = [grid.load_table(name) for name in names]
+    names = schema.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
+    tables = [schema.load_table(name) for name in names]
 
-    from experiments.plans import make_plan
+    from experiments.spec.plan import make_plan
 
     overrides = _overrides(args.set)
     only = [_pair(text, '--only') for text in args.only]
-    plans = [make_plan(table, grid.select(table, only), args.profile, args.seeds, overrides) for table in tables]
+    plans = [make_plan(table, schema.select(table, only), args.profile, args.seeds, overrides) for table in tables]
     if args.dry_run or args.status:
         return _overview(plans, args)
     if args.cancel:
-        from experiments.launchers.slurm import commands
+        from experiments.commands import slurm
 
-        return commands.cancel(args.runs / args.profile, _folders(plans, args))
+        return slurm.cancel(args.runs / args.profile, _folders(plans, args))
     if args.dump_configs:
         return _dump(plans, args)
     if args.clean:
-        from experiments.clean.command import clean
+        from experiments.commands.clean import clean
 
         return clean(_folders(plans, args), args)
     if args.doctor:
-        from experiments.doctor.command import doctor
+        from experiments.commands.doctor.command import doctor
 
         return doctor(plans, args)
     if args.search:
-        from experiments.search.command import search
+        from experiments.commands.search.command import search
 
         return search(plans[0], args)
     return _run(plans, args)
 
 
 def _list() -> int:
-    from experiments import grid
+    from experiments.spec import schema
 
-    for name in grid.table_names():
-        table = grid.load_table(name)
+    for name in schema.table_names():
+        table = schema.load_table(name)
         print(f'{name}  {len(table.cells):3} cells  {table.title} ({table.source})')
     print('profiles:', ', '.join(sorted(path.stem for path in Path(__file__).with_name('profiles').glob('*.py'))))
     return 0
 
 
 def _dump(plans: list, args: argparse.Namespace) -> int:
-    from experiments.dump import dump_configs
+    from experiments.spec.dump import dump_configs
 
     for path, cells in dump_configs(plans, args.dump_configs, args.data).items():
         print(f'{path}: {"; ".join(cells)}')
@@ -123,15 +123,15 @@ def _dump(plans: list, args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from experiments import grid
-    from experiments.cells import find_run
-    from experiments.view import open_view
+    from experiments.commands.view import open_view
+    from experiments.spec import schema
+    from experiments.spec.plan import find_run
 
-    table = grid.load_table(args.table or args.tables[0])
+    table = schema.load_table(args.table or args.tables[0])
     run, cells = find_run(table, args.cell, args.profile, _overrides(args.set))
     same = f' (of the same model: {"; ".join(cell.label for cell in cells[1:])})' if cells[1:] else ''
     print(f'{table.name} {cells[0].label}, profile {args.profile}{same}', file=sys.stderr, flush=True)
-    from experiments.evaluate import evaluate, format_metrics
+    from experiments.training.evaluate import evaluate, format_metrics
 
     with open_view({}) as view:
         metrics = evaluate(run.config, args.evaluate, args.data, view.progress, view.say, args.matches)
@@ -160,7 +160,7 @@ def _overrides(texts: List[str]) -> Dict[str, Any]:
 
 
 def _folders(plans: list, args: argparse.Namespace) -> dict:
-    from experiments.runs import RunFolder
+    from experiments.store.runs import RunFolder
 
     return {run_id: RunFolder(args.runs / args.profile / run_id) for plan in plans for run_id in plan.runs()}
 
@@ -177,8 +177,8 @@ def _labels(plans: list, seeds: List[int]) -> Dict[str, str]:
 
 
 def _overview(plans: list, args: argparse.Namespace) -> int:
-    from experiments.overview import print_left, print_overview, states
-    from experiments.runs import DONE
+    from experiments.commands.status import print_left, print_overview, states
+    from experiments.store.runs import DONE
 
     folders = _folders(plans, args)
     statuses = states(args.runs / args.profile, folders)
@@ -186,7 +186,7 @@ def _overview(plans: list, args: argparse.Namespace) -> int:
     print_overview(statuses, folders, labels)
     print_left(statuses, sum(len(plan.cells) for plan in plans))
     if args.dry_run:
-        from experiments.estimate.report import print_estimate
+        from experiments.commands.estimate.report import print_estimate
 
         launcher = _local(args) if args.launcher == 'ray' else _launcher(args)  # a cluster of Ray is not asked
         print_estimate(plans, statuses, folders, labels, launcher, args)
@@ -197,15 +197,15 @@ def _overview(plans: list, args: argparse.Namespace) -> int:
 
 
 def _run(plans: list, args: argparse.Namespace) -> int:
-    from experiments.plans import save_plan
-    from experiments.runs import DONE
+    from experiments.spec.plan import save_plan
+    from experiments.store.runs import DONE
 
     launcher = _launcher(args)
     folders = _folders(plans, args)
     todo = [run for plan in plans for run in plan.runs().values() if folders[run.id].status().state != DONE]
     todo = list({run.id: run for run in todo}.values())
     if todo and args.track:
-        from experiments import tracking
+        from experiments.training import tracking
 
         tracking.prepare(args.track, args.runs / args.profile)
     refused = _create(todo, folders, args)
@@ -222,7 +222,7 @@ def _run(plans: list, args: argparse.Namespace) -> int:
 
 def _create(runs: list, folders: dict, args: argparse.Namespace) -> dict:
     """Make the folders of runs; those that cannot be written fail alone, and their states are returned."""
-    from experiments.runs import FAILED, Status
+    from experiments.store.runs import FAILED, Status
 
     refused = {}
     for run in runs:
@@ -237,11 +237,11 @@ def _create(runs: list, folders: dict, args: argparse.Namespace) -> dict:
 
 def _launcher(args: argparse.Namespace) -> Any:
     if args.launcher == 'slurm':
-        from experiments.launchers.slurm import commands
+        from experiments.commands import slurm
 
-        return commands.open_launcher(args.cluster, args.runs / args.profile)
+        return slurm.open_launcher(args.cluster, args.runs / args.profile)
     if args.launcher == 'ray':
-        from experiments.launchers.ray.options import open_launcher
+        from experiments.commands.ray import open_launcher
 
         return open_launcher(args, args.runs / args.profile)
     return _local(args)
@@ -254,9 +254,9 @@ def _local(args: argparse.Namespace) -> Any:
 
 
 def _train(launcher: Any, todo: list, folders: dict, labels: Dict[str, str], args: argparse.Namespace) -> dict:
+    from experiments.commands.view import open_view
+    from experiments.data.prepare import prepare_runs
     from experiments.launchers.local import LocalLauncher
-    from experiments.prepare import prepare_runs
-    from experiments.view import open_view
 
     # Whatever the launcher, data are made on this machine.
     local = launcher if args.launcher == 'local' else LocalLauncher(args.jobs)
@@ -267,28 +267,28 @@ def _train(launcher: Any, todo: list, folders: dict, labels: Dict[str, str], arg
         prepare_runs(todo, args.data, view.progress, local.in_process)
         if args.launcher != 'slurm':
             return launcher.run(todo, folders, args.data, view.show)
-        from experiments.launchers.slurm import commands
+        from experiments.commands import slurm
 
-        return commands.submit(launcher, todo, folders, args.data, view.show if args.wait else None)
+        return slurm.submit(launcher, todo, folders, args.data, view.show if args.wait else None)
 
 
 def _batch_notes(configs: List[dict], launcher: Any, args: argparse.Namespace) -> List[str]:
     """What to know of the runs' batches where they do not divide over the processes of a run; each line once."""
-    from experiments.batch import shares
+    from experiments.training.batch import shares
 
     processes = launcher.settings.tasks if args.launcher == 'slurm' else args.processes_per_run or 1
     return list(dict.fromkeys(note for config in configs if (note := shares(config, processes).note())))
 
 
 def _measure_speeds(plans: list, folders: dict, args: argparse.Namespace) -> None:
-    from experiments.speed import lacking, measure
+    from experiments.training.speed import lacking, measure
 
     for plan in plans:
         runs = lacking(plan, folders)
         if runs:
+            from experiments.commands.view import open_view
             from experiments.launchers.local import LocalLauncher
-            from experiments.places import places
-            from experiments.view import open_view
+            from experiments.spec.paths import places
 
             paths = {run_id: str(folders[run_id].path) for run_id in runs}
             where = {run_id: places(run.config, args.data) for run_id, run in runs.items()}
@@ -298,17 +298,18 @@ def _measure_speeds(plans: list, folders: dict, args: argparse.Namespace) -> Non
 
 
 def _print_tables(plans: list, args: argparse.Namespace) -> None:
-    from analysis import results, tables
+    from analysis import results
+    from analysis.tables import render
 
     for plan in plans:
         try:
             stored = results.load_plan(args.runs, args.profile, plan.name)
-        except results.UserError as error:
+        except UserError as error:
             raise UserError(str(error)) from error
         found = results.load_results(args.runs, args.profile, stored)
         for warning in found.warnings:
             print(f'run.py: warning: {warning}', file=sys.stderr)
-        print(tables.render(stored, found, 'markdown'))
+        print(render.render(stored, found, 'markdown'))
 
 
 def _report(lacking: dict) -> int:

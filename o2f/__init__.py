@@ -27,29 +27,27 @@ name                             registry        the paper
 ===============================  ==============  ====================================================
 """
 
-from o2f.mmcv_ops import provide_mmcv_ops
-from o2f.resume import allow_mmengine_checkpoints
+from o2f.compat.mmcv_ops import provide_mmcv_ops
+from o2f.compat.torch_load import allow_mmengine_checkpoints
 
 # Both must come before the first import of mmdet.models or mmengine's checkpoint loading.
 provide_mmcv_ops()
 allow_mmengine_checkpoints()
 
-from o2f.coco_with_masks import CocoWithMasks  # noqa: E402
-from o2f.condinst import OneToFewCondInstHead  # noqa: E402
-from o2f.crowdhuman import TwoReadingsCrowdHumanMetric  # noqa: E402
-from o2f.degrees import ConstantDegrees, LinearDegrees  # noqa: E402
-from o2f.detector import TwoReadingsCondInst, TwoReadingsFCOS  # noqa: E402
-from o2f.head import OneToFewHead  # noqa: E402
-from o2f.hooks import EpochHook  # noqa: E402
-from o2f.hybrid_epoch import HybridEpochSelection  # noqa: E402
-from o2f.ignore_regions import FCOSHeadWithIgnore  # noqa: E402
-from o2f.loss import OneToFewLoss  # noqa: E402
-from o2f.max_filtering import MaxFiltering3D  # noqa: E402
-from o2f.metric import TwoReadingsMetric  # noqa: E402
-from o2f.one_to_many import FCOSSelection, QualityATSSSelection  # noqa: E402
-from o2f.poto import HungarianSelection  # noqa: E402
-from o2f.selection import OneToFewSelection  # noqa: E402
-from o2f.semantic_branch import SemanticCondInstMaskHead  # noqa: E402
+from o2f.assign.degrees import ConstantDegrees, LinearDegrees  # noqa: E402
+from o2f.assign.hybrid_epoch import HybridEpochSelection  # noqa: E402
+from o2f.assign.one_to_many import FCOSSelection, QualityATSSSelection  # noqa: E402
+from o2f.assign.poto import HungarianSelection  # noqa: E402
+from o2f.assign.selection import OneToFewSelection  # noqa: E402
+from o2f.engine import CocoWithMasks, EpochHook  # noqa: E402
+from o2f.evaluation.coco import TwoReadingsMetric  # noqa: E402
+from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric  # noqa: E402
+from o2f.models.condinst import OneToFewCondInstHead, SemanticCondInstMaskHead  # noqa: E402
+from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS  # noqa: E402
+from o2f.models.head import OneToFewHead  # noqa: E402
+from o2f.models.ignore_regions import FCOSHeadWithIgnore  # noqa: E402
+from o2f.models.loss import OneToFewLoss  # noqa: E402
+from o2f.models.max_filtering import MaxFiltering3D  # noqa: E402
 
 __all__ = [
     'CocoWithMasks',

@@ -27,9 +27,9 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from o2f.end_to_end import EndToEnd  # noqa: E402
 from o2f.errors import InputError  # noqa: E402
 from o2f.inference import Detector  # noqa: E402
+from o2f.io.onnx_graph import EndToEnd  # noqa: E402
 
 OPSET = 17
 OUTPUTS = ('boxes', 'scores', 'labels')

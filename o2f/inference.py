@@ -16,10 +16,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import DefaultScope, init_default_scope
 
-from o2f.checkpoints import Checkpoint, load_strictly, read_checkpoint
 from o2f.errors import InputError
-from o2f.plain_config import check_names, parse_config
-from o2f.readings import FIELDS, WITH_NMS, WITHOUT_NMS
+from o2f.io.checkpoints import Checkpoint, load_strictly, read_checkpoint
+from o2f.io.safe_config import check_names, parse_config
+from o2f.models.postprocess import FIELDS, WITH_NMS, WITHOUT_NMS
 
 #: Annotations are not loaded where there are none.
 _OF_ANNOTATIONS = ('LoadAnnotations', 'LoadPanopticAnnotations')

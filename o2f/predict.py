@@ -18,22 +18,27 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.visualization import DetLocalVisualizer
+from mmengine.structures import InstanceData
 
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 warnings.filterwarnings('ignore', message='Warning: The (bbox|polygon) is out of bounds')  # a box at the edge
 
-import numpy as np  # noqa: E402
 from pycocotools import mask as rle  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 
-from o2f.draw import Drawing  # noqa: E402
 from o2f.errors import InputError  # noqa: E402
-from o2f.images import find_images, read_image  # noqa: E402
 from o2f.inference import Detections, Detector  # noqa: E402
-from o2f.truth import Names, names_of  # noqa: E402
+from o2f.io.coco_ids import Names, names_of  # noqa: E402
+from o2f.io.images import find_images, read_image  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -139,6 +144,54 @@ def _write(path: Path, content: Any) -> None:
     aside = path.with_name(f'.{path.name}.{os.getpid()}')
     aside.write_text(json.dumps(content) + '\n', encoding='utf-8')
     os.replace(aside, path)
+
+
+#: Images whose longer side is below this many pixels are drawn enlarged, as names would cover all of them.
+LEGIBLE = 480
+
+
+class Drawing:
+    """Boxes, masks, names and scores, in a colour for each class.
+
+    Args:
+        classes (sequence[str]): names of the classes.
+        palette: their colours, as :class:`o2f.inference.Detector` has them.
+    """
+
+    def __init__(self, classes: Sequence[str], palette: Any) -> None:
+        self._visualizer = DetLocalVisualizer(name='o2f')
+        self._visualizer.dataset_meta = dict(classes=tuple(classes), palette=palette)
+
+    def write(self, image: np.ndarray, found: Detections, path: Path) -> None:
+        """Write an image with its detections, in the format that the path's ending names.
+
+        Args:
+            image (ndarray): (H, W, 3) uint8, blue first.
+            found (Detections): what to draw; of an image below ``LEGIBLE`` pixels on a picture enlarged by a whole
+                number.
+            path (Path): the file; its folder is made.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        factor = max(1, LEGIBLE // max(image.shape[:2]))
+        size = image.shape[1] * factor, image.shape[0] * factor
+        instances = InstanceData(
+            bboxes=torch.from_numpy(found.boxes[::-1] * factor),  # the best is drawn last, over the others
+            scores=torch.from_numpy(found.scores[::-1].copy()),
+            labels=torch.from_numpy(found.labels[::-1].copy()),
+        )
+        if found.masks is not None and len(found):
+            masks = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for mask in found.masks]
+            instances.masks = np.stack(masks[::-1]).astype(bool)
+        self._visualizer.add_datasample(
+            path.name,
+            cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_BGR2RGB),
+            DetDataSample(pred_instances=instances),
+            draw_gt=False,
+            pred_score_thr=-1.0,
+            out_file=str(path),
+        )
 
 
 if __name__ == '__main__':

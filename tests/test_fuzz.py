@@ -7,15 +7,14 @@ import pytest
 import yaml
 from mutations import mutate_bytes, mutated
 
-from analysis.captures import load_assignment
+from analysis.claims.matches import load_matches
 from analysis.epochs import load_epochs
-from analysis.matches import load_matches
-from analysis.results import UserError as AnalysisError
 from analysis.results import load_plan, load_results
-from experiments.annotations import check_coco, check_crowdhuman
-from experiments.errors import UserError
-from experiments.grid import FOLDER, load_table
-from experiments.runs import RunFolder
+from experiments.data.annotations import check_coco, check_crowdhuman
+from experiments.spec.schema import FOLDER, load_table
+from experiments.store.errors import UserError
+from experiments.store.qualitative import load_assignment
+from experiments.store.runs import RunFolder
 
 RUNS = FOLDER.parents[1] / 'results'
 TABLE = """
@@ -99,7 +98,7 @@ def test_plans(tmp_path, refused):
     path.parent.mkdir(parents=True)
     for _ in range(1000):
         path.write_bytes(mutated(draw, content))
-        outcomes.append(refused(lambda: load_plan(tmp_path, 'desk', 'table2'), AnalysisError))
+        outcomes.append(refused(lambda: load_plan(tmp_path, 'desk', 'table2'), UserError))
     both(outcomes)
 
 
@@ -109,7 +108,7 @@ def test_a_key_of_a_plan_is_shown_short_and_on_one_line(tmp_path, refused):
     content['cells'][0]['keys']['AP\n' * 2000] = ['without_nms/AP']
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
-    assert refused(lambda: load_plan(tmp_path, 'desk', 'table2'), AnalysisError)
+    assert refused(lambda: load_plan(tmp_path, 'desk', 'table2'), UserError)
 
 
 def test_results(tmp_path, refused):
@@ -145,7 +144,7 @@ def test_arrays(tmp_path, refused, matches_file):
         path.write_bytes(mutate_bytes(draw, matches_file))
         outcomes.append(refused(lambda: load_matches(path), ValueError))
         if number % 4 == 0:
-            assert refused(lambda: load_assignment(tmp_path, 'smoke', 'fig6'), AnalysisError)
+            assert refused(lambda: load_assignment(tmp_path, 'smoke', 'fig6'), UserError)
     both(outcomes)
 
 
@@ -154,7 +153,7 @@ def matches_file(tmp_path):
     """The file of matches of a small evaluation."""
     import numpy as np
 
-    from o2f.matches import Matches, Outcomes
+    from o2f.evaluation.matches import Matches, Outcomes
 
     (tmp_path / 'truth.json').write_text('{}')
     matches = Matches('coco', str(tmp_path / 'truth.json'), range(20))

@@ -9,13 +9,12 @@ import pytest
 import yaml
 from test_fuzz import COCO, CROWD, RUNS
 
-from analysis.archives import read_arrays
-from analysis.matches import load_matches
-from analysis.results import UserError as AnalysisError
+from analysis.claims.matches import load_matches
 from analysis.results import load_plan
-from experiments.annotations import LONGEST_LINE, check_coco, check_crowdhuman
-from experiments.errors import UserError
-from experiments.grid import load_table
+from experiments.data.annotations import LONGEST_LINE, check_coco, check_crowdhuman
+from experiments.spec.schema import load_table
+from experiments.store.errors import UserError
+from experiments.store.files import read_arrays
 
 
 class Evil:
@@ -92,7 +91,7 @@ def test_a_plan_whose_run_is_elsewhere(tmp_path, run):
     path = tmp_path / 'desk' / 'tables' / 'table2.json'
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
-    with pytest.raises(AnalysisError, match='which is no id of a run') as caught:
+    with pytest.raises(UserError, match='which is no id of a run') as caught:
         load_plan(tmp_path, 'desk', 'table2')
     one_line(caught, path)
 

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from analysis import words
-from analysis.captures import Assignment
-from analysis.figures.layout import Sheet, picture, show
-from analysis.figures.style import SKY, WIDE
+from analysis.figures.style import SKY, WIDE, Sheet, picture, show
+from analysis.tables.notes import profile as profile_text
+from experiments.store.qualitative import Assignment
 
 #: Pale is 0, so that sparse maps look sparse; it gets evenly darker, so that grey prints show the same.
 MAP = 'magma_r'
@@ -75,7 +74,7 @@ def fig6(capture: Assignment) -> Figure:
                 _map(axes, capture, s, i, word, level)
                 _outline(axes, _scaled(box, capture), '0.35', 0.7)
     _scale(sheet)
-    text = f'Image {capture.id}, seed {capture.seed}, {words.profile(capture.profile, capture.setting)}.'
+    text = f'Image {capture.id}, seed {capture.seed}, {profile_text(capture.profile, capture.setting)}.'
     sheet.text(_LEFT, sheet.height - 0.06, text, fontsize=6.5, color='0.35', va='bottom')
     return sheet.figure
 

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis import words
 from analysis.epochs import Epoch, Series, over_seeds
 from analysis.figures.style import COLOURS, DASHES, MARKERS, NARROW, WIDE, line_style, mathematical, new_figure, note
 from analysis.plans import Axis, Cell, Plan
 from analysis.readings import is_speed
+from analysis.tables.notes import profile as profile_text
 
 Stored = Dict[str, List[Epoch]]
 Value = Callable[[Epoch], Optional[float]]
@@ -99,7 +99,7 @@ def positives(plan: Plan, stored: Stored) -> Figure:
 def setting(plan: Plan, seeds: int) -> str:
     """'Profile desk: generated scenes, not COCO; seed 0', and what lines and bands are where there are several."""
     numbers = sorted(set(plan.runs.values()))
-    text = f'seed{"s" * (len(numbers) > 1)} {", ".join(map(str, numbers))}, {words.profile(plan.profile, plan.setting)}'
+    text = f'seed{"s" * (len(numbers) > 1)} {", ".join(map(str, numbers))}, {profile_text(plan.profile, plan.setting)}'
     return (
         text[:1].upper() + text[1:] + ('\nLine: mean; band: from the smallest to the largest seed' if seeds > 1 else '')
     )

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from analysis import words
-from analysis.captures import Detections, Panel, Shapes, Shown
-from analysis.duplicates import BEST, DUPLICATE, IOU, WRONG, judge
-from analysis.figures.layout import Sheet, picture, show
-from analysis.figures.style import BLACK, BLUE, GREEN, VERMILLION, WIDE
+from analysis.figures.style import BLACK, BLUE, GREEN, VERMILLION, WIDE, Sheet, picture, show
+from analysis.tables.notes import profile as profile_text
+from experiments.qualitative.duplicates import BEST, DUPLICATE, IOU, WRONG, judge
+from experiments.store.qualitative import Detections, Panel, Shapes, Shown
 
 
 @dataclass(frozen=True)
@@ -140,5 +139,5 @@ def _note(capture: Detections) -> str:
     return (
         f'W{reading[1:]}. Each detector is cut where it finds {100 * capture.recall:.0f} % of all objects of the '
         f'validation set, with an IoU from {IOU:g}.\n'
-        f'Images {ids}; seed {capture.seed}, {words.profile(capture.profile, capture.setting)}.'
+        f'Images {ids}; seed {capture.seed}, {profile_text(capture.profile, capture.setting)}.'
     )

@@ -13,12 +13,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Union
 
-from experiments import worker
-from experiments.errors import UserError
-from experiments.places import places
-from experiments.ranks import ranks_here
-from experiments.resolve import Run
-from experiments.runs import DONE, FAILED, RUNNING, RunFolder, Status
+from experiments.spec.config import Run
+from experiments.spec.paths import places
+from experiments.store.errors import UserError
+from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
+from experiments.training import worker
+from experiments.training.distributed import ranks_here
 
 POLL_S = 0.3
 #: Seconds for the processes of a run to end by themselves after one of them has.

@@ -5,9 +5,9 @@ import json
 import numpy as np
 from stored_files import axis, run_id
 
-from analysis.matches import load_matches
-from experiments.files import write_arrays
-from o2f.matches import Matches, Outcomes
+from analysis.claims.matches import load_matches
+from experiments.store.files import write_arrays
+from o2f.evaluation.matches import Matches, Outcomes
 
 IMAGES, CATEGORIES = 80, 3
 

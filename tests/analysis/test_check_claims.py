@@ -11,9 +11,10 @@ from scipy.stats import ttest_ind, ttest_rel
 from stored_claims import IMAGES, claim, compare, quantity, write_epochs, write_plan, write_run, write_seeds
 from stored_files import ROOT, run_id
 
-from analysis import check_claims, verdict_words
-from analysis.intervals import Difference, Trainings
-from analysis.verdicts import judge
+from analysis import check_claims
+from analysis.claims import explain
+from analysis.claims.judge import judge
+from analysis.claims.statistics import Difference, Trainings
 
 BETTER = compare('new', 'greater', 'old')
 
@@ -41,12 +42,12 @@ def test_over_seeds_alone(store, new, old, expected, says):
     write_plan(store, claim(BETTER), seeds=(0, 1, 2))
     write_seeds(store, new, old)
     verdict = verdict_of(store)
-    assert verdict.verdict == expected and says in verdict_words.why(verdict)
+    assert verdict.verdict == expected and says in explain.why(verdict)
     [found] = verdict.findings
     if len(old) == 3:
         reference = ttest_ind(new, old, equal_var=False).confidence_interval()
         assert found.interval == pytest.approx(tuple(reference), abs=0.03 * (reference.high - reference.low))
-        assert 'about these test images' in verdict_words.why(verdict) and found.image_error is None
+        assert 'about these test images' in explain.why(verdict) and found.image_error is None
 
 
 def test_seeds_that_would_settle_it_do(store):
@@ -54,8 +55,8 @@ def test_seeds_that_would_settle_it_do(store):
     write_plan(store, claim(BETTER), seeds=(0, 1, 2))
     write_seeds(store, (31.0, 31.9, 30.9), (30.2, 29.9, 31.0))
     verdict = verdict_of(store)
-    more, total = verdict_words.settled_with(verdict)
-    assert more == total - 3 and f'About {more} more seeds per cell ({total} in all)' in verdict_words.why(verdict)
+    more, total = explain.settled_with(verdict)
+    assert more == total - 3 and f'About {more} more seeds per cell ({total} in all)' in explain.why(verdict)
     [found] = verdict.findings
 
     def settled(number):
@@ -80,8 +81,8 @@ def test_over_images_alone(store):
     assert found.image_error == pytest.approx(jackknife, rel=0.15) and found.image_error < 0.9 * apart
     assert verdict.verdict == 'holds' and found.training_error is None
     assert found.interval == pytest.approx(found.effect + 1.99 * found.image_error * np.array([-1, 1]), rel=0.01)
-    assert 'contain no training noise' in verdict_words.why(verdict)
-    assert 'without training noise' in verdict_words.errors(found)
+    assert 'contain no training noise' in explain.why(verdict)
+    assert 'without training noise' in explain.errors(found)
 
 
 def test_over_seeds_and_images(store):
@@ -95,7 +96,7 @@ def test_over_seeds_and_images(store):
     assert found.training_error == pytest.approx(np.sqrt(sum(np.var(v, ddof=1) / 3 for v in values)), rel=0.03)
     error = np.hypot(found.training_error, found.image_error)
     assert 1.96 * error < np.diff(found.interval)[0] / 2 < 4.31 * error
-    assert 'without' not in verdict_words.errors(found) and not found.borrowed
+    assert 'without' not in explain.errors(found) and not found.borrowed
 
 
 def test_noise_of_training_is_taken_from_other_cells(store):
@@ -110,7 +111,7 @@ def test_noise_of_training_is_taken_from_other_cells(store):
     values = [json.loads((store.runs / 'desk' / run_id(2, seed) / 'result.json').read_text()) for seed in range(3)]
     spread = np.std([100 * each['metrics']['without_nms/AP'] for each in values], ddof=1)
     assert found.borrowed and found.training_error == pytest.approx(np.sqrt(2) * spread, rel=0.03)
-    assert 'that of other cells of the table' in verdict_words.why(verdict) and third.images == IMAGES
+    assert 'that of other cells of the table' in explain.why(verdict) and third.images == IMAGES
 
 
 def test_both_sides_of_one_training_are_paired(store):
@@ -185,10 +186,8 @@ def test_speeds_are_compared_seed_by_seed(timed):
     verdict, found = timed(new, old)
     assert (found.unit, verdict.verdict) == ('ms', 'holds') and found.effect == pytest.approx(-5.8 / 3)
     assert found.interval == pytest.approx(tuple(ttest_rel(new, old).confidence_interval()), rel=0.05)
-    assert verdict_words.side(found.left) == (
-        'forward ms without NMS, LA new: 12.43 (seeds 0, 1, 2: 9.00, 9.10, 19.20)'
-    )
-    assert verdict_words.errors(found) == f'standard error {found.training_error:.2f} from timings'
+    assert explain.side(found.left) == ('forward ms without NMS, LA new: 12.43 (seeds 0, 1, 2: 9.00, 9.10, 19.20)')
+    assert explain.errors(found) == f'standard error {found.training_error:.2f} from timings'
 
 
 @pytest.mark.parametrize(
@@ -212,7 +211,7 @@ def test_one_of_many_must_be_clearly_on_the_other_side_to_fail(store):
     assert [each.verdict for each in found[10].findings] == ['undecided'] + ['holds'] * 9
     assert found[10].findings[0].level == pytest.approx(0.995) and found[1].findings[0].level == 0.95
     assert found[10].findings[0].interval == found[1].findings[0].interval
-    assert '1 of 10 differences may lie on either side of 0' in verdict_words.why(found[10])
+    assert '1 of 10 differences may lie on either side of 0' in explain.why(found[10])
 
 
 def test_intervals_cover_what_they_say():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.captures import Shapes
-from analysis.duplicates import BEST, DUPLICATE, IGNORED, WRONG, judge
+from experiments.qualitative.duplicates import BEST, DUPLICATE, IGNORED, WRONG, judge
+from experiments.store.qualitative import Shapes
 
 
 def truth(boxes, labels=None, ignored=None, masks=None):

@@ -10,9 +10,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from stored_files import axis, run_id
 
-from analysis import figures, results
+from analysis import figures
 from analysis.figures import schedule
 from analysis.figures.style import BLUE, VERMILLION, styled
+from experiments.store.errors import UserError
 
 LOSSES = dict(losses=lambda number, epoch: {'loss': 3 / epoch, 'loss_cls': 1 / epoch, 'loss_bbox': 2 / epoch + number})
 POSITIVES = dict(
@@ -111,7 +112,7 @@ def test_positives_are_shown_by_kind(store):
 @pytest.mark.parametrize('name, part', [('losses-fig5', 'losses'), ('positives', 'positives')])
 def test_older_runs_without_losses_or_positives_say_what_makes_them(store, name, part):
     store.fig5()
-    with pytest.raises(results.UserError) as caught:
+    with pytest.raises(UserError) as caught:
         draw(store, name)
     command = 'python experiments/run.py fig5 --runs OTHER'
     assert str(caught.value) == f'the stored runs have no {part}: run {command}, then this on that folder'
@@ -140,7 +141,7 @@ def test_the_gap_of_several_seeds_has_bars_from_the_smallest_to_the_largest(stor
 
 
 def test_the_schedule_is_that_of_the_method():
-    from o2f.degrees import LinearDegrees
+    from o2f.assign.degrees import LinearDegrees
 
     left, right = schedule.degree_schedule().axes
     for t_max, line in zip((0.7, 0.6, 0.5, 0.4), left.get_lines()):

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 from stored_files import axis
 
-from analysis import results, tables
+from analysis import results
+from analysis.tables import render
 
 DOCUMENT = """\\documentclass%s{article}
 \\usepackage{booktabs,graphicx}
@@ -25,7 +26,7 @@ def compile_latex(text, folder, options=''):
     return done.stdout
 
 
-def render(store, name, provenance):
+def rendered(store, name, provenance):
     """A table with random numbers of three digits for all that it shows."""
     plan = results.load_plan(store.runs, 'desk', name)
     draw = random.Random(1)
@@ -33,7 +34,7 @@ def render(store, name, provenance):
     found = {run: {'metrics': metrics, 'provenance': provenance} for run, metrics in numbers.items()}
     speeds = {run: {'metrics': metrics, 'device': NASTY, 'image': [96, 128]} for run, metrics in numbers.items()}
     speeds = speeds if 'FPS' in plan.metrics else {}
-    return tables.render(plan, results.Results(found, [], speeds), 'latex')
+    return render.render(plan, results.Results(found, [], speeds), 'latex')
 
 
 def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path, need):
@@ -52,7 +53,7 @@ def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path, need):
             for t_max in ('0.7', '0.6', '0.5', '0.4')
         ],
     )
-    text = render(store, 'table3', {'commit': 'abc1234', 'dirty': False, 'device': 'Intel(R) Xeon(R), 1 thread(s)'})
+    text = rendered(store, 'table3', {'commit': 'abc1234', 'dirty': False, 'device': 'Intel(R) Xeon(R), 1 thread(s)'})
     assert '{\\scriptsize$\\pm$' in text
     assert 'Overfull' not in compile_latex(text, tmp_path)
 
@@ -62,7 +63,7 @@ def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path, need):
 def test_the_papers_layouts_compile_and_fit_the_width_of_any_text(store, tmp_path, need, name, options):
     need('pdflatex')
     getattr(store, name)(seeds=(0, 1, 2))
-    text = render(store, name, {'commit': 'abc1234', 'dirty': False, 'device': 'Intel(R) Xeon(R), 1 thread(s)'})
+    text = rendered(store, name, {'commit': 'abc1234', 'dirty': False, 'device': 'Intel(R) Xeon(R), 1 thread(s)'})
     assert '{\\scriptsize$\\pm$' in text
     assert 'Overfull' not in compile_latex(text, tmp_path, options)
 
@@ -78,7 +79,7 @@ def test_any_text_compiles(store, tmp_path, need):
         columns=[axis('c', NASTY, '1×', '3×')],
         metrics={'AP': ['without_nms/AP'], 'AR_50': ['with_nms/AP']},
     )
-    compile_latex(render(store, 'nasty', {'commit': None, 'dirty': True, 'device': NASTY}), tmp_path)
+    compile_latex(rendered(store, 'nasty', {'commit': None, 'dirty': True, 'device': NASTY}), tmp_path)
 
 
 def test_a_missing_program_is_a_skip_by_name_or_a_failure(need, monkeypatch):

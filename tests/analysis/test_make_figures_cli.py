@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from stored_files import ROOT
 
+from experiments.store.errors import UserError
+
 
 def test_it_writes_what_can_be_drawn_and_says_what_the_rest_needs(store, tmp_path):
     store.fig5()
@@ -88,10 +90,10 @@ def broken(store, what):
     ],
 )
 def test_a_broken_capture_is_named_in_one_line(store, what, says):
-    from analysis import figures, results
+    from analysis import figures
 
     path = broken(store, what)
-    with pytest.raises(results.UserError) as caught:
+    with pytest.raises(UserError) as caught:
         figures.draw('fig7', store.runs, 'desk')
     text = str(caught.value)
     assert text.startswith(str(path)) and says in text and 'capture.py fig7' in text and '\n' not in text

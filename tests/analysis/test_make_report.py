@@ -13,14 +13,13 @@ from stored_claims import claim, compare, write_plan, write_seeds
 from stored_files import ROOT, run_id
 
 from analysis import make_report
-from analysis.report.contents import gather
-from analysis.report.page import render
-from analysis.report.trainings import load_trainings
+from analysis.report.page import gather, render
+from analysis.report.runs import load_trainings
 from analysis.results import load_plan, load_results
 from experiments import run as run_command
-from experiments.grid import load_table, select
-from experiments.options import parse
-from experiments.plans import make_plan, save_plan
+from experiments.commands.parser import parse
+from experiments.spec.plan import make_plan, save_plan
+from experiments.spec.schema import load_table, select
 
 CONFIG = "model = {'type': 'FCOS', 'degrees': {'t_max': 0.6, 't_min': T_MIN}}\nrandomness = {'seed': SEED}\n"
 

@@ -9,9 +9,10 @@ import time
 import pytest
 from stored_files import ROOT, run_id
 
-from analysis import make_tables, results, tables
-from experiments.grid import load_table
-from experiments.plans import make_plan, save_plan
+from analysis import make_tables, results
+from analysis.tables import render
+from experiments.spec.plan import make_plan, save_plan
+from experiments.spec.schema import load_table
 
 
 def test_it_prints_a_table_from_the_repository_root_and_from_elsewhere(full, tmp_path):
@@ -181,5 +182,5 @@ def test_all_nine_tables_of_a_thousand_runs_take_less_than_three_seconds(store):
     for number in range(1, 10):
         plan = results.load_plan(store.runs, 'desk', f'table{number}')
         found = results.load_results(store.runs, 'desk', plan)
-        assert tables.render(plan, found).count('±') >= len(plan.cells)
+        assert render.render(plan, found).count('±') >= len(plan.cells)
     assert time.process_time() - begin < 3

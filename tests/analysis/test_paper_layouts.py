@@ -7,7 +7,8 @@ import json
 import pytest
 from stored_files import axis, metric, run_id
 
-from analysis import readings, results, tables
+from analysis import readings, results
+from analysis.tables import render
 
 
 def load(store, name):
@@ -17,8 +18,8 @@ def load(store, name):
     return plan, found
 
 
-def render(store, name, format='markdown'):
-    return tables.render(*load(store, name), format)
+def rendered(store, name, format='markdown'):
+    return render.render(*load(store, name), format)
 
 
 def lines_of(text):
@@ -65,14 +66,14 @@ Ours & o2f & $\times$ & \textbf{30.0} & \textbf{40.0} & \textbf{40.0} & \textbf{
 
 
 def test_table_5_has_words_beside_labels_a_reading_per_row_and_speeds_last(table5):
-    text = render(table5, 'table5')
+    text = rendered(table5, 'table5')
     assert '\n'.join(lines_of(text)) + '\n' == MARKDOWN_5
     assert '\nMeasured (profile desk), AP, AR in %:\n' in text
-    assert LATEX_5 in render(table5, 'table5', 'latex')
+    assert LATEX_5 in rendered(table5, 'table5', 'latex')
 
 
 def test_speeds_keep_their_units_and_are_no_percent(table5):
-    table = list(csv.DictReader(io.StringIO(render(table5, 'table5', 'csv'))))
+    table = list(csv.DictReader(io.StringIO(rendered(table5, 'table5', 'csv'))))
     shown = [(row['method'], row['schedule'], row['key'], row['unit'], row['mean'], row['paper']) for row in table[:6]]
     assert shown == [
         ('fcos-nms', '1x', 'with_nms/AP', '%', '15.0', '38.6'),
@@ -83,42 +84,42 @@ def test_speeds_keep_their_units_and_are_no_percent(table5):
         ('fcos-nms', '3x', 'with_nms/AR', '%', '40.0', '59.1'),
     ]
     assert len(table) == 3 * (4 + 2)
-    content = json.loads(render(table5, 'table5', 'json'))
+    content = json.loads(rendered(table5, 'table5', 'json'))
     where = {'device': 'cpu: Intel Xeon, 1 thread', 'versions': {'torch': '2.15.0'}, 'image': [96, 128], 'repeats': 20}
     assert content['speeds'] == {run_id(0): where, run_id(2): where}
 
 
 def test_the_notes_name_the_machine_of_the_speeds(table5):
     device = 'cpu: Intel Xeon, 1 thread, batch 1, image 96 × 128'
-    assert f'\nforward(ms) and FPS measured on {device}.\n' in render(table5, 'table5')
+    assert f'\nforward(ms) and FPS measured on {device}.\n' in rendered(table5, 'table5')
     table5.speed(2, 12.34, device='another', image=[800, 1333])
     both = f'another, batch 1, image 800 × 1333; on {device}'
-    assert f'\nforward(ms) and FPS measured on {both}.\n' in render(table5, 'table5')
+    assert f'\nforward(ms) and FPS measured on {both}.\n' in rendered(table5, 'table5')
     for run in (0, 2):
         (table5.runs / 'desk' / run_id(run) / 'speed.json').unlink()
-    assert 'measured on' not in render(table5, 'table5')
+    assert 'measured on' not in rendered(table5, 'table5')
 
 
 def test_a_missing_speed_is_a_dash_and_makes_the_cell_incomplete(table5):
     assert readings.missing_cells(*load(table5, 'table5')) == 0
     (table5.runs / 'desk' / run_id(2) / 'speed.json').unlink()
-    assert lines_of(render(table5, 'table5'))[5].endswith('| 40.0   | 50.0   | –               | –       |')
+    assert lines_of(rendered(table5, 'table5'))[5].endswith('| 40.0   | 50.0   | –               | –       |')
     assert readings.missing_cells(*load(table5, 'table5')) == 1
     table5.speed(2, 12.0, metrics={'speed/without_nms/forward_ms': 12.0, 'speed/without_nms/fps': None})
-    assert lines_of(render(table5, 'table5'))[5].endswith('| 12.0            | –       |')
+    assert lines_of(rendered(table5, 'table5'))[5].endswith('| 12.0            | –       |')
     assert readings.missing_cells(*load(table5, 'table5')) == 1
 
 
 def test_a_speed_does_not_wait_for_the_result(table5):
     (table5.runs / 'desk' / run_id(2) / 'result.json').unlink()
-    row = lines_of(render(table5, 'table5'))[5]
+    row = lines_of(rendered(table5, 'table5'))[5]
     assert row.endswith('| –      | –      | 40.0   | 50.0   | 12.3            | 81.0    |')
 
 
 def test_speeds_of_several_seeds_have_mean_and_spread(table5):
     table5.table5(seeds=(0, 1))
     table5.speed(0, 30.0, seed=1)
-    row = lines_of(render(table5, 'table5'))[4]
+    row = lines_of(rendered(table5, 'table5'))[4]
     assert row.endswith('| 25.0 ±7.1       | 41.7 ±11.8 |')  # 50 and 1000 / 30
     assert '| 10.0 (n=1) |' in row
 
@@ -132,7 +133,7 @@ def test_a_metric_that_is_limited_to_a_row_is_a_dash_elsewhere(store):
     store.plan(rows=[axis('r', 'R', 'x', 'y')], metrics={'AP': ['AP'], 'AR': metric('AR', r='y')}, columns=[])
     for run in range(2):
         store.result(run, metrics={'AP': 0.1, 'AR': 0.2})
-    assert lines_of(render(store, 'table3')) == [
+    assert lines_of(rendered(store, 'table3')) == [
         '| R   | AP   | AR   |',
         '| --- | ---- | ---- |',
         '| x   | 10.0 | –    |',
@@ -145,7 +146,7 @@ def test_a_metric_that_is_limited_on_one_axis_keeps_the_header_of_the_other(stor
     columns = [axis('a', 'A', 'p', 'q'), axis('b', '', 's', 't')]
     metrics = {'AP': ['AP'], 'FPS': metric('speed/fps', b='s')}
     store.plan(rows=[axis('r', 'R', 'x')], columns=columns, metrics=metrics)
-    assert lines_of(render(store, 'table3'))[:6] == [
+    assert lines_of(rendered(store, 'table3'))[:6] == [
         '|       | A      |        |        |        |         |         |',
         '| ----- | ------ | ------ | ------ | ------ | ------- | ------- |',
         '|       | **p**  |        | **q**  |        | **p**   | **q**   |',
@@ -159,7 +160,7 @@ def test_table_2_has_its_metrics_down_and_the_axis_in_the_corner(store):
     store.table2()
     for run in range(2):
         store.result(run, 0.1 + run / 100, 0.2, metrics={'without_nms/AP50': 0.3, 'with_nms/AP50': 0.4})
-    text = render(store, 'table2')
+    text = rendered(store, 'table2')
     assert lines_of(text) == [
         '| K    | 9         | 7         | 5   |',
         '| ---- | --------- | --------- | --- |',
@@ -167,25 +168,25 @@ def test_table_2_has_its_metrics_down_and_the_axis_in_the_corner(store):
         '| AP50 | 30.0/40.0 | 30.0/40.0 | –   |',
     ]
     assert '\nMeasured (profile desk), AP, AP50 in %, without NMS / with NMS:\n' in text
-    assert '\nK & 9 & 7 & 5 \\\\\n\\midrule\nAP & 10.0/20.0 &' in render(store, 'table2', 'latex')
+    assert '\nK & 9 & 7 & 5 \\\\\n\\midrule\nAP & 10.0/20.0 &' in rendered(store, 'table2', 'latex')
 
 
 def test_table_1_shows_labels_and_its_one_metric(store):
     store.table1()
     store.result(1, 0.1)
-    text = render(store, 'table1')
+    text = rendered(store, 'table1')
     assert lines_of(text) == [
         '| LA  | one-to-one | t=0.1 |',
         '| --- | ---------- | ----- |',
         '| AP  | –          | 10.0  |',
     ]
     assert '\nMeasured (profile desk), AP in %, without NMS:\n' in text
-    assert 'table1,desk,t01,AP,without_nms/AP,%,10.0,,1,,\n' in render(store, 'table1', 'csv')
+    assert 'table1,desk,t01,AP,without_nms/AP,%,10.0,,1,,\n' in rendered(store, 'table1', 'csv')
 
 
 def test_without_row_axes_only_the_innermost_label_is_in_the_corner(store):
     store.plan(rows=[], columns=[axis('a', 'A', 'p'), axis('b', 'B', 's', 't')])
-    assert lines_of(render(store, 'table3'))[:5] == [
+    assert lines_of(rendered(store, 'table3'))[:5] == [
         '|       | A     |       |',
         '| ----- | ----- | ----- |',
         '|       | **p** |       |',
@@ -198,7 +199,7 @@ def test_table_4_groups_its_rows_and_has_its_metrics_across(store):
     store.table4()
     for run in range(4):
         store.result(run, run / 10, metrics={'without_nms/AR': 0.5})
-    text = render(store, 'table4')
+    text = rendered(store, 'table4')
     assert lines_of(text)[:6] == [
         '|          | α   | AP   | AR   |',
         '| -------- | --- | ---- | ---- |',
@@ -208,7 +209,7 @@ def test_table_4_groups_its_rows_and_has_its_metrics_across(store):
         '|          | 0.8 | 30.0 | 50.0 |',
     ]
     assert '\nMeasured (profile desk), AP, AR in %, without NMS:\n' in text
-    latex = render(store, 'table4', 'latex')
+    latex = rendered(store, 'table4', 'latex')
     assert '\n & $\\alpha$ & AP & AR \\\\\n\\midrule\nAdd & 0 & 0.0 & 50.0 \\\\\n & 0.8 &' in latex
     assert latex.count('\\addlinespace\nMultiply') == 2 == latex.count('\\addlinespace')
 
@@ -216,7 +217,7 @@ def test_table_4_groups_its_rows_and_has_its_metrics_across(store):
 def test_words_of_an_outer_axis_are_not_repeated(store):
     rows = [axis('m', 'M', 'a', 'b', NMS='✓✗'), axis('k', 'K', '1', '2', Unit='xy')]
     store.plan(rows=rows, columns=[], metrics={'AP': ['without_nms/AP']})
-    assert lines_of(render(store, 'table3'))[:5] == [
+    assert lines_of(rendered(store, 'table3'))[:5] == [
         '| M   | NMS | K   | Unit | AP  |',
         '| --- | --- | --- | ---- | --- |',
         '| a   | ✓   | 1   | x    | –   |',
@@ -227,5 +228,5 @@ def test_words_of_an_outer_axis_are_not_repeated(store):
 
 def test_crowdhuman_is_named_where_the_paper_measured_on_it(store):
     store.plan(setting='CrowdHuman val')
-    assert 'generated scenes, not CrowdHuman. ' in render(store, 'table3')
-    assert 'Desk numbers are not CrowdHuman numbers' in render(store, 'table3')
+    assert 'generated scenes, not CrowdHuman. ' in rendered(store, 'table3')
+    assert 'Desk numbers are not CrowdHuman numbers' in rendered(store, 'table3')

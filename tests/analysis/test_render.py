@@ -7,7 +7,8 @@ import json
 import pytest
 from stored_files import axis, run_id
 
-from analysis import readings, results, tables
+from analysis import readings, results
+from analysis.tables import render
 
 MARKDOWN = """\
 ## T^max and T^min
@@ -90,11 +91,11 @@ table3,desk,0.2,0.6,AP,with_nms/AP,%,,,0,39.3,
 """
 
 
-def render(store, format='markdown', name='table3', profile='desk'):
+def rendered(store, format='markdown', name='table3', profile='desk'):
     plan = results.load_plan(store.runs, profile, name)
     found = results.load_results(store.runs, profile, plan)
     assert found.warnings == []
-    return tables.render(plan, found, format)
+    return render.render(plan, found, format)
 
 
 def lines_of(text, start='|'):
@@ -104,11 +105,11 @@ def lines_of(text, start='|'):
 @pytest.mark.parametrize('format, expected', [('markdown', MARKDOWN), ('latex', LATEX), ('csv', CSV)])
 def test_a_two_by_two_with_a_missing_run_to_the_letter(full, format, expected):
     (full.runs / 'desk' / run_id(3) / 'result.json').unlink()
-    assert render(full, format) == expected
+    assert rendered(full, format) == expected
 
 
 def test_json_has_the_numbers_their_places_and_all_provenance(full):
-    content = json.loads(render(full, 'json'))
+    content = json.loads(rendered(full, 'json'))
     assert content['schema'] == 2 and content['table'] == 'table3' and content['profile'] == 'desk'
     assert content['runs_planned'] == 4 and content['missing_cells'] == 0
     assert content['cells'][1] == {
@@ -147,12 +148,12 @@ def test_several_seeds_show_mean_and_sample_standard_deviation(store):
     for seed, shift in enumerate((-0.01, 0, 0.03)):
         for i in range(4):
             store.result(i, 0.3 + shift, 0.4, seed=seed)
-    text = render(store)
+    text = rendered(store)
     # The mean of 29, 30, 33 is 92 / 3; the squared distances sum to 26 / 3, so the variance is 13 / 3.
     assert '| 0.4       | 30.7/40.0 ±2.1/0.0 | 30.7/40.0 ±2.1/0.0 |' in text
     assert '12 of 12 runs, seeds 0, 1, 2 (mean ± sample standard deviation), profile desk' in text
-    assert 'table3,desk,0.4,0.7,AP,without_nms/AP,%,30.666667,2.081666,3,38.3,\n' in render(store, 'csv')
-    assert r'& 30.7/40.0\,{\scriptsize$\pm$2.1/0.0} \\' in render(store, 'latex')
+    assert 'table3,desk,0.4,0.7,AP,without_nms/AP,%,30.666667,2.081666,3,38.3,\n' in rendered(store, 'csv')
+    assert r'& 30.7/40.0\,{\scriptsize$\pm$2.1/0.0} \\' in rendered(store, 'latex')
 
 
 def test_runs_that_found_nothing_are_named_where_their_zeros_are_in_a_mean(store):
@@ -160,18 +161,18 @@ def test_runs_that_found_nothing_are_named_where_their_zeros_are_in_a_mean(store
     for i in range(4):
         store.result(i, 0.3, 0.4)
         store.result(i, 0 if i == 1 else 0.3, 0 if i == 1 else 0.4, seed=1)
-    assert '8 of 8 runs, ' in render(store)
-    assert ' 1 of 8 runs found nothing (AP 0): 0.4, 0.6, seed 1. Device' in render(store)
+    assert '8 of 8 runs, ' in rendered(store)
+    assert ' 1 of 8 runs found nothing (AP 0): 0.4, 0.6, seed 1. Device' in rendered(store)
     for i in range(4):
         store.result(i, 0, 0, seed=1)
-    assert ' 4 of 8 runs found nothing (AP 0). Device' in render(store)  # too many to name
+    assert ' 4 of 8 runs found nothing (AP 0). Device' in rendered(store)  # too many to name
 
 
 @pytest.mark.parametrize('without, with_nms', [(0, 0.4), (None, None), (0, None)])
 def test_a_reading_that_found_something_or_that_nobody_knows_is_not_nothing(store, without, with_nms):
     store.plan()
     store.result(0, without, with_nms)
-    assert 'found nothing' not in render(store)
+    assert 'found nothing' not in rendered(store)
 
 
 def test_a_cell_that_lacks_seeds_says_how_many_it_has(store):
@@ -179,7 +180,7 @@ def test_a_cell_that_lacks_seeds_says_how_many_it_has(store):
     store.result(0, 0.2, 0.4)
     store.result(0, 0.3, 0.4, seed=2)
     store.result(1, 0.3, 0.4, seed=1)
-    text = render(store)
+    text = rendered(store)
     assert '25.0/40.0 ±7.1/0.0 (n=2) | 30.0/40.0 (n=1)' in text
     assert '3 of 12 runs' in text and '4 of 4 cells incomplete' in text
 
@@ -188,13 +189,13 @@ def test_a_null_reading_is_a_dash_and_leaves_the_other_reading(store):
     store.plan()
     store.result(0, None, 0.4)
     store.result(1, None, None)
-    assert '| 0.4       | –/40.0  | –       |' in render(store)
+    assert '| 0.4       | –/40.0  | –       |' in rendered(store)
     assert readings.missing_cells(results.load_plan(store.runs, 'desk', 'table3'), results.Results({}, [])) == 4
 
 
 def test_a_table_without_any_result_is_all_dashes(store):
     store.plan()
-    text = render(store)
+    text = rendered(store)
     assert text.count('| –') == 4
     assert '0 of 4 runs, seed 0, profile desk: generated scenes, not COCO. 4 of 4 cells incomplete.\n' in text
     assert '38.9/39.3' in text
@@ -203,7 +204,7 @@ def test_a_table_without_any_result_is_all_dashes(store):
 def test_a_place_without_a_cell_is_a_dash_in_both_tables(full):
     plan = json.loads((full.runs / 'desk/tables/table3.json').read_text())
     full.plan(cells=plan['cells'][:3])
-    text = render(full)
+    text = rendered(full)
     assert '| 0.2       | 28.0/28.4 | –         |' in text and '| 0.2       | 38.9/39.3 | –         |' in text
     assert '3 of 3 runs' in text and 'incomplete' not in text
 
@@ -216,7 +217,7 @@ def test_several_axes_and_metrics_nest_outermost_first(store):
     )
     for i in range(8):
         store.result(i, metrics={'n/AP': i / 10, 'n/AR': i / 100, 'y/AR': 1})
-    assert lines_of(render(store)) == [
+    assert lines_of(rendered(store)) == [
         '|              |       | Schedule |           |        |           |',
         '| ------------ | ----- | -------- | --------- | ------ | --------- |',
         '|              |       | **1×**   |           | **3×** |           |',
@@ -226,7 +227,7 @@ def test_several_axes_and_metrics_nest_outermost_first(store):
         '| Multiply     | 0     | 40.0     | 4.0/100.0 | 50.0   | 5.0/100.0 |',
         '|              | 0.8   | 60.0     | 6.0/100.0 | 70.0   | 7.0/100.0 |',
     ]
-    text = render(store, 'latex')
+    text = rendered(store, 'latex')
     assert (
         r""" &  & \multicolumn{4}{c}{Schedule} \\
 \cmidrule(lr){3-6}
@@ -236,14 +237,14 @@ Function & $\alpha$ & AP & AR & AP & AR \\"""
         in text
     )
     assert ' & 0.8 & 20.0 & 2.0/100.0 & 30.0 & 3.0/100.0 \\\\\n\\addlinespace\nMultiply & 0 &' in text
-    assert len(list(csv.DictReader(io.StringIO(render(store, 'csv'))))) == 8 * 3
-    assert 'Measured (profile desk), AP in %, n; AR in %, n / y:' in render(store)
-    assert 'Paper' not in render(store)  # it has no numbers of the paper's
+    assert len(list(csv.DictReader(io.StringIO(rendered(store, 'csv'))))) == 8 * 3
+    assert 'Measured (profile desk), AP in %, n; AR in %, n / y:' in rendered(store)
+    assert 'Paper' not in rendered(store)  # it has no numbers of the paper's
 
 
 def test_two_column_axes_span_their_inner_values(store):
     store.plan(rows=[axis('r', 'R', 'x')], columns=[axis('a', 'A', 'p', 'q'), axis('b', 'B', 's', 't')])
-    assert lines_of(render(store))[:6] == [
+    assert lines_of(rendered(store))[:6] == [
         '|       | A     |       |       |       |',
         '| ----- | ----- | ----- | ----- | ----- |',
         '|       | **p** |       | **q** |       |',
@@ -255,14 +256,14 @@ def test_two_column_axes_span_their_inner_values(store):
  & \multicolumn{2}{c}{p} & \multicolumn{2}{c}{q} \\
  & \multicolumn{2}{c}{B} & \multicolumn{2}{c}{B} \\
 \cmidrule(lr){2-3} \cmidrule(lr){4-5}
-R & s & t & s & t \\""" in render(store, 'latex')
+R & s & t & s & t \\""" in rendered(store, 'latex')
 
 
 def test_notes_name_overrides_devices_commits_and_the_setting(store):
     store.plan(overrides={'optim_wrapper.optimizer.lr': 0.005}, setting='COCO val2017, ResNet-50')
     for i, (commit, dirty) in enumerate([('abc1234', False), (None, None), ('abc1234', True), ('abc1234', False)]):
         store.result(i, 0.1, 0.2, provenance={'commit': commit, 'dirty': dirty, 'device': f'gpu {i % 2}'})
-    text = render(store)
+    text = rendered(store)
     assert 'Measured (profile desk, optim_wrapper.optimizer.lr=0.005), AP in %, without NMS' in text
     assert 'Device gpu 0; Device gpu 1; commit abc1234; commit abc1234 with local changes; commit unknown.' in text
     assert 'Paper (COCO val2017, ResNet-50):' in text
@@ -273,13 +274,13 @@ def test_only_the_papers_profile_is_not_said_to_be_no_coco(store, profile, warne
     store.plan(profile=profile)
     store.all_results(profile=profile)
     for format in ('markdown', 'latex', 'json'):
-        assert ('not COCO numbers' in render(store, format, profile=profile)) == warned
-    assert f'profile {profile}' in render(store, profile=profile)
+        assert ('not COCO numbers' in rendered(store, format, profile=profile)) == warned
+    assert f'profile {profile}' in rendered(store, profile=profile)
 
 
 def test_markdown_keeps_its_columns_whatever_the_labels(store):
     store.plan(rows=[axis('r', 'a|b', 'x\ny', '*', '<i>')], columns=[axis('c', '', 'C')], cells=[])
-    assert lines_of(render(store)) == [
+    assert lines_of(rendered(store)) == [
         '| a\\|b | C   |',
         '| ---- | --- |',
         '| x y  | –   |',
@@ -301,7 +302,7 @@ def test_markdown_keeps_its_columns_whatever_the_labels(store):
 )
 def test_latex_sets_every_character_as_it_was_written(store, text, expected):
     store.plan(rows=[axis('r', text, 'v')], columns=[axis('c', '', 'C')])
-    assert f'\n{expected} & C \\\\\n' in render(store, 'latex')
+    assert f'\n{expected} & C \\\\\n' in rendered(store, 'latex')
 
 
 def test_differences_from_the_paper_are_shown_where_they_mean_something(store):
@@ -311,7 +312,7 @@ def test_differences_from_the_paper_are_shown_where_they_mean_something(store):
         store.plan(name, profile, table='table3', overrides=overrides)
         for i in range(3):
             store.result(i, 0.381, 0.396, profile=profile)
-        texts = {format: render(store, format, name, profile) for format in tables.SUFFIXES}
+        texts = {format: rendered(store, format, name, profile) for format in render.SUFFIXES}
         differences = [
             reading['difference'] for cell in json.loads(texts['json'])['cells'] for reading in cell['readings']
         ]
@@ -338,13 +339,13 @@ def test_the_best_numbers_are_bold_in_latex(store):
     )
     for i, (ap, miss_rate) in enumerate([(0.3004, 0.5), (0.3, 0.4), (0.2, 0.6)]):
         store.result(i, metrics={'n/AP': ap, 'y/AP': 0.1 * i, 'n/mMR': miss_rate, 'n/JI': 0.7})
-    text = render(store, 'latex')
+    text = rendered(store, 'latex')
     assert r'a & \textbf{30.0}/0.0 & 50.0 & 70.0 \\' in text
     assert r'b & \textbf{30.0}/10.0 & \textbf{40.0} & 70.0 \\' in text
     assert r'c & 20.0/\textbf{20.0} & 60.0 & 70.0 \\' in text
     store.table2()
     for i, values in enumerate([(0.1, 0.2), (0.3, 0.1), (0.3, 0.2)]):
         store.result(i, *values, metrics={'without_nms/AP50': 0.5, 'with_nms/AP50': 0.1 * i})
-    text = render(store, 'latex', 'table2')
+    text = rendered(store, 'latex', 'table2')
     assert r'AP & 10.0/\textbf{20.0} & \textbf{30.0}/10.0 & \textbf{30.0}/\textbf{20.0} \\' in text
     assert r'AP50 & 50.0/0.0 & 50.0/10.0 & 50.0/\textbf{20.0} \\' in text and 'best of each row' in text

@@ -9,8 +9,7 @@ import pytest
 from stored_claims import claim, compare, write_epochs, write_plan, write_run
 from stored_files import Store, run_id
 
-from analysis.report.contents import gather
-from analysis.report.page import render
+from analysis.report.page import gather, render
 
 #: A fresh headless Chromium that a container's root can run and that asks its makers for nothing.
 SWITCHES = (

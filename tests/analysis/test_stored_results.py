@@ -5,7 +5,9 @@ import json
 import pytest
 from stored_files import axis, metric, run_id
 
-from analysis import readings, results, tables
+from analysis import readings, results
+from analysis.tables import render
+from experiments.store.errors import UserError
 
 GOOD = {'commit': None, 'dirty': False, 'device': 'cpu'}
 BROKEN_RESULTS = {
@@ -42,7 +44,7 @@ def check_second_cell_is_left_out(store, reason):
     assert len(found.warnings) == 1 and '\n' not in found.warnings[0]
     assert found.warnings[0].startswith(f'{path}: ') and reason in found.warnings[0]
     assert sorted(found.runs) == [run_id(0), run_id(2), run_id(3)]
-    assert '| 0.4       | 27.1/28.1 | –         |' in tables.render(plan, found)
+    assert '| 0.4       | 27.1/28.1 | –         |' in render.render(plan, found)
     assert readings.missing_cells(plan, found) == 1
 
 
@@ -133,7 +135,7 @@ def test_cells_that_share_a_run_share_its_number(store):
     store.result(0, 0.1, 0.2)
     loaded = results.load_plan(store.runs, 'desk', 'table3')
     found = results.load_results(store.runs, 'desk', loaded)
-    text = tables.render(loaded, found)
+    text = render.render(loaded, found)
     assert text.count('10.0/20.0') == 4 and '1 of 1 runs' in text
     store.write(f'desk/{run_id(0)}/result.json', '')
     assert len(results.load_results(store.runs, 'desk', loaded).warnings) == 1
@@ -172,7 +174,7 @@ AXIS = axis('t_min', 'T^min', '0.4', '0.2', NMS='✓✗')
 )
 def test_a_broken_plan_is_an_error_that_names_file_and_command(store, changes, reason):
     store.write('desk/tables/table3.json', json.dumps({**store.plan(), **changes}))
-    with pytest.raises(results.UserError) as error:
+    with pytest.raises(UserError) as error:
         results.load_plan(store.runs, 'desk', 'table3')
     path = store.runs / 'desk' / 'tables' / 'table3.json'
     assert str(error.value).startswith(f'{path}: ') and reason in str(error.value)

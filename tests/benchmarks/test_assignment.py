@@ -7,7 +7,7 @@ import torch
 
 from benchmarks import assignment, per_instance
 from benchmarks.problem import problem
-from o2f.matching_score import Instances
+from o2f.assign.matching_score import Instances
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from benchmarks import detectors, readings
-from o2f.readings import FIELDS, WITH_NMS, WITHOUT_NMS
+from o2f.models.postprocess import FIELDS, WITH_NMS, WITHOUT_NMS
 
 
 def test_rows():

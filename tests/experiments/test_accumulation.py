@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapper  # noqa: E402
 from tiny_detectors import collate  # noqa: E402
 from two_ranks import CONDINST, HEADS, images_of, make  # noqa: E402
 
-from experiments.accumulation import Divisors, split, step  # noqa: E402
+from experiments.training.batch import Divisors, split, step  # noqa: E402
 
 
 def optim(model, **kwargs):

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from experiments.annotations import check_coco, check_crowdhuman, check_datasets
-from experiments.compose import compose
-from experiments.errors import UserError
-from experiments.places import places
+from experiments.data.annotations import check_coco, check_crowdhuman, check_datasets
+from experiments.spec.config import compose
+from experiments.spec.paths import places
+from experiments.store.errors import UserError
 
 SOUND = {
     'images': [{'id': 1, 'file_name': 'a.jpg', 'width': 40, 'height': 30}],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.batch import share_out, shares
+from experiments.training.batch import share_out, shares
 
 
 def config_of(batch, enable):

@@ -11,13 +11,13 @@ import yaml
 from mmengine.dataset import pseudo_collate
 
 from analysis import figures
-from analysis.captures import Shapes
-from experiments.captures.annotated import Annotated, by_size, choose
-from experiments.captures.declared import figure_names, load_figure
-from experiments.captures.detectors import detector, predict, validation_data
-from experiments.captures.threshold import threshold
-from experiments.checkpoints import read_weights
-from experiments.errors import UserError
+from experiments.qualitative.detections import threshold
+from experiments.qualitative.detectors import detector, predict, validation_data
+from experiments.qualitative.images import Annotated, by_size, choose
+from experiments.spec.figure import figure_names, load_figure
+from experiments.store.errors import UserError
+from experiments.store.qualitative import Shapes
+from experiments.training.evaluate import read_weights
 
 #: The smoke profile's longest training has two epochs.
 CELL = {'table': 'table5', 'at': {'method': 'Ours-3convs', 'schedule': '3x'}}

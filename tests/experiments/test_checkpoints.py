@@ -1,9 +1,9 @@
 """What the suite trains can be used by whoever gets the checkpoint, without a config file that would be run."""
 
-from experiments.grid import load_table, table_names
-from experiments.plans import make_plan
+from experiments.spec.plan import make_plan
+from experiments.spec.schema import load_table, table_names
 from o2f.inference import without_init
-from o2f.plain_config import check_names, parse_config
+from o2f.io.safe_config import check_names, parse_config
 
 
 def test_every_detector_of_the_tables_is_built_from_its_checkpoint():

@@ -11,12 +11,12 @@ import pytest
 from mmengine.config import Config
 from tiny_datasets import write_tiny_coco
 
-from experiments.dump import LEFTOVERS, dump_configs, file_name
-from experiments.errors import UserError
-from experiments.grid import load_table, select, table_names
-from experiments.places import fill_in, places
-from experiments.plans import make_plan
-from experiments.prepare import prepare
+from experiments.data.prepare import prepare
+from experiments.spec.dump import LEFTOVERS, dump_configs, file_name
+from experiments.spec.paths import fill_in, places
+from experiments.spec.plan import make_plan
+from experiments.spec.schema import load_table, select, table_names
+from experiments.store.errors import UserError
 
 ONE = {'t_max': '0.6', 't_min': '0.2'}
 

@@ -10,15 +10,14 @@ import pytest
 import torch
 from tiny_datasets import write_tiny_coco
 
-from experiments.cells import find_run
-from experiments.checkpoints import load_strictly, read_weights
-from experiments.errors import UserError
-from experiments.evaluate import evaluate, format_metrics
-from experiments.grid import load_table
-from experiments.places import places
-from experiments.prepare import prepare
-from experiments.resolve import resolve
-from experiments.runs import RunFolder
+from experiments.data.prepare import prepare
+from experiments.spec.config import resolve
+from experiments.spec.paths import places
+from experiments.spec.plan import find_run
+from experiments.spec.schema import load_table
+from experiments.store.errors import UserError
+from experiments.store.runs import RunFolder
+from experiments.training.evaluate import evaluate, format_metrics, load_strictly, read_weights
 
 CELL = ('--table', 'table3', '--cell', 't_max=0.6', '--cell', 't_min=0.2')
 
@@ -26,7 +25,7 @@ CELL = ('--table', 'table3', '--cell', 't_max=0.6', '--cell', 't_min=0.2')
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, data):
     """The folder of a finished run of the smoke profile."""
-    from experiments.training import train
+    from experiments.training.train import train
 
     run = resolve('smoke', (), {}, 0, 'test')
     prepare([run.config], data, lambda *_: None, lambda function, *args: function(*args))

@@ -96,8 +96,8 @@ def test_a_loss_is_looked_at_before_the_epoch_counts(suite):
     """On a GPU single iterations go by unseen."""
     import torch
 
-    from experiments.errors import UserError
-    from experiments.training import RunFolderHook
+    from experiments.store.errors import UserError
+    from experiments.training.train import RunFolderHook
 
     class Runner:
         epoch, train_dataloader = 3, range(40)

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from experiments.errors import UserError
-from experiments.files import ASIDE, read_json, write_json, write_whole
+from experiments.store.errors import UserError
+from experiments.store.files import ASIDE, read_json, write_json, write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path):

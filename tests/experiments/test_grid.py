@@ -5,9 +5,9 @@ import copy
 import pytest
 import yaml
 
-from experiments.claims import Comparison, Quantity
-from experiments.errors import UserError
-from experiments.grid import Metric, Value, load_table, select
+from experiments.spec.claims import Comparison, Quantity
+from experiments.spec.schema import Metric, Value, load_table, select
+from experiments.store.errors import UserError
 
 QUANTITY = {'key': 'u', 'at': {'x': 1, 'y': 'n'}}
 CLAIM = {

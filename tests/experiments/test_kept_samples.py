@@ -12,10 +12,10 @@ from mmengine.runner import Runner, set_random_seed
 import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
 from mmdet.registry import DATASETS, MODELS  # isort: skip
 
-from experiments.kept_samples import KeptSamples, keep_samples
-from experiments.places import fill_in, generated, places
-from experiments.prepare import prepare
-from experiments.resolve import resolve
+from experiments.data.prepare import prepare
+from experiments.spec.config import resolve
+from experiments.spec.paths import fill_in, generated, places
+from experiments.training.datasets import KeptSamples, keep_samples
 
 
 def config_of(use, data):

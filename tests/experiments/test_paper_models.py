@@ -17,9 +17,9 @@ from torch import nn
 import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
 from mmdet.registry import DATASETS, TRANSFORMS  # isort: skip
 
-from experiments.grid import load_table, table_names
-from experiments.places import fill_in, places
-from experiments.resolve import resolve
+from experiments.spec.config import resolve
+from experiments.spec.paths import fill_in, places
+from experiments.spec.schema import load_table, table_names
 
 torch.set_num_threads(1)
 SMALL = (192, 128)  # the longest and the shortest side of an image, where the paper has 1333 and 800

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from analysis.results import load_plan
-from experiments.errors import UserError
-from experiments.grid import load_table, select
-from experiments.plans import make_plan, save_plan
+from experiments.spec.plan import make_plan, save_plan
+from experiments.spec.schema import load_table, select
+from experiments.store.errors import UserError
 
 
 def plan_of(only, seeds, overrides=None):

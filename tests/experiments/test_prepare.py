@@ -2,10 +2,10 @@
 
 import pytest
 
-from experiments.errors import UserError
-from experiments.places import generated, places
-from experiments.prepare import prepare
-from experiments.resolve import resolve
+from experiments.data.prepare import prepare
+from experiments.spec.config import resolve
+from experiments.spec.paths import generated, places
+from experiments.store.errors import UserError
 
 
 def run_of(*use, profile='smoke', **overrides):
@@ -28,7 +28,7 @@ def test_a_crowd_is_generated_only_for_those_who_ask():
 
 
 def test_a_new_version_of_the_crowd_renames_only_its_runs(monkeypatch):
-    from experiments.desk.specs import CrowdSpec
+    from experiments.spec.synthetic import CrowdSpec
 
     before = run_of().id, run_of('crowdhuman').id
     monkeypatch.setattr(CrowdSpec.__init__, '__defaults__', ('next', *CrowdSpec.__init__.__defaults__[1:]))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.grid import load_table
-from experiments.plans import make_plan
+from experiments.spec.plan import make_plan
+from experiments.spec.schema import load_table
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / 'results' / 'desk'

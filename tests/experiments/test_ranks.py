@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import o2f  # noqa: F401  (lets torch read mmengine's checkpoints)
-from experiments import worker
+from experiments.data.prepare import prepare
 from experiments.launchers.local import LocalLauncher
-from experiments.places import places
-from experiments.prepare import prepare
-from experiments.ranks import ranks_here
-from experiments.resolve import resolve
-from experiments.runs import FAILED, RunFolder
+from experiments.spec.config import resolve
+from experiments.spec.paths import places
+from experiments.store.runs import FAILED, RunFolder
+from experiments.training import worker
+from experiments.training.distributed import ranks_here
 
 #: Four steps of four images in an epoch. Ranks draw flips of their own, so there are none.
 SMALL = {'train_cfg.max_epochs': 8, 'train_dataloader.batch_size': 4, 'train_dataloader.dataset.pipeline.2.prob': 0.0}

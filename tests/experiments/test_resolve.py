@@ -2,12 +2,11 @@
 
 import pytest
 
-from experiments import compose as composing
-from experiments.compose import compose, profile_names, variant_names
-from experiments.errors import UserError
-from experiments.grid import load_table, table_names
-from experiments.places import fill_in, generated, places
-from experiments.resolve import resolve
+from experiments.spec import config as composing
+from experiments.spec.config import compose, profile_names, resolve, variant_names
+from experiments.spec.paths import fill_in, generated, places
+from experiments.spec.schema import load_table, table_names
+from experiments.store.errors import UserError
 
 T_MAX = 'model.bbox_head.degrees.t_max'
 
@@ -59,7 +58,7 @@ def test_seed_and_profile_change_the_run():
 
 def test_a_new_version_of_the_data_is_a_new_run(monkeypatch):
     before = identity({})
-    from experiments.desk.specs import SceneSpec
+    from experiments.spec.synthetic import SceneSpec
 
     monkeypatch.setattr(SceneSpec.__init__, '__defaults__', ('next', *SceneSpec.__init__.__defaults__[1:]))
     assert identity({}) != before

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.provenance import provenance
+from experiments.store.provenance import provenance
 
 STORED = Path(__file__).resolve().parents[2] / 'results' / 'desk'
 CELL = {'t_max': '0.6', 't_min': '0.2'}

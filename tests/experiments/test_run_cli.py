@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.matches import load_matches
-from analysis.verdicts import judge
-from experiments.runs import RUNNING, RunFolder
+from analysis.claims.judge import judge
+from analysis.claims.matches import load_matches
+from experiments.store.runs import RUNNING, RunFolder
 
 ALL = ('all', '--profile', 'smoke')
 GRID = ('table3', '--profile', 'smoke')

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from experiments.errors import UserError
-from experiments.resolve import resolve
-from experiments.runs import DONE, FAILED, RUNNING, STOPPED, WAITING, Busy, RunFolder, Status
+from experiments.spec.config import resolve
+from experiments.store.errors import UserError
+from experiments.store.runs import DONE, FAILED, RUNNING, STOPPED, WAITING, Busy, RunFolder, Status
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def drawn(loader, epochs):
 
 @pytest.fixture(scope='module')
 def epochs():
-    import experiments.seeded_samples  # noqa: F401  (registers the dataset)
+    import experiments.training.datasets  # noqa: F401  (registers the dataset)
 
     return drawn(loader_of(2), range(3))
 

@@ -7,16 +7,15 @@ import pytest
 from tiny_datasets import write_tiny_coco, write_tiny_crowdhuman
 
 import o2f  # noqa: F401  (before MMDetection)
-from experiments.compose import compose
-from experiments.dump import dump_configs
-from experiments.errors import UserError
-from experiments.estimate.counts import counts
-from experiments.grid import load_table
-from experiments.places import fill_in
-from experiments.plans import make_plan
-from experiments.resolve import resolve
-from experiments.subset import split_profile
-from experiments.subset_of_images import choose, take_subset
+from experiments.commands.estimate.counts import counts
+from experiments.spec.config import compose, resolve
+from experiments.spec.dump import dump_configs
+from experiments.spec.paths import fill_in
+from experiments.spec.plan import make_plan
+from experiments.spec.schema import load_table
+from experiments.spec.subset import split_profile
+from experiments.store.errors import UserError
+from experiments.training.datasets import choose, take_subset
 
 
 def test_which_images_are_chosen_depends_on_their_ids_alone():

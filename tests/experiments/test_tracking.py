@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from experiments.errors import UserError
-from experiments.tracking import prepare
+from experiments.store.errors import UserError
+from experiments.training.tracking import prepare
 
 CELL = ('table3', '--profile', 'smoke', '--only', 't_max=0.6', '--only', 't_min=0.2')
 TRACKED = (*CELL, '--set', 'train_cfg.max_epochs=6', '--track', 'tensorboard', '--track', 'mlflow')

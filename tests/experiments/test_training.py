@@ -9,13 +9,13 @@ import zlib
 import pytest
 import torch
 
-from experiments import files
-from experiments.desk.cache import ensure
-from experiments.errors import UserError
-from experiments.places import generated, places
-from experiments.prepare import prepare
-from experiments.resolve import resolve
-from experiments.runs import RunFolder
+from experiments.data.prepare import prepare
+from experiments.data.synthetic.cache import ensure
+from experiments.spec.config import resolve
+from experiments.spec.paths import generated, places
+from experiments.store import files
+from experiments.store.errors import UserError
+from experiments.store.runs import RunFolder
 
 SMALL = {'train_cfg.max_epochs': 3, 'generate.scenes.train': 16, 'generate.scenes.val': 8}
 
@@ -25,7 +25,7 @@ def run_of(overrides):
 
 
 def start(path, run, places_):
-    from experiments.training import train
+    from experiments.training.train import train
 
     folder = RunFolder(path)
     folder.create(run)
@@ -87,7 +87,7 @@ def undisturbed_persistent(here, tmp_path_factory):
 def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monkeypatch, loaders, moment):
     """Stopped at several moments and started again: the same metrics of every epoch, weights and matches, bit for
     bit."""
-    from experiments import training
+    from experiments.training import train
 
     undisturbed = request.getfixturevalue('undisturbed_persistent' if loaders else 'undisturbed')
 
@@ -99,9 +99,9 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monke
 
     with monkeypatch.context() as patch:
         if moment == 'in an epoch':
-            original = training.RunFolderHook.before_train_epoch
+            original = train.RunFolderHook.before_train_epoch
             patch.setattr(
-                training.RunFolderHook,
+                train.RunFolderHook,
                 'before_train_epoch',
                 lambda hook, runner: stop() if runner.epoch == 2 else original(hook, runner),
             )
@@ -203,7 +203,7 @@ def test_a_value_out_of_range_is_named(here, tmp_path):
 
 def test_the_data_are_rebuilt_when_damaged(here, data):
     made = generated(run_of({}).config)
-    from experiments.desk.coco import write_coco
+    from experiments.data.synthetic.coco import write_coco
 
     scenes = data / 'desk' / made['SCENES'][0]
     image = next((scenes / 'train2017').iterdir())

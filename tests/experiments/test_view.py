@@ -4,8 +4,8 @@ import io
 import os
 import pty
 
-from experiments.runs import DONE, FAILED, RUNNING, WAITING, Status
-from experiments.view import LiveView, format_ap, format_left, open_view
+from experiments.commands.view import LiveView, format_ap, format_left, open_view
+from experiments.store.runs import DONE, FAILED, RUNNING, WAITING, Status
 
 METRICS = {'without_nms/AP': 0.2512, 'with_nms/AP': None}
 

@@ -17,9 +17,9 @@ from tiny_datasets import write_tiny_coco
 import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
 from mmdet.registry import MODELS  # isort: skip
 
-from experiments.errors import UserError
-from experiments.resolve import resolve
-from experiments.weights import ensure_weights, weight_files
+from experiments.data.weights import ensure_weights, weight_files
+from experiments.spec.config import resolve
+from experiments.store.errors import UserError
 
 # Where no download gets through, whether or not there is a network.
 NO_NETWORK = dict(http_proxy='http://127.0.0.1:9', https_proxy='http://127.0.0.1:9', no_proxy='')

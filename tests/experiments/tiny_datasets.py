@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from experiments.desk.crowd import write_crowd
-from experiments.desk.specs import CrowdSpec
+from experiments.data.synthetic.crowd import write_crowd
+from experiments.spec.synthetic import CrowdSpec
 
 #: COCO's ids run to 90 with gaps.
 CATEGORY_IDS = [n for n in range(1, 91) if n not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]

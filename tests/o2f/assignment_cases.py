@@ -11,11 +11,11 @@ from mmengine.structures import InstanceData
 from reference import Settings, anchor_points
 from torch import Tensor
 
-from o2f.centre_region import Grid
-from o2f.degrees import LinearDegrees
-from o2f.loss import OneToFewLoss
-from o2f.matching_score import Instances
-from o2f.selection import OneToFewSelection, Selected
+from o2f.assign.centre_region import Grid
+from o2f.assign.degrees import LinearDegrees
+from o2f.assign.matching_score import Instances
+from o2f.assign.selection import OneToFewSelection, Selected
+from o2f.models.loss import OneToFewLoss
 
 STRIDES = ((8, 16, 32, 64, 128), (8, 16, 32))
 CLASSES = (1, 8, 80)

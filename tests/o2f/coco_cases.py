@@ -6,7 +6,7 @@ import numpy as np
 from faster_coco_eval.core.mask import area
 from pycocotools import mask as rle
 
-from o2f.coco_evaluation import Detections
+from o2f.evaluation.coco import Detections
 
 IMAGES, SIDE = 25, 120
 CATEGORIES = [2, 3, 5, 7, 11]  # there is nothing of 7, and nothing of 11 is found

@@ -9,7 +9,7 @@ from assignment_cases import TRUTH, make_batch
 from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 from reference import anchor_points, in_centre_region
 
-from o2f.centre_region import Grid, candidate_points, grid_of, points_of
+from o2f.assign.centre_region import Grid, candidate_points, grid_of, points_of
 
 GRID = Grid(((12, 17), (6, 9), (3, 5), (2, 3), (1, 2)), (8, 16, 32, 64, 128))
 

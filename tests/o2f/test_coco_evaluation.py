@@ -8,7 +8,7 @@ import pytest
 from coco_cases import CATEGORIES, IMAGES, SIDE, make_found, make_truth
 from faster_coco_eval.core.mask import decode
 
-from o2f.coco_evaluation import STATS, CocoEvaluation, Detections
+from o2f.evaluation.coco import STATS, CocoEvaluation, Detections
 
 
 def both(path, kind: str, found: Detections, images=range(IMAGES), categories=tuple(CATEGORIES)) -> list:

@@ -20,9 +20,8 @@ from tiny_condinst import HEADS, condinst_config, ellipses, make_condinst, make_
 from tiny_detectors import METAS, collate, head_config, make_head, random_maps, random_outputs, truth_of
 from torch.nn.functional import conv2d
 
-from o2f.centre_region import Grid, candidate_points
-from o2f.condinst import mask_centroids
-from o2f.semantic_branch import semantic_target
+from o2f.assign.centre_region import Grid, candidate_points
+from o2f.models.condinst import mask_centroids, semantic_target
 
 CPU = torch.device('cpu')
 SIZE = (64, 96)

@@ -11,7 +11,7 @@ from mmdet.evaluation import CrowdHumanMetric
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from o2f.crowdhuman import TwoReadingsCrowdHumanMetric
+from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric
 
 HEIGHT, WIDTH = 300, 400
 READINGS = ('without_nms', 'with_nms')

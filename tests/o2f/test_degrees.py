@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from o2f.degrees import ConstantDegrees, LinearDegrees, positives_per_instance
-from o2f.selection import Selected
+from o2f.assign.degrees import ConstantDegrees, LinearDegrees, positives_per_instance
+from o2f.assign.selection import Selected
 
 #: Two instances with three ambiguous anchors in all, one that kept only its certain anchor, one that kept none.
 SELECTED = Selected(

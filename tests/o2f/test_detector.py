@@ -9,7 +9,7 @@ from tiny_condinst import HEADS as CONDINST_HEADS
 from tiny_condinst import make_condinst, make_masked_images
 from tiny_detectors import collate, fcos_head_config, head_config, make_detector, make_images
 
-from o2f import readings
+from o2f.models import postprocess
 
 HEADS = dict(one_to_few=head_config, fcos=fcos_head_config)
 
@@ -73,7 +73,7 @@ def test_nms_settings_reach_mmcv():
 def test_without_candidates(head):
     """An image without a candidate has two empty readings with all their fields."""
     for sample in predictions(make_detector(head=HEADS[head](), score_thr=1.0), make_images(2)):
-        for field in readings.FIELDS.values():
+        for field in postprocess.FIELDS.values():
             assert sample.get(field).bboxes.shape == (0, 4)
             assert sample.get(field).scores.shape == sample.get(field).labels.shape == (0,)
 
@@ -139,7 +139,7 @@ def test_a_mask_is_drawn_once(monkeypatch):
     forward = model.mask_head.forward
     monkeypatch.setattr(model.mask_head, 'forward', lambda x, infos: given.extend(infos) or forward(x, infos))
     for infos, sample in zip(given, predictions(model, make_images(2))):
-        readings_of = [sample.get(field) for field in readings.FIELDS.values()]
+        readings_of = [sample.get(field) for field in postprocess.FIELDS.values()]
         rows = torch.cat([torch.cat((one.bboxes, one.scores[:, None]), dim=1) for one in readings_of])
         assert len(infos) == len(rows.unique(dim=0)) < len(rows)
 
@@ -148,7 +148,7 @@ def test_a_mask_is_drawn_once(monkeypatch):
 def test_condinst_without_candidates(head):
     """An image without a candidate has two empty readings with all their fields, masks of the original's size too."""
     for sample in predictions(make_condinst(head, score_thr=1.0), make_images(2)):
-        for field in readings.FIELDS.values():
+        for field in postprocess.FIELDS.values():
             assert sample.get(field).bboxes.shape == (0, 4) and sample.get(field).masks.shape == (0, 128, 192)
             assert sample.get(field).scores.shape == sample.get(field).labels.shape == (0,)
 

@@ -13,8 +13,8 @@ from torch import nn
 from torchvision.ops import batched_nms
 
 from o2f import export
-from o2f.end_to_end import EndToEnd
 from o2f.errors import InputError
+from o2f.io.onnx_graph import EndToEnd
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')

@@ -12,9 +12,9 @@ from tiny_detectors import FOCAL
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
-from o2f.degrees import ConstantDegrees
-from o2f.loss import OneToFewLoss
-from o2f.selection import Selected
+from o2f.assign.degrees import ConstantDegrees
+from o2f.assign.selection import Selected
+from o2f.models.loss import OneToFewLoss
 
 KINDS = ['none', 'one', 'uneven', 'crowd', 'same_box_other_class', 'degenerate']
 

@@ -21,9 +21,9 @@ from tiny_detectors import (
 )
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from o2f.centre_region import Grid
-from o2f.head import Predictions
-from o2f.matching_score import Instances
+from o2f.assign.centre_region import Grid
+from o2f.assign.matching_score import Instances
+from o2f.models.head import Predictions
 
 # --- parameters ---------------------------------------------------------------------------------------------
 

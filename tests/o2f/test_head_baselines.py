@@ -24,9 +24,9 @@ from tiny_detectors import (
     truth_of,
 )
 
-from experiments.compose import compose
-from o2f.centre_region import Grid
-from o2f.head import Predictions
+from experiments.spec.config import compose
+from o2f.assign.centre_region import Grid
+from o2f.models.head import Predictions
 
 RANGES = ((-1, 16), (16, 32), (32, 1e8))
 AUXILIARY = dict(

@@ -7,7 +7,7 @@ import torch
 from tiny_detectors import fcos_head_config, head_config, make_detector, train
 from torch.nn import DataParallel
 
-from o2f.hooks import EpochHook
+from o2f.engine import EpochHook
 
 
 def eq_3(epoch: int, epochs: int = 3, t_max: float = 0.6, t_min: float = 0.2) -> float:

@@ -6,9 +6,9 @@ from assignment_cases import make_batch
 from mmdet.registry import TASK_UTILS
 from tiny_detectors import head_config, train
 
-from o2f.hybrid_epoch import HybridEpochSelection
-from o2f.one_to_many import FCOSSelection
-from o2f.selection import OneToFewSelection
+from o2f.assign.hybrid_epoch import HybridEpochSelection
+from o2f.assign.one_to_many import FCOSSelection
+from o2f.assign.selection import OneToFewSelection
 
 MANY = dict(type='FCOSSelection', regress_ranges=((-1, 16), (16, 32), (32, 1e8)))
 ONE = dict(type='OneToFewSelection', k=0)

@@ -8,8 +8,8 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from tiny_detectors import collate, fcos_head_config, head_config, make_detector, make_images, random_maps
 
-from o2f.centre_region import Grid, points_of
-from o2f.ignore_regions import ignored_points
+from o2f.assign.centre_region import Grid, points_of
+from o2f.models.ignore_regions import ignored_points
 
 GRID = Grid(((8, 12), (4, 6), (2, 3)), (8, 16, 32))  # a 64 x 96 image
 PERSON = (10.0, 6.0, 40.0, 60.0)

@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 import pytest
 import torch
 
-from o2f.joint_score import log_joint
+from o2f.models.loss import log_joint
 
 LOGITS = (-100.0, -40.0, -17.5, -3.0, -0.5, 0.0, 0.25, 2.0, 9.0, 30.0, 100.0)
 

@@ -10,10 +10,9 @@ from assignment_cases import TRUTH, joined_gradient, loss_of, make_batch, select
 from reference import Settings, assign, box_loss, box_weights, cls_loss, flat, normaliser
 from tiny_detectors import head_of
 
-import o2f.loss
-from o2f.joint_score import log_joint
-from o2f.loss import OneToFewLoss
-from o2f.selection import Selected
+import o2f.models.loss
+from o2f.assign.selection import Selected
+from o2f.models.loss import OneToFewLoss, log_joint
 
 #: Settings by name: as released, as the paper's text has it, and with nothing at its default.
 SETTINGS = dict(

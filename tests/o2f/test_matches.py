@@ -7,11 +7,11 @@ import pytest
 from coco_cases import CATEGORIES, IMAGES, make_found, make_truth
 from test_crowdhuman import crowd, detections, entry, near, samples_of, write
 
-from analysis.matches import load_matches
-from experiments.files import write_arrays
-from o2f.coco_evaluation import CocoEvaluation, Detections
-from o2f.crowdhuman import TwoReadingsCrowdHumanMetric
-from o2f.matches import Matches
+from analysis.claims.matches import load_matches
+from experiments.store.files import write_arrays
+from o2f.evaluation.coco import CocoEvaluation, Detections
+from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric
+from o2f.evaluation.matches import Matches
 
 ONCE = np.ones((1, IMAGES), int)
 

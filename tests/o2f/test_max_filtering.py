@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, group_norm, interpolate
 
-from o2f.max_filtering import MaxFiltering3D
+from o2f.models.max_filtering import MaxFiltering3D
 
 SIZES = dict(
     powers_of_two=((16, 16), (8, 8), (4, 4), (2, 2), (1, 1)),

@@ -8,7 +8,7 @@ import torch
 from mmcv.ops import nms as mmcv_nms
 from mmcv.ops import sigmoid_focal_loss
 
-from o2f import mmcv_ops
+from o2f.compat import mmcv_ops
 
 stand_in_only = pytest.mark.skipif(not mmcv_ops.provide_mmcv_ops(), reason='mmcv has compiled operations here')
 

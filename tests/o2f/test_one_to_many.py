@@ -11,9 +11,9 @@ from mmdet.registry import MODELS
 from reference import Settings, anchor_points, as_float32, in_centre_region, iou, matching_score, sigmoid
 from tiny_detectors import fcos_head_config
 
-from o2f.degrees import ConstantDegrees, LinearDegrees
-from o2f.loss import OneToFewLoss
-from o2f.one_to_many import FCOSSelection, QualityATSSSelection
+from o2f.assign.degrees import ConstantDegrees, LinearDegrees
+from o2f.assign.one_to_many import FCOSSelection, QualityATSSSelection
+from o2f.models.loss import OneToFewLoss
 
 RANGES = {3: ((-1, 16), (16, 32), (32, 1e8)), 5: ((-1, 12), (12, 24), (24, 48), (48, 96), (96, 1e8))}
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from o2f.errors import InputError
 from o2f.inference import Detector
-from o2f.plain_config import check_names, parse_config
+from o2f.io.safe_config import check_names, parse_config
 
 
 def test_mmengine_s_own_text(config):

@@ -9,7 +9,7 @@ import torch
 from assignment_cases import Batch, make_batch, select
 from reference import Settings, anchor_points, candidates
 
-from o2f.poto import HungarianSelection
+from o2f.assign.poto import HungarianSelection
 
 #: At most twelve instances in an image, and what they want is not all the same.
 KINDS = ['none', 'one', 'three', 'uneven', 'same_box_other_class', 'small', 'outside', 'degenerate', 'clusters']

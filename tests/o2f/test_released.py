@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from o2f.released import convert_released
+from o2f.io.checkpoints import convert_released
 
 Shapes = Dict[str, Tuple[int, ...]]
 COUNTER = ('num_batches_tracked', ())

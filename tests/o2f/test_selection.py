@@ -11,13 +11,13 @@ from reference import Settings, as_float32, assign, flat
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import o2f.matching_score
-from o2f.centre_region import candidate_points, num_candidates
-from o2f.degrees import ConstantDegrees, LinearDegrees
-from o2f.loss import OneToFewLoss
-from o2f.matching_score import Instances
-from o2f.one_to_many import FCOSSelection, QualityATSSSelection
-from o2f.selection import OneToFewSelection
+import o2f.assign.matching_score
+from o2f.assign.centre_region import candidate_points, num_candidates
+from o2f.assign.degrees import ConstantDegrees, LinearDegrees
+from o2f.assign.matching_score import Instances
+from o2f.assign.one_to_many import FCOSSelection, QualityATSSSelection
+from o2f.assign.selection import OneToFewSelection
+from o2f.models.loss import OneToFewLoss
 
 SEEDS = range(18)
 CASES = [(kind, seed, index) for index, (kind, seed) in enumerate((kind, seed) for kind in TRUTH for seed in SEEDS)]

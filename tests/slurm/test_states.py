@@ -2,14 +2,12 @@
 
 import pytest
 
-from experiments.errors import UserError
 from experiments.launchers.slurm import task as task_module
-from experiments.launchers.slurm.ranks import rendezvous_port
-from experiments.launchers.slurm.records import Records, Submission
+from experiments.launchers.slurm.jobs import Records, Submission, look
 from experiments.launchers.slurm.settings import Settings, read_settings
-from experiments.launchers.slurm.states import look
-from experiments.launchers.slurm.task import MAX_FRUITLESS, Task, started_file
-from experiments.runs import RunFolder
+from experiments.launchers.slurm.task import MAX_FRUITLESS, Task, rendezvous_port, started_file
+from experiments.store.errors import UserError
+from experiments.store.runs import RunFolder
 
 EXAMPLES = ('cpu', 'single-gpu', 'eight-gpu-nodes', 'two-nodes', 'preemptible')
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Iterator, Optional
 
-from experiments.errors import UserError
-from experiments.files import make_folder
+from experiments.store.errors import UserError
+from experiments.store.files import make_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Bytes of shared memory for a cluster started here; runs pass nothing through it.

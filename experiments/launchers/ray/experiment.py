@@ -20,9 +20,9 @@ from typing import Any, Callable, ClassVar, Dict, Iterator, List, Optional
 
 from ray import tune
 
-from experiments.files import make_folder, read_json, write_json
 from experiments.launchers.ray.cluster import Resources
 from experiments.launchers.ray.trial import Task, train_run
+from experiments.store.files import make_folder, read_json, write_json
 
 SCHEMA = 1
 #: Starts of one run that may be lost with their process or their node.

@@ -7,9 +7,9 @@ from typing import Any, Callable, Dict, List, Optional
 
 from experiments.launchers.ray import cluster, trial
 from experiments.launchers.ray.cluster import Resources
-from experiments.places import places
-from experiments.resolve import Run
-from experiments.runs import DONE, FAILED, RUNNING, RunFolder, Status
+from experiments.spec.config import Run
+from experiments.spec.paths import places
+from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
 
 Show = Callable[[Dict[str, Status]], None]
 

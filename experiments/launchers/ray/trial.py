@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict
 
-from experiments import worker
-from experiments.errors import UserError
-from experiments.runs import RunFolder
+from experiments.store.errors import UserError
+from experiments.store.runs import RunFolder
+from experiments.training import worker
 
 #: States that a trial reports: after each epoch, and once more at its end. Whom a scheduler stops ends as ``TRAINING``.
 TRAINING, DONE, FAILED, BUSY = 'training', 'done', 'failed', 'busy'

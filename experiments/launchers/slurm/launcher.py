@@ -7,15 +7,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
-from experiments.errors import UserError
-from experiments.launchers.slurm import queue
-from experiments.launchers.slurm.records import Records, Submission
+from experiments.launchers.slurm import jobs
+from experiments.launchers.slurm.jobs import Placed, Records, Submission, look
 from experiments.launchers.slurm.settings import Settings
-from experiments.launchers.slurm.states import Placed, look
 from experiments.launchers.slurm.task import Task
-from experiments.places import places
-from experiments.resolve import Run
-from experiments.runs import DONE, QUEUED, REQUEUED, RUNNING, RunFolder, Status
+from experiments.spec.config import Run
+from experiments.spec.paths import places
+from experiments.store.errors import UserError
+from experiments.store.runs import DONE, QUEUED, REQUEUED, RUNNING, RunFolder, Status
 
 ROOT = Path(__file__).resolve().parents[3]
 #: submitit counts time-outs and gives up after so many; a long training may have any number of them.
@@ -126,7 +125,7 @@ class SlurmLauncher:
             placed = look(self.records, folders, must_know=True)
             live = {run_id: run.job.id for run_id, run in placed.items() if run.job is not None and run.live}
             if live:
-                queue.cancel(list(live.values()))
+                jobs.cancel(list(live.values()))
             for run_id, job in live.items():
                 folders[run_id].fail(f'job {job} was cancelled by --cancel')
         return list(live.values())
@@ -144,7 +143,7 @@ class SlurmLauncher:
     def _withdraw(self) -> None:
         """Cancel what a launcher submitted that was killed before it knew the jobs' ids: some may lack their pickle."""
         for name in self.records.begun():
-            queue.cancel_named(name)
+            jobs.cancel_named(name)
             self.records.forget(name)
 
     def _submit(self, tasks: List[Task]) -> Submission:

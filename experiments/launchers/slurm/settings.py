@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from experiments.errors import UserError
-from experiments.yaml_file import YamlFile, read_yaml
+from experiments.spec.yaml_file import YamlFile, read_yaml
+from experiments.store.errors import UserError
 
 
 @dataclass(frozen=True)

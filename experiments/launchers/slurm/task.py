@@ -1,5 +1,9 @@
-"""What each task of a job does: together they train one run, and the job goes back to the queue when its time is up."""
+"""What each task of a job does: together they train one run, and the job is requeued when its time is up.
 
+The tasks find each other through submitit's helper and Slurm's variables: rank, host, port and device.
+"""
+
+import hashlib
 import os
 import signal
 import sys
@@ -7,13 +11,13 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
-from experiments import worker
-from experiments.errors import UserError
-from experiments.files import write_json
-from experiments.launchers.slurm.ranks import find_ranks
-from experiments.runs import RunFolder
+from experiments.store.errors import UserError
+from experiments.store.files import write_json
+from experiments.store.runs import RunFolder
+from experiments.training import worker
+from experiments.training.distributed import Ranks
 
 #: After a node failure the job may start anew while its former life still ends, and the lock of a process that died
 #: with its node is freed by a network file system after a lease.
@@ -121,3 +125,39 @@ def _note_start() -> None:
             restarts=restarts(), host=environment.hostname, at=datetime.now(timezone.utc).isoformat(timespec='seconds')
         )
         write_json(started_file(Path(os.environ['SUBMITIT_FOLDER']), environment.job_id), note)
+
+
+#: Below the ports that the kernel gives out by itself.
+_PORTS = range(10000, 30000)
+
+
+def rendezvous_port(job: str, restarts: int) -> int:
+    """A port that all tasks of one start of a job agree on, and no other start of it uses.
+
+    The port of a start that was killed may not be free yet when the job comes back.
+    """
+    digest = hashlib.sha256(f'{job}:{restarts}'.encode()).digest()
+    return _PORTS[(int.from_bytes(digest[:8], 'big') + restarts) % len(_PORTS)]
+
+
+def find_ranks(restarts: int) -> Optional[Ranks]:
+    """Where this task stands among those of its job; None where it is the only one.
+
+    Args:
+        restarts (int): how often the job has been put back into the queue.
+    """
+    from submitit import JobEnvironment
+    from submitit.helpers import TorchDistributedEnvironment
+
+    found = TorchDistributedEnvironment()
+    if found.world_size == 1:
+        return None
+    # Which devices a task sees is Slurm's choice: all of the node, of which the local rank picks one, or its own alone.
+    visible = len(os.environ.get('CUDA_VISIBLE_DEVICES', '').split(','))
+    return Ranks(
+        rank=found.rank,
+        world_size=found.world_size,
+        address=found.master_addr,
+        port=rendezvous_port(JobEnvironment().job_id, restarts),
+        local_rank=found.local_rank if visible >= found.local_world_size else 0,
+    )

@@ -3,9 +3,9 @@
 import pytest
 
 import o2f  # noqa: F401  (answers for mmcv's compiled operations before a test imports MMDetection)
-from experiments.desk.coco import write_coco
-from experiments.desk.crowd import CrowdSpec, write_crowd
-from experiments.desk.scenes import SceneSpec
+from experiments.data.synthetic.coco import write_coco
+from experiments.data.synthetic.crowd import CrowdSpec, write_crowd
+from experiments.data.synthetic.scenes import SceneSpec
 
 SCENES = SceneSpec(seed=5, train=6, val=4)
 CROWD = CrowdSpec(seed=5, train=5, val=3, ignore=0.6)

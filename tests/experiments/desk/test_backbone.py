@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from experiments.desk.backbone import train_backbone
-from experiments.desk.specs import BackboneSpec
+from experiments.data.synthetic.backbone import train_backbone
+from experiments.spec.synthetic import BackboneSpec
 
 
 def test_a_scene_that_cannot_be_read_is_named(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.desk.cache import MANIFEST, ensure, folder_name
+from experiments.data.synthetic.cache import MANIFEST, ensure, folder_name
 
 ROOT = Path(__file__).parents[3]
 

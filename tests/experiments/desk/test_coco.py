@@ -6,9 +6,9 @@ import pytest
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from experiments.desk.coco import segmentation, write_coco, write_jpeg
-from experiments.desk.scenes import SPLITS, draw_scene
-from experiments.desk.shapes import NAMES
+from experiments.data.synthetic.coco import segmentation, write_coco, write_jpeg
+from experiments.data.synthetic.scenes import SPLITS, draw_scene
+from experiments.data.synthetic.shapes import NAMES
 
 
 @pytest.fixture(scope='module', params=SPLITS)

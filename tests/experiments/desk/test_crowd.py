@@ -5,11 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.desk.crowd import CrowdSpec, draw_crowd, image_id, write_crowd
-from experiments.desk.scenes import SPLITS
-from experiments.grid import load_table
-from experiments.places import fill_in
-from experiments.resolve import resolve
+from experiments.data.synthetic.crowd import CrowdSpec, draw_crowd, image_id, write_crowd
+from experiments.data.synthetic.scenes import SPLITS
+from experiments.spec.config import resolve
+from experiments.spec.paths import fill_in
+from experiments.spec.schema import load_table
 
 
 @pytest.fixture(scope='module')

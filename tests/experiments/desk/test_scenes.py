@@ -4,8 +4,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from experiments.desk.scenes import SceneSpec, draw_scene
-from experiments.desk.shapes import NAMES
+from experiments.data.synthetic.scenes import SceneSpec, draw_scene
+from experiments.data.synthetic.shapes import NAMES
 
 
 @pytest.fixture(scope='module')

@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from experiments.desk.shapes import NAMES, SHAPES, blend, stamp, tight_box
+from experiments.data.synthetic.shapes import NAMES, SHAPES, blend, stamp, tight_box
 
 
 @pytest.mark.parametrize('shape', SHAPES, ids=NAMES)

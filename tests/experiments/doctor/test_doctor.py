@@ -13,12 +13,11 @@ import pytest
 from tiny_datasets import write_tiny_coco, write_tiny_crowdhuman
 
 import o2f  # noqa: F401  (before MMDetection)
-from experiments.compose import compose
-from experiments.doctor import data, machine, software
-from experiments.doctor.findings import FAILS, NOTE, OK, WARNING
-from experiments.estimate.counts import PUBLISHED, Published
-from experiments.resolve import resolve
+from experiments.commands.doctor import data, machine, software
+from experiments.commands.doctor.findings import FAILS, NOTE, OK, WARNING
+from experiments.commands.estimate.counts import PUBLISHED, Published
 from experiments.run import main
+from experiments.spec.config import compose, resolve
 
 COCO = 'annotations/instances_val2017.json'
 

@@ -4,16 +4,16 @@ import argparse
 
 import pytest
 
-from experiments import grid
-from experiments.estimate import disk, rates
-from experiments.estimate.counts import Counts, counts
-from experiments.estimate.kinds import kind_of
-from experiments.estimate.report import _Place, duration
+from experiments.commands.estimate import disk, rates
+from experiments.commands.estimate.cost_key import kind_of
+from experiments.commands.estimate.counts import Counts, counts
+from experiments.commands.estimate.report import _Place, duration
 from experiments.launchers.local import LocalLauncher
-from experiments.plans import make_plan
-from experiments.resolve import resolve
 from experiments.run import main
-from experiments.runs import RunFolder
+from experiments.spec import schema
+from experiments.spec.config import resolve
+from experiments.spec.plan import make_plan
+from experiments.store.runs import RunFolder
 
 
 def config(profile, *use, **overrides):
@@ -65,7 +65,7 @@ def test_runs_in_turn_and_in_words():
 
 
 def test_room_on_the_disk_is_that_of_real_checkpoints(finished):
-    table = grid.load_table('table3')
+    table = schema.load_table('table3')
     runs = make_plan(table, table.cells[:1], 'smoke', [0], {}).runs()
     [(run_id, run)] = runs.items()
     [room] = disk.rooms({run_id: run.config}).values()

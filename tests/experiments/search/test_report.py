@@ -1,9 +1,9 @@
 """What a search prints."""
 
+from experiments.commands.search.report import Found, rank, render
+from experiments.commands.search.space import Setting
 from experiments.launchers.ray.launcher import End
-from experiments.resolve import Run
-from experiments.search.report import Found, rank, render
-from experiments.search.space import Setting
+from experiments.spec.config import Run
 
 
 def entry(name, state, epoch, ap, stored=False, **metrics):

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from experiments.errors import UserError
-from experiments.files import write_json
-from experiments.grid import load_table, select
-from experiments.plans import make_plan
-from experiments.search.space import read_range, settings
+from experiments.commands.search.space import read_range, settings
+from experiments.spec.plan import make_plan
+from experiments.spec.schema import load_table, select
+from experiments.store.errors import UserError
+from experiments.store.files import write_json
 
 TABLE = load_table('table3')
 

@@ -1,0 +1,124 @@
+"""What the stored runs say of the quantities that claims compare."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from analysis.claims.claims import Claim, Quantity, cell_at
+from analysis.claims.matches import Matches, load_matches
+from analysis.claims.statistics import over_images
+from analysis.epochs import Epoch, load_epochs
+from analysis.plans import Plan
+from analysis.results import SPEED, Results, load_results
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is there of a plan's runs.
+
+    Attributes:
+        plan (Plan): the plan.
+        results (Results): the final results and speeds.
+        epochs (dict): by run id the epochs; empty where no claim asks for them.
+        matches (dict): by run id the matches.
+        resampled (dict): by run id and key, (samples,) fractions on samples of the test images.
+    """
+
+    plan: Plan
+    results: Results
+    epochs: Dict[str, List[Epoch]]
+    matches: Dict[str, Matches]
+    resampled: Dict[Tuple[str, str], np.ndarray]
+
+    def value(self, run: str, quantity: Quantity) -> Optional[float]:
+        """A quantity of a run, whatever its cell, in its unit; None where it was not measured."""
+        stored = [self._stored(run, key, quantity.epoch) for key in quantity.keys]
+        values = [value for value in stored if value is not None]
+        if len(values) < len(stored):
+            return None
+        return quantity.times * scale(quantity.key) * (values[0] - sum(values[1:]))
+
+    def on_samples(self, run: str, quantity: Quantity) -> Optional[np.ndarray]:
+        """(samples,) the same on samples of the test images; None where there are no matches."""
+        if quantity.epoch is not None or any((run, key) not in self.resampled for key in quantity.keys):
+            return None
+        values = [self.resampled[run, key] for key in quantity.keys]
+        return quantity.times * scale(quantity.key) * (values[0] - sum(values[1:]))
+
+    def _stored(self, run: str, key: str, epoch: Optional[int]) -> Optional[float]:
+        if epoch is None:
+            stored = self.results.speeds if key.startswith(SPEED) else self.results.runs
+            return stored[run]['metrics'].get(key) if run in stored else None
+        epochs = self.epochs.get(run, ())
+        return epochs[epoch - 1].metrics.get(key) if epoch <= len(epochs) else None
+
+
+def unit(key: str) -> str:
+    """In what differences of a metric are shown."""
+    if not key.startswith(SPEED):
+        return 'points'
+    return '1/s' if key.endswith('fps') else 'ms'
+
+
+def scale(key: str) -> float:
+    """From the stored number to that unit."""
+    return 1.0 if key.startswith(SPEED) else 100.0
+
+
+def load_evidence(
+    runs: Path, profile: str, plans: Sequence[Plan], claims: Sequence[Sequence[Claim]], samples: int
+) -> Tuple[List[Evidence], List[str]]:
+    """The evidence on each plan's claims, and a line for each stored file that is broken.
+
+    Args:
+        runs (Path): folder of the runs.
+        profile (str): their profile.
+        plans (sequence): the plans.
+        claims (sequence): the claims of each.
+        samples (int): how many samples of the test images are drawn.
+    """
+    stored = [load_results(runs, profile, plan) for plan in plans]
+    warnings = [warning for each in stored for warning in each.warnings]
+    epochs = []
+    for plan, of_plan in zip(plans, claims):
+        needed = any(quantity.epoch is not None for quantity in _quantities(of_plan))
+        found, broken = load_epochs(runs, profile, plan) if needed else ({}, [])
+        epochs.append(found)
+        warnings += broken
+    wanted = [
+        (run, key)
+        for plan, of_plan in zip(plans, claims)
+        for quantity in _quantities(of_plan)
+        for run in cell_at(plan, quantity.at).runs.values()
+        for key in quantity.keys
+        if quantity.epoch is None
+    ]
+    metrics = {run: result['metrics'] for each in stored for run, result in each.runs.items()}
+    matches, broken = _load_matches(runs, profile, {run: metrics[run] for run, _ in wanted if run in metrics})
+    resampled = over_images(matches, wanted, samples)
+    evidence = [Evidence(*each, matches, resampled) for each in zip(plans, stored, epochs)]
+    return evidence, list(dict.fromkeys(warnings + broken))
+
+
+def _quantities(claims: Sequence[Claim]) -> List[Quantity]:
+    comparisons = [comparison for claim in claims for comparison in claim.comparisons]
+    return [quantity for each in comparisons for quantity in (each.left, each.right)]
+
+
+def _load_matches(
+    runs: Path, profile: str, metrics: Dict[str, Dict[str, Optional[float]]]
+) -> Tuple[Dict[str, Matches], List[str]]:
+    """The matches of runs, of which the metrics of the result are given."""
+    found, warnings = {}, []
+    for run, of_run in metrics.items():
+        path = Path(runs) / profile / run / 'matches.npz'
+        if path.exists():
+            try:
+                matches = load_matches(path)
+                matches.check(of_run)
+                found[run] = matches
+            except ValueError as error:
+                warnings.append(f'{path}: {error}: left out')
+    return found, warnings

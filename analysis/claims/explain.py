@@ -1,0 +1,249 @@
+"""Verdicts in words, as Markdown and as JSON: why each is what it is, and on what evidence."""
+
+import json
+import math
+from collections import Counter
+from dataclasses import asdict
+from itertools import groupby
+from typing import List, Optional, Sequence, Tuple
+
+from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, Finding, Side, Verdict
+from analysis.claims.statistics import ENOUGH_SEEDS
+from analysis.tables.render import table
+
+
+def counts(verdicts: List[Verdict]) -> str:
+    """'12 claims: 5 hold, 3 fail, 4 undecided'."""
+    number = Counter(verdict.verdict for verdict in verdicts)
+    claims = f'{len(verdicts)} claim{"" if len(verdicts) == 1 else "s"}'
+    return f'{claims}: {number[HOLDS]} hold, {number[FAILS]} fail, {number[UNDECIDED]} undecided'
+
+
+def why(verdict: Verdict) -> str:
+    """Why a claim holds, fails or is undecided, and what its intervals do not contain."""
+    sentences = {HOLDS: _why_holds, FAILS: _why_fails, UNDECIDED: _why_undecided}[verdict.verdict](verdict)
+    return ' '.join(sentences + _limits(verdict))
+
+
+def effect(found: Finding) -> str:
+    """'+0.83 points', or a dash where there is none."""
+    return '–' if found.effect is None else f'{signed(found.effect)} {found.unit}'
+
+
+def interval(found: Finding) -> str:
+    """'−0.20 to +1.40', or a dash where there is none."""
+    return _range(found.interval)
+
+
+def deciding(verdict: Verdict) -> Optional[Finding]:
+    """The comparison that decides: the one that fails, or that is furthest from or least on the claimed side."""
+    found = [each for each in verdict.findings if each.effect is not None]
+    failing = [each for each in found if each.verdict == FAILS]
+    return min(failing or found, key=lambda each: each.towards, default=None)
+
+
+def settled_with(verdict: Verdict) -> Optional[Tuple[int, int]]:
+    """How many more seeds per cell, and how many in all, would settle an undecided claim, if effects and spread stay as
+    they are: those that make one comparison fail, or else all hold. None where no number would, or nobody knows."""
+    open_ = [each for each in verdict.findings if each.verdict != HOLDS]
+    if any(each.effect is None for each in open_):
+        return None
+    against = [each.seeds for each in open_ if each.towards < 0]
+    if against:
+        total = min((seeds for seeds in against if seeds is not None), default=None)
+    else:
+        enough = [each.seeds for each in open_ if each.seeds is not None]
+        total = max(enough) if len(enough) == len(open_) else None
+    return None if total is None else (total - min(map(_seeds, open_)), total)
+
+
+def side(each: Side) -> str:
+    """'AP without NMS, K 7: 38.97 (seeds 0, 1: 38.90, 39.04)'."""
+    if each.mean is None:
+        return f'{each.words}: not measured'
+    values = {seed: value for seed, value in each.values.items() if value is not None}
+    seeds = f'seed{"s" if len(values) > 1 else ""} {", ".join(map(str, values))}'
+    numbers = f': {", ".join(f"{value:.2f}" for value in values.values())}' if len(values) > 1 else ''
+    return f'{each.words}: {each.mean:.2f} ({seeds}{numbers})'
+
+
+def errors(found: Finding) -> str:
+    """'standard error 0.41 from trainings, 0.20 from test images'; what is not known is said to be missing."""
+    speed = found.unit != 'points'
+    noise = ('timings' if speed else 'trainings') + (' (of other cells of this table)' if found.borrowed else '')
+    known = [
+        f'{error:.2f} from {name}'
+        for error, name in ((found.training_error, noise), (found.image_error, 'test images'))
+        if error is not None
+    ]
+    if found.interval is None:
+        return 'nothing is known of its error'
+    missing = [
+        name
+        for error, name in ((found.training_error, 'training noise'), (found.image_error, 'the choice of test images'))
+        if error is None and not speed  # speeds depend on no choice of images worth the name
+    ]
+    return f'standard error {", ".join(known)}' + ''.join(f'; without {name}' for name in missing)
+
+
+def signed(number: float) -> str:
+    """'+0.83' or '−0.20'."""
+    return f'{round(number, 2) + 0.0:+.2f}'.replace('-', '−')  # + 0.0: no zero with a minus
+
+
+def _why_holds(verdict: Verdict) -> List[str]:
+    number = len(verdict.findings)
+    least = deciding(verdict)
+    assert least is not None  # what holds was measured
+    if number == 1:
+        return [f'The difference is {effect(least)}, 95 % interval {interval(least)}.']
+    return [
+        f'All {number} differences lie on the claimed side; the smallest is {effect(least)}, '
+        f'95 % interval {interval(least)}.'
+    ]
+
+
+def _why_fails(verdict: Verdict) -> List[str]:
+    failing = [each for each in verdict.findings if each.verdict == FAILS]
+    worst = deciding(verdict)
+    assert worst is not None  # one fails, and so was measured
+    level = f'{100 * worst.level:.3g} % interval {_range(worst.corrected)}'
+    if len(verdict.findings) == 1:
+        return [f'The difference is {effect(worst)}, {level}: on the other side.']
+    several = f'{len(failing)} of {len(verdict.findings)} differences lie on the other side'
+    return [f'{several}; the clearest is {effect(worst)}, {level} (corrected for {len(verdict.findings)} comparisons).']
+
+
+def _why_undecided(verdict: Verdict) -> List[str]:
+    sides = [each for found in verdict.findings for each in (found.left, found.right)]
+    missing = list(dict.fromkeys(each.words for each in sides if each.mean is None))
+    if missing:
+        more = f' and {len(missing) - 3} more' if len(missing) > 3 else ''
+        return [f'Not measured: {"; ".join(missing[:3])}{more}.']
+    if any(found.interval is None for found in verdict.findings):
+        return [f'Nothing is known of the error: at least {ENOUGH_SEEDS} seeds of each cell would show it.']
+    open_ = [found for found in verdict.findings if found.verdict != HOLDS]
+    if len(verdict.findings) == 1:
+        sentence = f'The difference is {effect(open_[0])}, and its 95 % interval, {interval(open_[0])}, contains 0.'
+    else:
+        sentence = f'{len(open_)} of {len(verdict.findings)} differences may lie on either side of 0.'
+    return [sentence, _what_would_settle(verdict, open_)]
+
+
+def _what_would_settle(verdict: Verdict, open_: List[Finding]) -> str:
+    if any(found.training_error is None for found in open_):
+        return f'At least {ENOUGH_SEEDS} seeds of each cell would show how many it takes.'
+    settled = settled_with(verdict)
+    if settled is None:
+        images = ' for these test images' if any(found.image_error is not None for found in open_) else ''
+        return f'More seeds alone would not settle it: the differences are too small{images}.'
+    more, total = settled
+    seeds = f'{more} more seed{"" if more == 1 else "s"}'
+    return f'About {seeds} per cell ({total} in all) would settle it, if differences and spread stay as they are.'
+
+
+def _limits(verdict: Verdict) -> List[str]:
+    """What the intervals do not contain."""
+    shown = [found for found in verdict.findings if found.interval is not None]
+    sentences = []
+    if any(found.training_error is None for found in shown):
+        sentences.append(
+            'Intervals over test images alone contain no training noise: this is about these trainings, and others may '
+            'turn out otherwise.'
+        )
+    if any(found.borrowed for found in shown):
+        sentences.append(
+            f'Where a cell has fewer than {ENOUGH_SEEDS} seeds, its training noise is that of other cells of the table.'
+        )
+    if any(found.image_error is None and found.unit == 'points' for found in shown):
+        sentences.append('Intervals over seeds alone are about these test images.')
+    return sentences
+
+
+def _seeds(found: Finding) -> int:
+    return min(sum(value is not None for value in each.values.values()) for each in (found.left, found.right))
+
+
+def _range(ends: Optional[Tuple[float, float]]) -> str:
+    return '–' if ends is None or not all(map(math.isfinite, ends)) else f'{signed(ends[0])} to {signed(ends[1])}'
+
+
+SUFFIXES = {'markdown': '.md', 'json': '.json'}
+
+
+def render(verdicts: List[Verdict], format: str = 'markdown') -> str:
+    """Verdicts as text that ends in one newline. ``format`` is a key of ``SUFFIXES``."""
+    return {'markdown': _markdown, 'json': _json}[format](verdicts)
+
+
+def _markdown(verdicts: List[Verdict]) -> str:
+    profile = f' (profile {verdicts[0].profile})' if verdicts else ''
+    parts = [f'# Claims{profile}', f'{counts(verdicts)}.', _summary(verdicts)]
+    for _, group in groupby(verdicts, key=lambda verdict: verdict.table):
+        of_table = list(group)
+        parts.append(f'## {of_table[0].table}: {_line(of_table[0].title)}')
+        parts += [_claim(verdict) for verdict in of_table]
+    return '\n\n'.join(parts) + '\n'
+
+
+def brief(verdicts: List[Verdict]) -> str:
+    """Every claim in a line of a table, in its own words, with the comparison that decides."""
+    rows = [['table', 'what is claimed', 'difference', '95 % interval']]
+    for verdict in verdicts:
+        rows.append([verdict.table, f'{_line(verdict.says)} (`{verdict.id}`)', *_numbers(verdict)])
+    return table(rows)
+
+
+def headline(verdicts: List[Verdict], ids: Sequence[str]) -> str:
+    """The claims of these ids that were judged, in this order, as a table, and how all claims fell."""
+    by_id = {verdict.id: verdict for verdict in verdicts}
+    rows = [['what the paper claims', 'here', 'difference', '95 % interval']]
+    for verdict in (by_id[id_] for id_ in ids if id_ in by_id):
+        rows.append([_line(verdict.says), verdict.verdict, *_numbers(verdict)])
+    return f'{table(rows)}\n\n{counts(verdicts)}.'
+
+
+def evidence(verdict: Verdict) -> str:
+    """A claim's comparisons: what was measured on each side, and how sure the difference is."""
+    return '\n'.join([f'`{verdict.id}`', '', *map(_finding, verdict.findings)])
+
+
+def _summary(verdicts: List[Verdict]) -> str:
+    """Every claim in a line, with the comparison that decides."""
+    rows = [['table', 'claim', 'verdict', 'claimed', 'difference', '95 % interval']]
+    for verdict in verdicts:
+        claimed = (deciding(verdict) or verdict.findings[0]).relation
+        rows.append([verdict.table, verdict.id, verdict.verdict, claimed, *_numbers(verdict)])
+    return table(rows)
+
+
+def _numbers(verdict: Verdict) -> List[str]:
+    """Effect and interval of the comparison that decides; dashes where none was measured."""
+    found = deciding(verdict)
+    return [effect(found), interval(found)] if found else ['–', '–']
+
+
+def _claim(verdict: Verdict) -> str:
+    lines = [
+        f'### {verdict.id}: {verdict.verdict}',
+        f'Claimed: {_line(verdict.says)} ({_line(verdict.where)}). Paper: "{_line(verdict.quote)}"',
+        f'**{verdict.verdict.capitalize()}.** {why(verdict)}',
+        '\n'.join(map(_finding, verdict.findings)),
+    ]
+    return '\n\n'.join(lines)
+
+
+def _finding(found: Finding) -> str:
+    text = f'- {side(found.left)}; claimed to be {found.relation} than {side(found.right)}.'
+    if found.effect is not None:
+        text += f' Difference {effect(found)}, 95 % interval {interval(found)} ({errors(found)}).'
+    return f'{text} {found.verdict.capitalize()}.'
+
+
+def _json(verdicts: List[Verdict]) -> str:
+    claims = [dict(asdict(verdict), why=why(verdict)) for verdict in verdicts]
+    return json.dumps(dict(schema=1, claims=claims), indent=1, ensure_ascii=False) + '\n'
+
+
+def _line(text: str) -> str:
+    return ' '.join(text.split())

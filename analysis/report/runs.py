@@ -1,0 +1,285 @@
+"""The runs of some plans: their results, the machines they were trained on, and how their configs differ."""
+
+import ast
+import re
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+from analysis.epochs import Epoch, load_epochs
+from analysis.plans import Cell, Plan
+from analysis.results import RUNS, SPEED, Results, command
+from experiments.spec.checks import read
+
+Settings = Dict[str, str]  # dotted key -> value as Python writes it
+
+#: What stands for the value of a key that a config lacks.
+ABSENT = '(not set)'
+_SEED = 'randomness.seed'
+
+
+def read_config(path: Path) -> Settings:
+    """The settings of a ``config.py``, which is assignments of plain values; it is read, never run.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        lines = re.split(r'\n(?=\w)', path.read_text(encoding='utf-8'))
+        return dict(setting for line in lines for setting in _assignments(line))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f'is no config of a run ({error})') from error
+
+
+def shared(configs: Sequence[Settings]) -> Settings:
+    """The settings that most of the configs have, each key by itself."""
+    counts: Dict[str, Counter] = {}
+    for config in configs:
+        for key, value in config.items():
+            counts.setdefault(key, Counter())[value] += 1
+    return {
+        key: values.most_common(1)[0][0] for key, values in counts.items() if 2 * sum(values.values()) > len(configs)
+    }
+
+
+def difference(config: Settings, base: Settings) -> List[Tuple[str, str]]:
+    """Where a config differs from the shared settings: key and value."""
+    keys = [key for key in {**base, **config} if config.get(key) != base.get(key)]
+    return [(key, config.get(key, ABSENT)) for key in keys]
+
+
+def keepers(configs: Dict[str, Settings]) -> Dict[str, str]:
+    """For each run the first one whose config is the same but for the seed, so that it is shown once.
+
+    Args:
+        configs (dict): settings by run id; the empty ones are left out.
+    """
+    first: Dict[frozenset, str] = {}
+    return {
+        run: first.setdefault(frozenset((key, value) for key, value in config.items() if key != _SEED), run)
+        for run, config in configs.items()
+        if config
+    }
+
+
+@lru_cache(maxsize=4096)  # runs have nearly all of their lines in common, and parsing takes longer than reading
+def _assignments(text: str) -> Tuple[Tuple[str, str], ...]:
+    """The settings of a part of a config."""
+    content = {}
+    for line in ast.parse(text).body:
+        if not (isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)):
+            raise ValueError('is more than assignments')
+        content[line.targets[0].id] = ast.literal_eval(line.value)
+    return tuple(_flat(content, ''))
+
+
+def _flat(value: Any, key: str) -> List[Tuple[str, str]]:
+    """Mappings, and lists of mappings, are taken apart; all else is a value."""
+    if isinstance(value, dict) and value:
+        parts: Iterable[Tuple[Any, Any]] = value.items()
+    elif isinstance(value, (list, tuple)) and any(isinstance(each, dict) for each in value):
+        parts = enumerate(value)
+    else:
+        return [(key, repr(value))]
+    return [found for name, part in parts for found in _flat(part, f'{key}.{name}' if key else str(name))]
+
+
+#: States of a run, as far as its files tell.
+FINISHED, UNFINISHED, FAILED, UNREADABLE, WAITING = 'finished', 'unfinished', 'failed', 'unreadable', 'not started'
+#: Where the command that trains a run again puts it: a finished run is not trained again in its own folder.
+AGAIN = 'again'
+#: What the names of metrics begin with.
+READINGS = ('without_nms', 'with_nms')
+_TAIL_BYTES = 10_000
+
+
+@dataclass
+class Training:
+    """One run.
+
+    Attributes:
+        id (str): its name, that of its folder.
+        seed (int): its random seed.
+        profile (str): its profile.
+        command (str): what trains it again, into another folder.
+        metric (str): what of it is shown first, such as 'AP', without its reading.
+        cells (list): the cells that show it: name of the table, its cell.
+        siblings (dict): the runs of the first of these cells by seed, the smallest first.
+        state (str): one of the words above.
+        failure (str): why it failed.
+        result, speed (dict): what result.json and speed.json hold; empty where there is none.
+        epochs (list): what it measured after each.
+        config (dict): its settings, empty where its config is not kept.
+        log (list): the last lines of its log.
+    """
+
+    id: str
+    seed: int
+    profile: str
+    command: str
+    metric: str
+    cells: List[Tuple[Plan, Cell]] = field(default_factory=list)
+    siblings: Dict[int, str] = field(default_factory=dict)
+    state: str = WAITING
+    failure: str = ''
+    result: dict = field(default_factory=dict)
+    speed: dict = field(default_factory=dict)
+    epochs: List[Epoch] = field(default_factory=list)
+    config: Settings = field(default_factory=dict)
+    log: List[str] = field(default_factory=list)
+
+    @property
+    def tables(self) -> List[str]:
+        """The tables that show it."""
+        return list(dict.fromkeys(plan.name for plan, _ in self.cells))
+
+    @property
+    def provenance(self) -> dict:
+        """Where its result comes from."""
+        return self.result.get('provenance', {})
+
+    @property
+    def metrics(self) -> Dict[str, Optional[float]]:
+        """Its newest metrics as fractions: the result's, or those of the last epoch."""
+        return self.result.get('metrics', {}) or (self.epochs[-1].metrics if self.epochs else {})
+
+
+def percent(metrics: Dict[str, Optional[float]], reading: str, name: str) -> Optional[float]:
+    """A metric in a reading, in percent; None where it is missing."""
+    value = metrics.get(f'{reading}/{name}')
+    return None if value is None else 100 * value
+
+
+def load_trainings(
+    runs: Path, profile: str, plans: Sequence[Plan], found: Sequence[Results]
+) -> Tuple[Dict[str, Training], List[str]]:
+    """Every run of the plans by its id, in the plans' order, and a line for each file that is broken.
+
+    Args:
+        runs (Path): folder of the runs.
+        profile (str): their profile.
+        plans (sequence): the plans.
+        found (sequence): the results of each.
+    """
+    trainings: Dict[str, Training] = {}
+    warnings: List[str] = []
+    for plan, results in zip(plans, found):
+        epochs, broken = load_epochs(runs, profile, plan)
+        warnings += broken
+        for cell in plan.cells:
+            for seed, run in cell.runs.items():
+                if run not in trainings:
+                    again = _command(plan, cell, seed)
+                    trainings[run] = Training(run, seed, profile, again, _first_metric(plan, cell))
+                training = trainings[run]
+                training.cells.append((plan, cell))
+                training.siblings = training.siblings or dict(sorted(cell.runs.items()))
+                training.result = results.runs.get(run, training.result)
+                training.speed = results.speeds.get(run, training.speed)
+                training.epochs = epochs.get(run, training.epochs)
+    for training in trainings.values():
+        _read_folder(Path(runs) / profile / training.id, training, warnings)
+    return trainings, list(dict.fromkeys(warnings))
+
+
+def _read_folder(folder: Path, training: Training, warnings: List[str]) -> None:
+    """Add the state, the config and the log."""
+    if training.result:
+        training.state = FINISHED
+    elif (folder / 'result.json').exists():
+        training.state = UNREADABLE
+    elif (folder / 'failure.json').exists():
+        training.state = FAILED
+        try:
+            training.failure = read(folder / 'failure.json', 1, dict(message=str))['message']
+        except ValueError as error:
+            warnings.append(f'{folder / "failure.json"}: {error}: left out')
+    elif training.epochs:
+        training.state = UNFINISHED
+    if (folder / 'config.py').exists():
+        try:
+            training.config = read_config(folder / 'config.py')
+        except ValueError as error:
+            warnings.append(f'{folder / "config.py"}: {error}: left out')
+    training.log = _tail(folder / 'worker.log')
+
+
+def _tail(path: Path) -> List[str]:
+    """The last lines of a log that have something in them."""
+    try:
+        with open(path, 'rb') as file:
+            file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
+            text = file.read().decode('utf-8', errors='replace')
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def _command(plan: Plan, cell: Cell, seed: int) -> str:
+    """What trains a run of a cell again."""
+    words = [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
+    seeds = ['--seeds', str(seed)] if seed else []
+    return f'{command(RUNS, plan.profile, plan.name)} {shlex.join([*words, *seeds, "--runs", AGAIN])}'
+
+
+def _first_metric(plan: Plan, cell: Cell) -> str:
+    """'AP' where the table's first metric there is 'without_nms/AP'."""
+    keys = [key for keys in cell.keys.values() for key in keys if not key.startswith(SPEED)]
+    return keys[0].rpartition('/')[2] if keys else 'AP'
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Runs that come from one commit, machine and set of versions: what it is called, facts of it (name, text), how
+    many runs and how many seconds of training."""
+
+    name: str
+    facts: Tuple[Tuple[str, str], ...]
+    runs: int
+    seconds: float
+
+
+def origins(trainings: Iterable[Training]) -> Tuple[List[Origin], Dict[str, str]]:
+    """The origins of finished runs, the most frequent first, and by run id what its origin is called."""
+    finished = [training for training in trainings if training.state == FINISHED]
+    facts = {training.id: _facts(training.provenance) for training in finished}
+    seconds: Dict[Tuple[Tuple[str, str], ...], float] = dict.fromkeys(facts.values(), 0.0)
+    for training in finished:
+        seconds[facts[training.id]] += wall_seconds(training)
+    counts = Counter(facts.values())
+    names = {each: f'origin {number}' for number, (each, _) in enumerate(counts.most_common(), 1)}
+    found = [Origin(name, each, counts[each], seconds[each]) for each, name in names.items()]
+    return found, {run: names[each] for run, each in facts.items()}
+
+
+def wall_seconds(training: Training) -> float:
+    """How long it trained, 0 where that is not known."""
+    seconds = training.provenance.get('wall_s')
+    return seconds if isinstance(seconds, (int, float)) else 0.0
+
+
+def duration(seconds: float) -> str:
+    """'4 min 4 s', '2 h 5 min'."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours} h {minutes} min' if hours else f'{minutes} min {rest} s' if minutes else f'{rest} s'
+
+
+def _facts(source: Dict[str, Any]) -> Tuple[Tuple[str, str], ...]:
+    """What a result says of its origin; files of older versions of the suite say less."""
+    versions = source.get('versions')
+    named = {
+        'Device': source['device'],
+        'Host': source.get('host'),
+        'Processes per run': source.get('processes'),
+        'Images per step': source.get('batch'),
+        'Commit': (source['commit'] or 'unknown') + ' with local changes' * bool(source['dirty']),
+        'Python': source.get('python'),
+        'Versions': ', '.join(f'{name} {version}' for name, version in versions.items())
+        if isinstance(versions, dict)
+        else None,
+    }
+    return tuple((name, str(text)) for name, text in named.items() if text is not None)

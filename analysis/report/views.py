@@ -1,0 +1,325 @@
+"""Parts of the page: verdicts as bars, metrics and curves of runs, tables as HTML, and pictures.
+
+A curve is an SVG path of two hundred bytes, so that a thousand runs fit into one page.
+"""
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+from PIL import Image
+
+from analysis import figures
+from analysis.claims import explain
+from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, Finding, Verdict
+from analysis.plans import Cell, Plan
+from analysis.report.runs import READINGS, Training, percent
+from analysis.tables.layout import DASH, Grid
+from experiments.store.errors import UserError
+
+#: How the page draws a first and a second line.
+_STYLES = ('line', 'dashes')
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One or two lines over the epochs on one scale, as SVG paths, and what they show in words."""
+
+    paths: Tuple[str, ...]
+    words: str
+
+
+def curves(title: str, unit: str, lines: Sequence[Tuple[str, Sequence[Optional[float]]]]) -> Optional[Curves]:
+    """Draw one or two lines, each a name and a value per epoch, None where it has none.
+
+    Returns:
+        Curves: in a box of ``WIDTH`` x ``HEIGHT`` whose lower end is the smallest of all values; None where there are
+            no values.
+    """
+    lines = [(name, values) for name, values in lines if any(value is not None for value in values)]
+    if not lines:
+        return None
+    every = [value for _, values in lines for value in values if value is not None]
+    low, high, epochs = min(every), max(every), max(len(values) for _, values in lines)
+    named = [f'{name} ({style})' if len(lines) > 1 else name for (name, _), style in zip(lines, _STYLES)]
+    words = '; '.join(f'{name} {_ends(values)}' for name, (_, values) in zip(named, lines))
+    return Curves(
+        tuple(_path(values, low, high, epochs) for _, values in lines),
+        f'{title}{f" in {unit}" if unit else ""} over {epochs} epoch{"s" * (epochs > 1)}: {words}',
+    )
+
+
+def _ends(values: Sequence[Optional[float]]) -> str:
+    """'from 2.1 to 34.8', the first and the last value."""
+    there = [value for value in values if value is not None]
+    return f'from {there[0]:.3g} to {there[-1]:.3g}' if len(there) > 1 else f'{there[0]:.3g}'
+
+
+def _path(values: Sequence[Optional[float]], low: float, high: float, epochs: int) -> str:
+    """Straight lines between the epochs, broken where a value is missing; a value by itself is a short dash."""
+    pieces: List[List[Tuple[int, int]]] = [[]]
+    for i, value in enumerate(values):
+        if value is None:
+            pieces.append([])
+        else:
+            x = round(WIDTH * i / max(1, epochs - 1))
+            pieces[-1].append((x, round(HEIGHT * (1 - (value - low) / ((high - low) or 1)))))
+    return ''.join(_piece(points) for points in pieces if points)
+
+
+def _piece(points: List[Tuple[int, int]]) -> str:
+    """'M0 56l18-8 37-4': each point relative to the one before; those within a level stretch are left out."""
+    corners = [
+        point
+        for before, point, after in zip(points[:1] + points, points, points[1:] + points[-1:])
+        if point in (points[0], points[-1]) or not before[1] == point[1] == after[1]
+    ]
+    steps = [f'{x - x0}{" " if y >= y0 else ""}{y - y0}' for (x0, y0), (x, y) in zip(corners, corners[1:])]
+    return f'M{corners[0][0]} {corners[0][1]}' + ('l' + ' '.join(steps) if steps else 'h4')
+
+
+#: Each verdict and the sign that stands before its word.
+SIGNS = {HOLDS: '✓', FAILS: '✗', UNDECIDED: '?'}
+#: Width of the bars' scale.
+SCALE = 120
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval on a scale from 0 to ``SCALE``: its ends, the difference itself, where 0 lies, and from where to
+    where the claimed side reaches."""
+
+    low: float
+    high: float
+    effect: float
+    zero: float
+    claimed: Tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison of a claim: how it was found, words on it, and its bar where it has an interval."""
+
+    found: Finding
+    effect: str
+    interval: str
+    errors: str
+    bar: Optional[Bar]
+
+
+@dataclass(frozen=True)
+class ClaimView:
+    """A claim: its verdict, name in links, why it is so judged, the comparison that decides, and all of them."""
+
+    verdict: Verdict
+    anchor: str
+    why: str
+    deciding: Optional[Comparison]
+    comparisons: Tuple[Comparison, ...]
+
+
+def view(verdict: Verdict) -> ClaimView:
+    """A verdict as it is shown."""
+    scale = _scale(verdict.findings)
+    comparisons = tuple(_comparison(found, scale) for found in verdict.findings)
+    deciding = explain.deciding(verdict)
+    return ClaimView(
+        verdict,
+        f'claim-{verdict.table}-{verdict.id}',
+        explain.why(verdict),
+        next((each for each in comparisons if each.found is deciding), None),
+        comparisons,
+    )
+
+
+def _comparison(found: Finding, scale: Tuple[float, float]) -> Comparison:
+    words = (explain.effect(found), explain.interval(found))
+    return Comparison(found, *words, explain.errors(found), _bar(found, scale))
+
+
+def _scale(findings: Tuple[Finding, ...]) -> Tuple[float, float]:
+    """The ends of a claim's scale: 0, every interval, and some room."""
+    ends: List[float] = [0.0]
+    for found in findings:
+        ends += found.interval or ()
+    room = 0.05 * (max(ends) - min(ends)) or 1.0
+    return min(ends) - room, max(ends) + room
+
+
+def _bar(found: Finding, scale: Tuple[float, float]) -> Optional[Bar]:
+    if found.interval is None or found.effect is None:
+        return None
+
+    def at(value: float) -> float:
+        return round(SCALE * (value - scale[0]) / (scale[1] - scale[0]), 1)
+
+    claimed = (at(0), SCALE) if found.relation == 'greater' else (0, at(0))
+    return Bar(at(found.interval[0]), at(found.interval[1]), at(found.effect), at(0), claimed)
+
+
+def metric_rows(training: Training) -> List[Tuple[str, str, str]]:
+    """Name of each metric with its values in both readings, in percent as shown, a dash for what is not there."""
+    names = dict.fromkeys(key.rpartition('/')[2] for key in training.metrics)
+    without, with_nms = READINGS
+    return [
+        (
+            name,
+            _shown(percent(training.metrics, without, name)),
+            _shown(percent(training.metrics, with_nms, name)),
+        )
+        for name in names
+    ]
+
+
+def _shown(number: Optional[float]) -> str:
+    return '–' if number is None else f'{number:.1f}'
+
+
+def curves_of(training: Training) -> List[Curves]:
+    """The small curves of a run: its first metric, its loss, its positives."""
+    epochs, name = training.epochs, training.metric
+    metrics = [
+        (reading.replace('_', ' ').replace('nms', 'NMS'), [percent(epoch.metrics, reading, name) for epoch in epochs])
+        for reading in READINGS
+    ]
+    losses = [('sum', [epoch.losses.get('loss') for epoch in epochs])]
+    positives = [(kind, [epoch.positives.get(kind) for epoch in epochs]) for kind in ('certain', 'ambiguous')]
+    drawn = [
+        curves(name.replace('_', ' '), '%', metrics),
+        curves('Loss', '', losses),
+        curves('Positives per instance', '', positives),
+    ]
+    return [each for each in drawn if each]
+
+
+def log_tail(training: Training, size: int) -> str:
+    """As many of the last lines as ``size`` characters hold, at least one, which may be cut."""
+    kept: List[str] = []
+    room = size
+    for line in reversed(training.log):
+        if kept and len(line) + 1 > room:
+            break
+        kept.append(line[:size])
+        room -= len(line) + 1
+    return '\n'.join(reversed(kept))
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header of columns or rows: its text, what it spans, and whether it belongs to the columns of labels."""
+
+    text: str
+    columns: int = 1
+    rows: int = 1
+    label: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell: its numbers and whether each is best, what follows them, and the run it links to."""
+
+    numbers: Tuple[Tuple[str, bool], ...]
+    rest: str
+    run: Optional[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of column headers, and the body: headers of a row, its cells, and whether a group of rows begins there."""
+
+    head: List[List[Header]]
+    body: List[Tuple[List[Header], List[Entry], bool]]
+
+
+def html_table(plan: Plan, grid: Grid, states: Dict[str, bool]) -> Table:
+    """A grid as rows.
+
+    Args:
+        plan (Plan): its plan.
+        grid (Grid): what stands where.
+        states (dict): whether each run that has a section is finished; empty for a table without links.
+    """
+    spans = _spans(plan, len(grid.labels))
+    labels = len(grid.labels)
+    head = [[Header(text, span) for text, span in level] for level in grid.header]
+    head[0][:0] = [Header(text, rows=len(grid.header), label=True) for text in grid.labels]
+    body = []
+    for i, row in enumerate(grid.body):
+        headers = [Header(text, rows=span) for text, span in zip(row, spans) if i % span == 0]
+        entries = [
+            _entry(text, [j for r, c, j in grid.best if (r, c) == (i, labels + column)], _run(cell, states))
+            for column, (text, cell) in enumerate(zip(row[labels:], grid.cells[i]))
+        ]
+        body.append((headers, entries, i in grid.breaks))
+    return Table(head, body)
+
+
+def _spans(plan: Plan, labels: int) -> List[int]:
+    """How many rows each column of labels spans: those of all axes further in."""
+    if not plan.rows:
+        return [1] * labels
+    spans = []
+    for depth, axis in enumerate(plan.rows):
+        inner = math.prod(len(each.values) for each in plan.rows[depth + 1 :])
+        spans += [inner] * (1 + len(axis.describe))
+    return spans
+
+
+def _entry(text: str, best: List[int], run: Optional[str]) -> Entry:
+    numbers, space, rest = text.partition(' ')
+    parts = tuple((part, i in best) for i, part in enumerate(numbers.split('/')))
+    return Entry(parts, space + rest, None if text == DASH else run)
+
+
+def _run(cell: Optional[Cell], states: Dict[str, bool]) -> Optional[str]:
+    """The first run of a cell that is finished."""
+    runs = cell.runs.values() if cell else ()
+    return next((run for run in runs if states.get(run)), None)
+
+
+#: Drawings have few colours and lose nothing to a palette of so many; photographs would.
+_PALETTE, _FEW = 64, 12_000
+_QUALITY = 88
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: its entry, and either its data URI with width and height in pixels, or why it cannot be drawn."""
+
+    entry: figures.Entry
+    uri: str = ''
+    width: int = 0
+    height: int = 0
+    missing: str = ''
+
+
+def draw_all(runs: Path, profile: str, tables: Optional[Sequence[str]], warn: Callable[[str], None]) -> List[Picture]:
+    """Every figure about some tables, or about any where ``tables`` is None; ``warn`` is told of broken files."""
+    found = []
+    for name, entry in figures.entries(runs, profile).items():
+        if tables is None or entry.table is None or entry.table in tables:
+            try:
+                found.append(_picture(entry, figures.save(figures.draw(name, runs, profile, warn), 'png')))
+            except UserError as error:
+                found.append(Picture(entry, missing=str(error)))
+    return found
+
+
+def _picture(entry: figures.Entry, png: bytes) -> Picture:
+    """The picture in as few bytes as its kind needs."""
+    image = Image.open(io.BytesIO(png)).convert('RGB')
+    file = io.BytesIO()
+    if image.getcolors(_FEW):
+        kind = 'png'
+        image.quantize(_PALETTE, dither=Image.Dither.NONE).save(file, kind, optimize=True)
+    else:
+        kind = 'webp'
+        image.save(file, kind, quality=_QUALITY)
+    content = base64.b64encode(file.getvalue()).decode('ascii')
+    return Picture(entry, f'data:image/{kind};base64,{content}', *image.size)
+
+
+WIDTH, HEIGHT = 200, 56

@@ -1,0 +1,222 @@
+"""One table as Markdown, LaTeX, CSV or JSON.
+
+Markdown also reads well in a terminal. LaTeX is for pdflatex and needs booktabs and graphicx only.
+"""
+
+import csv
+import io
+import json
+import re
+from dataclasses import asdict, astuple, fields
+from typing import List, Optional, Set, Tuple
+
+from analysis.plans import Plan
+from analysis.readings import Reading, all_readings, missing_cells
+from analysis.results import Results
+from analysis.tables import layout, notes
+from analysis.tables.layout import DASH, Grid
+
+SUFFIXES = {'markdown': '.md', 'latex': '.tex', 'csv': '.csv', 'json': '.json'}
+
+
+def render(plan: Plan, results: Results, format: str = 'markdown') -> str:
+    """A table as text that ends in one newline. ``format`` is a key of ``SUFFIXES``."""
+    return {'markdown': markdown, 'latex': latex, 'csv': _csv, 'json': _json}[format](plan, results)
+
+
+def _csv(plan: Plan, results: Results) -> str:
+    """One line for each :class:`Reading`; the difference from the paper is empty where it would mean nothing."""
+    file = io.StringIO()
+    write = csv.writer(file, lineterminator='\n').writerow
+    axes = [axis.name for axis in plan.rows + plan.columns]
+    write(['table', 'profile', *axes, *(field.name for field in fields(Reading)), 'difference'])
+    for cell in plan.cells:
+        for reading in all_readings(results, cell):
+            place = [cell.at[name] for name in axes]
+            write([plan.table, plan.profile, *place, *astuple(reading), _difference(plan, reading)])
+    return file.getvalue()
+
+
+def _difference(plan: Plan, reading: Reading) -> Optional[float]:
+    return reading.difference if plan.comparable else None
+
+
+def _json(plan: Plan, results: Results) -> str:
+    """All that is known of the table: its texts, the readings of each cell, and where each number was measured."""
+    cells = [
+        {
+            'at': cell.at,
+            'runs': cell.runs,
+            'readings': [
+                dict(asdict(reading), difference=_difference(plan, reading)) for reading in all_readings(results, cell)
+            ],
+        }
+        for cell in plan.cells
+    ]
+    measured_on = ('device', 'versions', 'image', 'repeats')
+    content = {key: getattr(plan, key) for key in ('table', 'title', 'caption', 'source', 'profile', 'overrides')}
+    content.update(
+        notes=notes.notes(plan, results),
+        runs_planned=len(plan.runs),
+        missing_cells=missing_cells(plan, results),
+        cells=cells,
+        provenance={run: result['provenance'] for run, result in results.runs.items()},
+        speeds={run: {key: speed[key] for key in measured_on} for run, speed in results.speeds.items()},
+    )
+    return json.dumps({'schema': 2, **content}, indent=1, ensure_ascii=False) + '\n'
+
+
+def markdown(plan: Plan, results: Results) -> str:
+    """The table with its title, what was measured beside the paper's numbers, and the notes."""
+    paper, difference = layout.paper(plan), layout.difference(plan, results)
+    parts = [
+        f'## {plan.title}',
+        plan.source,
+        f'{notes.measured_title(plan)}:',
+        _table(layout.measured(plan, results)),
+        *([f'{notes.paper_title(plan)}:', _table(paper)] if paper else []),
+        *([f'{notes.difference_title()}:', _table(difference)] if difference else []),
+        notes.caption(plan),
+        '\n'.join(notes.notes(plan, results)),
+    ]
+    return '\n\n'.join(part for part in parts if part) + '\n'
+
+
+def _table(grid: Grid) -> str:
+    lines = [
+        [''] * len(grid.labels) + [word for text, span in level for word in [text] + [''] * (span - 1)]
+        for level in grid.header
+    ]
+    lines[-1][: len(grid.labels)] = grid.labels
+    return table(lines + grid.body, headers=len(grid.header))
+
+
+def table(lines: List[List[str]], headers: int = 1) -> str:
+    """Lines of texts as a Markdown table, the first of them its header.
+
+    Markdown has one header row; further ``headers`` are bold rows.
+    """
+    lines = [[re.sub(r'([\\|<*])', r'\\\1', ' '.join(text.split())) for text in line] for line in lines]
+    for line in lines[1:headers]:
+        line[:] = [f'**{text}**' if text else '' for text in line]
+    widths = [max(3, *map(len, column)) for column in zip(*lines)]
+    lines.insert(1, ['-' * width for width in widths])
+    return '\n'.join('| ' + ' | '.join(map(str.ljust, line, widths)) + ' |' for line in lines)
+
+
+_MATH = re.compile(r'\b([A-Za-z]\^[A-Za-z]+)\b')
+_SPREAD = re.compile(r' (\$\\pm\$\S+(?: \(n=\d+\))?)')
+_SYMBOLS = 'pm times cdot to uparrow downarrow le ge surd surd times alpha beta gamma rho sigma Omega'.split()
+_LETTERS = {
+    **{letter: f'$\\{name}$' for letter, name in zip('±×·→↑↓≤≥√✓✗αβγρσΩ', _SYMBOLS)},
+    '\\': r'\textbackslash{}',
+    '{': r'\{',
+    '}': r'\}',
+    '$': r'\$',
+    '&': r'\&',
+    '#': r'\#',
+    '%': r'\%',
+    '_': r'\_',
+    '^': r'\textasciicircum{}',
+    '~': r'\textasciitilde{}',
+    '<': r'\textless{}',
+    '>': r'\textgreater{}',
+    '|': r'\textbar{}',
+    '"': "''",
+    '[': '{[}',
+    '*': '{*}',  # \\ would take a [ or * that begins the next row
+    DASH: '--',
+}
+
+
+def latex(plan: Plan, results: Results) -> str:
+    """A table environment with what was measured, the paper's numbers and the notes."""
+    paper, difference = layout.paper(plan), layout.difference(plan, results)
+    caption = f'{plan.title} ({plan.source}). ' if plan.source else f'{plan.title}. '
+    lines = [
+        '% needs \\usepackage{booktabs,graphicx}',
+        '\\begin{table}[htbp]',
+        '\\centering',
+        '\\small',
+        f'\\caption{{{_escape(caption + notes.caption(plan))}}}',
+        f'\\label{{tab:{re.sub("[^A-Za-z0-9-]", "-", plan.name)}}}',
+        '\\par\\medskip',
+        f'{_escape(notes.measured_title(plan))}\\\\[2pt]',
+        *_tabular(layout.measured(plan, results)),
+    ]
+    if paper:
+        lines += ['\\\\[8pt]', f'{_escape(notes.paper_title(plan))}\\\\[2pt]', *_tabular(paper)]
+    if difference:
+        lines += ['\\\\[8pt]', f'{_escape(notes.difference_title())}\\\\[2pt]', *_tabular(difference)]
+    footnotes = [_escape(note) for note in [*notes.notes(plan, results), notes.best_note(plan)]]
+    return '\n'.join([*lines, '\\par\\smallskip', f'{{\\footnotesize {" ".join(footnotes)}\\par}}', '\\end{table}', ''])
+
+
+def _tabular(grid: Grid) -> List[str]:
+    """The rows between booktabs' rules, shrunk where they are wider than the text of the document."""
+    left = len(grid.labels)
+    spreads = any('±' in text for row in grid.body for text in row)
+    lines = [
+        f'\\setlength{{\\tabcolsep}}{{{3 if spreads else 6}pt}}',  # four columns with spreads just fit a page
+        f'\\sbox0{{\\begin{{tabular}}{{{"l" * left}{"c" * (len(grid.body[0]) - left)}}}',
+        '\\toprule',
+        *_header(grid),
+        '\\midrule',
+    ]
+    for i, row in enumerate(grid.body):
+        lines += ['\\addlinespace'] if i in grid.breaks else []
+        cells = [_cell(text, {part for *place, part in grid.best if place == [i, j]}) for j, text in enumerate(row)]
+        lines.append(_SPREAD.sub(r'\\,{\\scriptsize\1}', ' & '.join(cells)) + ' \\\\')
+    fit = '\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi'
+    return lines + ['\\bottomrule', '\\end{tabular}}%', fit]
+
+
+def _cell(text: str, best: Set[int]) -> str:
+    """A cell's text; the numbers that are best are bold."""
+    if not best:
+        return _escape(text)
+    numbers, space, spread = text.partition(' ')
+    parts = [_escape(part) for part in numbers.split('/')]
+    bold = [f'\\textbf{{{part}}}' if i in best else part for i, part in enumerate(parts)]
+    return '/'.join(bold) + space + _escape(spread)
+
+
+def _header(grid: Grid) -> List[str]:
+    lines = []
+    for level, below in zip(grid.header, [*grid.header[1:], None]):
+        texts = [
+            f'\\multicolumn{{{span}}}{{c}}{{{_escape(text)}}}' if span > 1 else _escape(text) for text, span in level
+        ]
+        labels = ['' if below else _escape(label) for label in grid.labels]
+        lines.append(' & '.join(labels + texts) + ' \\\\')
+        rules = _rules(level, below, len(grid.labels)) if below else []
+        lines += [' '.join(rules)] if rules else []
+    return lines
+
+
+def _rules(level: List[Tuple[str, int]], below: List[Tuple[str, int]], left: int) -> List[str]:
+    """A rule under each text of a header level that the level below divides further."""
+    starts = {sum(span for _, span in below[:i]) for i in range(len(below))}
+    rules, start = [], 0
+    for text, span in level:
+        if text and starts & set(range(start + 1, start + span)):
+            rules.append(f'\\cmidrule(lr){{{left + start + 1}-{left + start + span}}}')
+        start += span
+    return rules
+
+
+def _escape(text: str) -> str:
+    """Text for LaTeX: X^word becomes math, and a character that plain pdflatex cannot set becomes a question mark."""
+    parts = _MATH.split(' '.join(text.split()))
+    return ''.join(_math(part) if i % 2 else ''.join(map(_letter, part)) for i, part in enumerate(parts))
+
+
+def _letter(letter: str) -> str:
+    plain = ' ' <= letter <= '~' or 'À' <= letter <= 'ÿ' and letter not in 'ÐÞðþ÷'
+    return _LETTERS.get(letter, letter if plain else '?')
+
+
+def _math(text: str) -> str:
+    base, word = text.split('^')
+    upper = f'\\{word}' if word in ('max', 'min') else f'\\mathrm{{{word}}}' if len(word) > 1 else word
+    return f'${base}^{{{upper}}}$'

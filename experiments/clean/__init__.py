@@ -1,1 +1,0 @@
-"""``run.py clean``: what of the runs' folders nothing needs any more."""

@@ -1,0 +1,144 @@
+"""``run.py clean``: finds what can be removed, says so, and removes it if asked to."""
+
+import argparse
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable, Iterator, List, Tuple
+
+from experiments.commands.doctor.machine import size
+from experiments.store.errors import UserError
+from experiments.store.files import ASIDE
+from experiments.store.runs import DONE, FAILED, RUNNING, STOPPED, Busy, RunFolder
+
+#: What mmengine names its own logs and copies of configs after: when it was started.
+_STARTED = re.compile(r'\d{8}_\d{6}(\.py)?')
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to remove besides what always goes: final weights, unfinished runs, the records of trackers."""
+
+    checkpoints: bool = False
+    unfinished: bool = False
+    trackers: bool = False
+
+
+def needless(folder: RunFolder, state: str, wish: Wish) -> Iterator[Tuple[str, List[Path]]]:
+    """What can go of one run that no process trains: what it is, and its files and folders.
+
+    Args:
+        folder (RunFolder): the run's folder.
+        state (str): the run's state.
+        wish (Wish): what may go besides.
+    """
+    inside = sorted(folder.path.iterdir())
+    newest = folder.checkpoint()
+    checkpoints = [path for path in inside if re.fullmatch(r'epoch_\d+\.pth', path.name)]
+    yield 'half-written', [path for path in inside if path.name.startswith(ASIDE)]
+    yield 'older checkpoints', [path for path in checkpoints if path != newest]
+    if state == DONE:
+        yield "mmengine's logs", [path for path in inside if _STARTED.fullmatch(path.name)]
+    if state == DONE and wish.checkpoints and newest is not None:
+        yield 'final weights', [newest]
+    if state in (STOPPED, FAILED) and wish.unfinished:
+        # Metrics first: a checkpoint without them would be gone on from.
+        names = ('metrics.json', 'matches.npz', 'failure.json', 'progress.json')
+        unfinished = [path for path in inside if path.name in names or _STARTED.fullmatch(path.name)]
+        yield 'unfinished', unfinished + ([newest] if newest is not None else [])
+
+
+def trackers(runs: Path) -> List[Path]:
+    """Records beside the runs of a profile: those of ``--track`` and of Ray Tune."""
+    return [path for path in (runs / 'tracking', runs / 'ray') if path.exists()]
+
+
+def bytes_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; links are not followed."""
+    if path.is_dir() and not path.is_symlink():
+        return sum(bytes_of(inside) for inside in path.iterdir())
+    return path.lstat().st_size
+
+
+def clean(folders: Dict[str, RunFolder], args: argparse.Namespace) -> int:
+    """Print a line for each run that something can go of, and with ``--yes`` remove it.
+
+    Args:
+        folders (dict): folders of runs by id.
+        args (Namespace): the command line.
+
+    Returns:
+        int: 0.
+
+    Raises:
+        UserError: something cannot be removed.
+    """
+    wish = Wish(args.checkpoints, args.unfinished, args.trackers)
+    total, running = 0, 0
+    for run_id, folder in folders.items():
+        if not folder.config.exists():
+            continue
+        try:
+            folder.check()  # what is damaged is for its owner to look at first
+            if folder.status().state == RUNNING:
+                raise Busy(folder.path)
+            total += _clean_run(run_id, folder, wish, args.yes)
+        except Busy:
+            running += 1
+            print(f'{run_id}  left alone: it is being trained')
+        except UserError as error:
+            print(f'run.py: {run_id} left alone: {error}', file=sys.stderr)
+    if wish.trackers:
+        total += _clean_trackers(args.runs / args.profile, running, args.yes)
+    print(f'{size(total)} removed' if args.yes else f'{size(total)} would be removed; nothing was: add --yes')
+    return 0
+
+
+def run_folders(runs: Path) -> Dict[str, RunFolder]:
+    """All runs in the folder of a profile."""
+    return {path.parent.name: RunFolder(path.parent) for path in sorted(runs.glob('*/config.py'))}
+
+
+def _clean_run(run_id: str, folder: RunFolder, wish: Wish, remove: bool) -> int:
+    if not remove:
+        return _go_through(run_id, folder, wish, remove)
+    with folder.lock(patience_s=0.5):  # nobody begins to train it meanwhile
+        return _go_through(run_id, folder, wish, remove)
+
+
+def _go_through(run_id: str, folder: RunFolder, wish: Wish, remove: bool) -> int:
+    found = {what: paths for what, paths in needless(folder, folder.status(held=remove).state, wish) if paths}
+    sizes = {what: sum(map(bytes_of, paths)) for what, paths in found.items()}
+    if found:
+        parts = ', '.join(f'{what} {size(count)}' for what, count in sizes.items())
+        print(f'{run_id}  {"removed" if remove else "would remove"}: {parts}')
+    if remove:
+        _remove(path for paths in found.values() for path in paths)
+    return sum(sizes.values())
+
+
+def _clean_trackers(runs: Path, running: int, remove: bool) -> int:
+    found: List[Path] = trackers(runs)
+    if found and running:
+        print(f'{", ".join(path.name for path in found)}  left alone: {running} run(s) are being trained')
+        return 0
+    total = 0
+    for path in found:
+        total += (count := bytes_of(path))
+        print(f'{path.name}  {"removed" if remove else "would remove"}: records of trackers {size(count)}')
+    if remove:
+        _remove(found)
+    return total
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f'cannot remove {path}: {error.strerror or error}') from error

@@ -1,0 +1,55 @@
+"""What ``run.py doctor`` looks at, in order."""
+
+import argparse
+from typing import Dict, Iterator, List
+
+from experiments.commands.doctor import data, machine, software
+from experiments.commands.doctor.findings import FAILS, WARNING, Finding, tell
+from experiments.spec.plan import Plan
+from experiments.store.runs import DONE, RunFolder
+
+
+def doctor(plans: List[Plan], args: argparse.Namespace) -> int:
+    """Print what was found, and say in the end whether a run would go through.
+
+    Returns:
+        int: 0, or 1 if a run would fail.
+    """
+    found = tell(_findings(plans, args))
+    fails, warnings = (sum(finding.state == state for finding in found) for state in (FAILS, WARNING))
+    print(f'{len(found)} checks: {fails} that would make a run fail, {warnings} warning(s)')
+    return 1 if fails else 0
+
+
+def _findings(plans: List[Plan], args: argparse.Namespace) -> Iterator[Finding]:
+    runs = {run_id: run.config for plan in plans for run_id, run in plan.runs().items()}
+    broken = False
+    for finding in software.software():
+        broken |= finding.state == FAILS
+        yield finding
+    yield from machine.launchers(args)
+    yield from data.data(list(runs.values()), args.data)
+    yield from data.weights(runs.values())
+    if broken:
+        return  # what follows needs torch and MMDetection
+    made = all(config.get('generate') for config in runs.values())
+    yield from machine.compute(not made, args.processes_per_run or 1, args.launcher != 'local')
+    todo = _todo(runs, args)
+    yield from machine.folders(args.runs / args.profile, args.data, todo, _at_once(args, len(todo)))
+
+
+def _todo(runs: Dict[str, dict], args: argparse.Namespace) -> Dict[str, dict]:
+    folders = {run_id: RunFolder(args.runs / args.profile / run_id) for run_id in runs}
+    return {run_id: config for run_id, config in runs.items() if folders[run_id].status().state != DONE}
+
+
+def _at_once(args: argparse.Namespace, count: int) -> int:
+    if args.launcher != 'local':
+        return args.jobs or count
+    from experiments.launchers.local import LocalLauncher
+    from experiments.store.errors import UserError
+
+    try:
+        return LocalLauncher(args.jobs, args.processes_per_run or 1).jobs
+    except UserError:  # already told
+        return count

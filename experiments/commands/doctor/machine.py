@@ -1,0 +1,174 @@
+"""The machine: cores, GPUs, folders, and the launchers that are asked for or found."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional
+
+from experiments.commands.doctor.findings import FAILS, NOTE, OK, WARNING, Finding
+from experiments.commands.estimate import disk
+from experiments.store.errors import UserError
+
+_GB = 1e9
+
+
+def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Finding]:
+    """Cores, and GPUs with their driver.
+
+    Args:
+        full_scale (bool): the runs are meant for GPUs.
+        processes (int): processes of a run, each of which takes a GPU.
+        cluster (bool): others than this machine train.
+    """
+    from experiments.launchers.local import LocalLauncher, gpus
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    yield Finding(OK, 'cores', str(cores))
+    found = gpus()
+    for line in _driver() if found else ():
+        yield Finding(OK, 'GPU', line)
+    if found and not _torch_sees():
+        yield Finding(
+            FAILS,
+            'GPU',
+            'the driver lists it and torch cannot use it: bring the driver to the CUDA that torch is built for '
+            '(python -c "import torch; print(torch.version.cuda)"), or install another build of torch',
+        )
+    if not found and full_scale and not cluster:
+        yield Finding(WARNING, 'GPU', 'none: --dry-run --probe estimates how long cores would take')
+    elif not found:
+        yield Finding(OK, 'GPU', 'none, and none is needed')
+    if not cluster:
+        try:
+            LocalLauncher(None, processes)
+        except UserError as error:
+            yield Finding(FAILS, 'processes per run', str(error))
+
+
+def _driver() -> Iterator[str]:
+    listing = subprocess.run(
+        ('nvidia-smi', '--query-gpu=name,memory.total,driver_version', '--format=csv,noheader'),
+        capture_output=True,
+        text=True,
+    )
+    for line in listing.stdout.splitlines():
+        name, memory, driver = (part.strip() for part in line.split(','))
+        yield f'{name}, {memory}, driver {driver}'
+
+
+def _torch_sees() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iterator[Finding]:
+    """Whether the folders can be written, and the disk has room for what the runs will write.
+
+    Args:
+        runs (Path): folder of the profile's runs.
+        data (Path): the data folder.
+        todo (dict): configs of the runs that are not done, by id.
+        at_once (int): how many of them train at once.
+    """
+    writable = _writable(runs)
+    yield writable or Finding(OK, 'runs', f'{runs} can be written')
+    reads_only = not any(config.get('generate') for config in todo.values())
+    trouble = _writable(data)
+    if trouble is not None and reads_only:
+        yield Finding(OK, 'data', f'{data} is only read')
+    else:
+        yield trouble or Finding(OK, 'data', f'{data} can be written')
+    if writable is None:
+        yield space(
+            shutil.disk_usage(_existing(runs)).free, disk.needed(disk.rooms(todo).values(), at_once), runs, len(todo)
+        )
+
+
+def space(free: int, needed: int, runs: Path, count: int) -> Finding:
+    """Free bytes against those needed."""
+    text = f'{count} run(s) to do need about {size(needed)} of {size(free)} free at {runs}'
+    if needed > free:
+        return Finding(FAILS, 'disk', f'{text}: free {size(needed - free)}, or name another folder with --runs')
+    if needed > 0.8 * free:
+        return Finding(WARNING, 'disk', f'{text}, which is tight')
+    return Finding(OK, 'disk', text)
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them."""
+    return f'{count / _GB:.1f} GB' if count >= _GB else f'{count / 1e6:.1f} MB'
+
+
+def _existing(path: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _writable(path: Path) -> Optional[Finding]:
+    where = _existing(path)
+    try:
+        with tempfile.NamedTemporaryFile(dir=where, prefix='.aside.doctor.'):
+            return None
+    except OSError as error:
+        says = f'{where} cannot be written ({error.strerror}): change its rights, or name another with --runs or --data'
+        return Finding(FAILS, 'folder', says)
+
+
+def launchers(args: Any) -> Iterator[Finding]:
+    """Slurm and Ray, where they are asked for, or found."""
+    if args.launcher == 'slurm' or shutil.which('sbatch'):
+        yield _slurm(args)
+    if args.launcher == 'ray':
+        yield _ray(args)
+
+
+def _slurm(args: Any) -> Finding:
+    bad = FAILS if args.launcher == 'slurm' else NOTE
+    try:
+        done = subprocess.run(('sinfo', '--noheader', '--format=%P %a %D'), capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(bad, 'Slurm', f'sinfo does not answer ({error}): run this on a login node')
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or ['no answer']
+        return Finding(bad, 'Slurm', f'installed, and its controller does not answer: {reason[0]}')
+    partitions = {line.split()[0].rstrip('*') for line in done.stdout.splitlines() if line.split()}
+    if args.launcher != 'slurm':
+        return Finding(OK, 'Slurm', f'answers; partitions {", ".join(sorted(partitions))}')
+    from experiments.commands.slurm import open_launcher
+
+    try:
+        launcher = open_launcher(args.cluster, args.runs / args.profile)
+        launcher.script(1)
+    except UserError as error:
+        return Finding(FAILS, 'Slurm', str(error))
+    wanted = launcher.settings.partition
+    if wanted and not set(wanted.split(',')) & partitions:
+        says = f'no partition {wanted}, which the cluster file asks for; there are {", ".join(sorted(partitions))}'
+        return Finding(FAILS, 'Slurm', says)
+    return Finding(OK, 'Slurm', f'answers; partition {wanted or "by default"}')
+
+
+def _ray(args: Any) -> Finding:
+    from experiments.launchers.ray.cluster import reach
+
+    address = args.ray_address or os.environ.get('RAY_ADDRESS')
+    try:
+        import ray
+        import ray.tune  # noqa: F401
+
+        if address and address != 'auto':
+            reach(address)
+    except ImportError as error:
+        return Finding(FAILS, 'Ray', f"{error}: pip install '.[ray]'")
+    except UserError as error:
+        return Finding(FAILS, 'Ray', str(error))
+    where = (
+        f'{address} answers' if address and address != 'auto' else 'a cluster of this machine is started with the runs'
+    )
+    return Finding(OK, 'Ray', f'{ray.__version__}; {where}')

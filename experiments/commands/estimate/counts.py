@@ -1,0 +1,64 @@
+"""How many images a run reads, without reading them: declared for generated data, published for COCO and CrowdHuman."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Dict, Optional
+
+from experiments.spec.paths import generated
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the makers of an annotation file say is in it.
+
+    Attributes:
+        images (int): images.
+        instances (int, optional): annotations, crowds included; None where no number is certain.
+        trained (int, optional): images that a training sees, where those without an object are left out.
+    """
+
+    images: int
+    instances: Optional[int] = None
+    trained: Optional[int] = None
+
+
+#: By the file's name. COCO 2017: cocodataset.org; CrowdHuman: www.crowdhuman.org.
+PUBLISHED: Dict[str, Published] = {
+    'instances_train2017.json': Published(118287, 860001, 117266),
+    'instances_val2017.json': Published(5000, 36781),
+    'annotation_train.odgt': Published(15000),
+    'annotation_val.odgt': Published(4370),
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Images of one epoch's training and of one evaluation, and how many epochs there are."""
+
+    train: int
+    val: int
+    epochs: int
+
+
+def counts(config: dict) -> Optional[Counts]:
+    """The images of a run, or None for data that are not known by name.
+
+    Args:
+        config (dict): its resolved config.
+    """
+    train, val = _images(config, 'train'), _images(config, 'val')
+    if train is None or val is None:
+        return None
+    train = max(round(config.get('subset', 1) * train), 1)
+    return Counts(train, val, config['train_cfg']['max_epochs'])
+
+
+def _images(config: dict, split: str) -> Optional[int]:
+    dataset = config[f'{split}_dataloader']['dataset']
+    for name, (_, spec) in generated(config).items():
+        if '${' + name + '}' in str(dataset.get('data_root', '')):
+            return getattr(spec, split)
+    known = PUBLISHED.get(PurePath(dataset['ann_file']).name) if not config.get('generate') else None
+    if known is None:
+        return None
+    return known.trained or known.images if split == 'train' else known.images

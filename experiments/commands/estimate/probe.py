@@ -1,0 +1,169 @@
+"""How many images per second this machine trains and evaluates, measured on a run's real config for a short while."""
+
+import contextlib
+import io
+import itertools
+import logging
+import os
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional
+
+from experiments.spec.paths import fill_in, generated
+
+#: Images to train on, at least; they come again and again.
+_IMAGES = 64
+#: Of COCO's size a CPU takes this many at once.
+_ON_CPU = 2
+_TRAINING = 0.7  # share of the time
+
+
+def probe(
+    configs: Dict[str, dict], seconds: float, processes: int, threads: int, device: Optional[str], report: Callable
+) -> None:
+    """Measure each config in this process.
+
+    ``report`` is told, of each, its key, training images per second, evaluated images per second (network, both
+    readings, metrics), the images in a step, and what share of its cores it had where it trained on cores without help
+    (else 1). No weights are read and nothing is kept. Scores below the threshold
+    count as detections, since an untrained detector has no others.
+
+    Args:
+        configs (dict): resolved configs by any key.
+        seconds (float): how long in all; each config has at least two steps all the same.
+        processes (int): how many share a batch in the run.
+        threads (int): CPU threads to compute with.
+        device (str, optional): the GPU to use, as CUDA_VISIBLE_DEVICES has it.
+        report (callable): see above.
+    """
+    if device is not None:
+        os.environ['CUDA_VISIBLE_DEVICES'] = device
+    import torch
+
+    import o2f  # noqa: F401  (registers the method)
+
+    logging.getLogger('mmengine').setLevel(logging.ERROR)
+    warnings.simplefilter('ignore')
+    torch.set_num_threads(threads)
+    for key, config in configs.items():
+        share = max(round(config['train_dataloader']['batch_size'] / processes), 1)
+        if not config.get('generate') and not torch.cuda.is_available():
+            share = min(share, _ON_CPU)
+        with tempfile.TemporaryDirectory(prefix='o2f-probe-') as folder, contextlib.redirect_stdout(io.StringIO()):
+            ready = _config(config, Path(folder))
+            while True:
+                try:
+                    rates = _measure(ready, share, seconds / len(configs), folder)
+                    break
+                except torch.cuda.OutOfMemoryError:
+                    if share == 1:
+                        raise
+                    share //= 2
+        report(key, *rates)
+
+
+def _config(config: dict, folder: Path) -> Any:
+    """The run's config on made-up data, without pre-trained weights."""
+    from mmengine.config import Config
+
+    where = dict(DATA=str(folder))
+    made = generated(config)
+    if made:
+        from experiments.data.synthetic.coco import write_coco
+        from experiments.data.synthetic.crowd import write_crowd
+
+        makers: Dict[str, Callable] = dict(SCENES=write_coco, CROWD=write_crowd)
+        for name in makers.keys() & made.keys():
+            makers[name](replace(made[name][1], train=_IMAGES, val=_IMAGES), folder / name)
+            where[name] = str(folder / name)
+    else:
+        _write_pictures(config['train_dataloader']['dataset'], folder)
+    ready = Config(fill_in(config, where), format_python_code=False)
+    ready.model.backbone.init_cfg = None
+    ready.model.test_cfg.score_thr = 0.0
+    return ready
+
+
+def _write_pictures(dataset: dict, folder: Path) -> None:
+    from mmdet.registry import DATASETS
+
+    from experiments.commands.estimate.pictures import write_coco, write_crowdhuman
+
+    place = Path(fill_in(dataset['data_root'], dict(DATA=str(folder))))
+    if dataset['type'] == 'CrowdHumanDataset':
+        return write_crowdhuman(place, _IMAGES, _IMAGES // 4)
+    classes = dataset.get('metainfo', {}).get('classes') or DATASETS.get(dataset['type']).METAINFO['classes']
+    return write_coco(place, classes, _IMAGES, _IMAGES // 4)
+
+
+def _measure(config: Any, share: int, seconds: float, folder: str) -> tuple:
+    """What :func:`probe` reports of one config."""
+    import torch
+    from mmengine.runner import Runner
+
+    from experiments.training.datasets import keep_samples
+
+    config.train_dataloader.batch_size = share
+    config.work_dir, config.default_hooks, config.log_level = folder, {}, 'ERROR'
+    config.visualizer, config.experiment_name = None, Path(folder).name
+    keep_samples(config)
+    runner = Runner.from_cfg(config)
+    runner.model.to(memory_format=torch.channels_last)
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if hasattr(runner.model.bbox_head, 'set_epoch'):
+        runner.model.bbox_head.set_epoch(0, config.train_cfg.max_epochs)
+    loader = runner.build_dataloader(config.train_dataloader)
+    runner.model.train()
+    steps = (
+        runner.model.train_step(batch, wrapper) for batch in itertools.chain.from_iterable(itertools.repeat(loader))
+    )
+    # The first pass fills caches: samples that are kept, the allocator's, the GPU's choice of algorithms.
+    _timed(steps, len(loader), 0.3 * _TRAINING * seconds)
+    worked = time.process_time()
+    count, took = _timed(steps, None, 0.7 * _TRAINING * seconds)
+    worked = time.process_time() - worked
+    alone = not torch.cuda.is_available() and config.train_dataloader.num_workers == 0
+    had = min(worked / (took * torch.get_num_threads()), 1.0) if alone else 1.0
+    del steps, loader
+    return share * count / took, _evaluate(runner, (1 - _TRAINING) * seconds), share, had
+
+
+def _timed(steps: Any, most: Optional[int], seconds: float) -> tuple:
+    """Take steps until the time or their number is up, at least one; how many there were, and what they took."""
+    begin, count = _now(), 0
+    for _ in steps:
+        count += 1
+        if count == most or time.perf_counter() - begin > seconds:
+            break
+    return count, _now() - begin
+
+
+def _evaluate(runner: Any, seconds: float) -> float:
+    import torch
+
+    loader = runner.build_dataloader(runner._val_dataloader)
+    evaluator = runner.build_evaluator(runner._val_evaluator)
+    evaluator.dataset_meta = loader.dataset.metainfo
+    runner.model.eval()
+    with torch.no_grad():
+        runner.model.val_step(next(iter(loader)))  # fills caches
+        begin, seen = _now(), 0
+        for batch in loader:
+            outputs = runner.model.val_step(batch)
+            evaluator.process(data_samples=outputs, data_batch=batch)
+            seen += len(outputs)
+            if time.perf_counter() - begin > seconds:
+                break
+        evaluator.evaluate(len(loader.dataset))
+    return seen / (_now() - begin)
+
+
+def _now() -> float:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

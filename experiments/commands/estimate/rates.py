@@ -1,0 +1,123 @@
+"""How long an epoch of each kind of run takes: as it took, as probed, or as told."""
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional
+
+from experiments.commands.estimate.cost_key import kind_of
+from experiments.commands.estimate.counts import Counts, counts
+from experiments.store.errors import UserError
+from experiments.store.runs import DONE, RunFolder
+
+#: Evaluating is the forward pass alone, which is about a third of a training step.
+EVALUATION_IS_FASTER = 3.0
+#: A probe that had less than this share of its cores was disturbed.
+_ALONE = 0.85
+#: Where an epoch's seconds come from.
+STORED, PROBED, TOLD, LIKE_OTHERS = 'finished runs', 'the probe', '--images-per-second', "other models' images/s"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Seconds of one epoch, evaluation included, and where they come from."""
+
+    seconds: float
+    source: str
+
+
+def stored(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> Dict[str, Epoch]:
+    """Mean epoch of each kind that has finished runs, by kind.
+
+    Args:
+        configs (dict): configs of all runs that are looked at, by id.
+        folders (dict): their folders, by id.
+    """
+    seconds: Dict[str, List[float]] = {}
+    for run_id, config in configs.items():
+        if folders[run_id].status().state == DONE:
+            with contextlib.suppress(UserError):  # a damaged file says nothing of time
+                epochs = [entry['seconds'] for entry in folders[run_id].epochs()]
+                seconds.setdefault(kind_of(config), []).append(sum(epochs) / len(epochs))
+    return {kind: Epoch(sum(means) / len(means), STORED) for kind, means in seconds.items()}
+
+
+def told(kinds: Dict[str, dict], rate: float) -> Dict[str, Epoch]:
+    """Epochs at so many training images per second, by kind; ``kinds`` has one config of each."""
+    seen = {kind: counts(config) for kind, config in kinds.items()}
+    return {
+        kind: Epoch(one.train / rate + one.val / (rate * EVALUATION_IS_FASTER), TOLD)
+        for kind, one in seen.items()
+        if one
+    }
+
+
+def probed(
+    kinds: Dict[str, dict], seconds: float, launcher: Any, say: Callable[[str], None], labels: Dict[str, str]
+) -> Dict[str, Epoch]:
+    """Epochs as a probe on this machine finds them, by kind, as many probes side by side as there will be runs.
+
+    Args:
+        kinds (dict): one config of each kind.
+        seconds (float): how long in all.
+        launcher (LocalLauncher): what would train them.
+        say (callable): told of each kind what was found.
+        labels (dict): what to call each kind.
+    """
+    from experiments.commands.estimate.probe import probe
+
+    found: Dict[str, List[float]] = {}
+    order = list(kinds)
+
+    def one(slot: int) -> None:
+        mine = {kind: kinds[kind] for kind in order[slot % len(order) :: launcher.jobs]}
+        device = launcher.gpus[slot % len(launcher.gpus)] if launcher.gpus else None
+
+        def report(kind: str, train: float, val: float, share: int, had: float) -> None:
+            seen = counts(kinds[kind])
+            trains = train * launcher.processes
+            busy = '' if had > _ALONE else f'; it had {100 * had:.0f} % of its cores, as other work was going on'
+            say(f'probed {labels[kind]}: trains {trains:.3g} and evaluates {val:.3g} images/s, {share} in a step{busy}')
+            if seen is not None:
+                found.setdefault(kind, []).append(seen.train / trains + seen.val / val)
+
+        launcher.in_process(probe, mine, seconds, launcher.processes, launcher.threads, device, report)
+
+    with ThreadPoolExecutor(launcher.jobs) as pool:
+        for done in [pool.submit(one, slot) for slot in range(launcher.jobs)]:
+            done.result()
+    return {kind: Epoch(sum(each) / len(each), PROBED) for kind, each in found.items()}
+
+
+def complete(kinds: Dict[str, dict], known: Dict[str, Epoch], all_kinds: Dict[str, dict]) -> Dict[str, Epoch]:
+    """``known`` and, for each other kind, an epoch at the mean images per second of those known on the same data.
+
+    Args:
+        kinds (dict): one config of each kind that is to be trained.
+        known (dict): epochs by kind.
+        all_kinds (dict): one config of every kind in ``known``.
+    """
+    found = dict(known)
+    for kind, config in kinds.items():
+        seen = counts(config)
+        if kind in known or seen is None:
+            continue
+        alike = {other: all_kinds[other] for other in known if _same_data(all_kinds[other], config)}
+        others = [per for other in alike if (per := _per_image(alike[other], known[other])) is not None]
+        if others:
+            found[kind] = Epoch(_images(seen) * sum(others) / len(others), LIKE_OTHERS)
+    return found
+
+
+def _same_data(one: dict, other: dict) -> bool:
+    first, second = (config['train_dataloader']['dataset'] for config in (one, other))
+    return all(first[key] == second[key] for key in ('data_root', 'ann_file'))
+
+
+def _per_image(config: dict, epoch: Epoch) -> Optional[float]:
+    seen = counts(config)
+    return epoch.seconds / _images(seen) if seen else None
+
+
+def _images(seen: Counts) -> float:
+    return seen.train + seen.val / EVALUATION_IS_FASTER

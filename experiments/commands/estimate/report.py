@@ -1,0 +1,138 @@
+"""What a grid will cost, per table and in all, as ``run.py --dry-run`` prints it."""
+
+import argparse
+import heapq
+import sys
+from typing import Any, Dict, Iterable, List, Optional
+
+from experiments.commands.doctor.machine import size
+from experiments.commands.estimate import disk, rates
+from experiments.commands.estimate.cost_key import kind_of
+from experiments.commands.estimate.rates import Epoch
+from experiments.spec.plan import Plan
+from experiments.store.runs import DONE, RunFolder, Status
+
+
+def print_estimate(
+    plans: List[Plan],
+    statuses: Dict[str, Status],
+    folders: Dict[str, RunFolder],
+    labels: Dict[str, str],
+    launcher: Any,
+    args: argparse.Namespace,
+) -> None:
+    """A line for each table and one for all: runs to do, hours, wall time and disk.
+
+    Args:
+        plans (list[Plan]): the tables.
+        statuses, folders, labels (dict): state, folder and name of each run, by id.
+        launcher: what would train the runs.
+        args (Namespace): the command line.
+    """
+    configs = {run_id: run.config for plan in plans for run_id, run in plan.runs().items()}
+    todo = {run_id: config for run_id, config in configs.items() if statuses[run_id].state != DONE}
+    if not todo:
+        return
+    epochs = _epochs(configs, todo, folders, labels, launcher, args)
+    if not epochs:
+        print('how long it takes: add --probe (about two minutes), or --images-per-second N if you know it')
+        return
+    seconds = {run_id: _left(config, statuses[run_id], epochs.get(kind_of(config))) for run_id, config in todo.items()}
+    rooms = disk.rooms(todo) if args.probe or args.images_per_second else _stored_rooms(configs, todo, folders)
+    place = _Place(launcher, args)
+    print(f'{"estimate":10}{"to do":>6}{place.unit:>12}{"wall time":>12}{"disk":>10}')
+    for plan in plans:
+        print(place.line(plan.name, [run_id for run_id in plan.runs() if run_id in todo], seconds, rooms))
+    if len(plans) > 1:
+        print(place.line('all', list(todo), seconds, rooms))
+    _print_sources(todo, epochs, place)
+
+
+def _epochs(
+    configs: Dict[str, dict],
+    todo: Dict[str, dict],
+    folders: Dict[str, RunFolder],
+    labels: Dict[str, str],
+    launcher: Any,
+    args: argparse.Namespace,
+) -> Dict[str, Epoch]:
+    known = rates.stored(configs, folders)
+    every = {kind_of(config): config for config in configs.values()}
+    lacking = {kind: every[kind] for kind in map(kind_of, todo.values()) if kind not in known}
+    if args.images_per_second and lacking:
+        known |= rates.told(lacking, args.images_per_second)
+    elif args.probe and lacking:
+        names = {kind_of(config): labels[run_id] for run_id, config in reversed(todo.items())}
+        known |= rates.probed(
+            lacking, args.probe, launcher, lambda line: print(line, file=sys.stderr, flush=True), names
+        )
+    return rates.complete(lacking, known, every)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _left(config: dict, status: Status, epoch: Optional[Epoch]) -> Optional[float]:
+    """Seconds until a run is done; None where nothing is known of its kind."""
+    done = status.epoch if status.epochs == 0 else status.epoch - 1  # of one that runs, the epoch it is in
+    return None if epoch is None else epoch.seconds * max(config['train_cfg']['max_epochs'] - max(done, 0), 0)
+
+
+def _stored_rooms(
+    configs: Dict[str, dict], todo: Dict[str, dict], folders: Dict[str, RunFolder]
+) -> Dict[str, disk.Room]:
+    """The largest final folder of any finished run for each; without torch nothing is known of their models."""
+    done = [run_id for run_id in configs if run_id not in todo]
+    largest = max(sum(path.stat().st_size for path in folders[run_id].path.glob('*.*')) for run_id in done)
+    return {run_id: disk.Room(largest, 6 * largest) for run_id in todo}
+
+
+class _Place:
+    """Where the runs would train: how many at once, each on what."""
+
+    def __init__(self, launcher: Any, args: argparse.Namespace) -> None:
+        settings = getattr(launcher, 'settings', None)
+        if settings is not None:  # Slurm
+            self.jobs, processes = settings.array_parallelism, settings.tasks
+            on_gpu, threads = settings.gpus_per_node > 0, settings.cpus_per_task
+        else:
+            self.jobs, processes = launcher.jobs, launcher.processes
+            on_gpu, threads = bool(launcher.gpus), launcher.threads
+        self.unit = 'GPU-hours' if on_gpu else 'core-hours'
+        self.each = processes * (1 if on_gpu else threads)
+
+    def line(self, name: str, run_ids: List[str], seconds: Dict[str, Optional[float]], rooms: Dict[str, Any]) -> str:
+        """One line of the estimate."""
+        known = [left for run_id in run_ids if (left := seconds[run_id]) is not None]
+        hours = f'{sum(known) * self.each / 3600:.1f}'
+        bytes_ = disk.needed((rooms[run_id] for run_id in run_ids), self.jobs)
+        more = f'  without {len(run_ids) - len(known)} of unknown data' if len(known) < len(run_ids) else ''
+        return f'{name:10}{len(run_ids):6}{hours:>12}{duration(self.wall(known)):>12}{size(bytes_):>10}{more}'
+
+    def wall(self, seconds: Iterable[float]) -> float:
+        """Seconds until all are done, each begun in order as soon as there is room."""
+        ends = [0.0] * max(self.jobs, 1)
+        for each in seconds:
+            heapq.heapreplace(ends, ends[0] + each)
+        return max(ends)
+
+
+def duration(seconds: float) -> str:
+    """Days and hours, hours and minutes, or minutes and seconds."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f'{days} d {hours} h'
+    return f'{hours} h {minutes} min' if hours else f'{minutes} min {seconds} s'
+
+
+def _print_sources(todo: Dict[str, dict], epochs: Dict[str, Epoch], place: _Place) -> None:
+    found: Dict[str, int] = {}
+    for config in todo.values():
+        epoch = epochs.get(kind_of(config))
+        if epoch is not None:
+            found[epoch.source] = found.get(epoch.source, 0) + 1
+    words = ', '.join(f'{count} run(s) from {source}' for source, count in found.items())
+    print(f'{place.jobs} run(s) at once; {words}. How far off such estimates were: docs/reproducing.md')

@@ -1,0 +1,97 @@
+"""``run.py search TABLE``: try a table's settings with ASHA, and report the best."""
+
+import argparse
+import sys
+from functools import partial
+from typing import Any, List
+
+from experiments.commands.parser import METRIC
+from experiments.commands.ray import open_launcher
+from experiments.commands.search.report import READINGS, found, rank, render
+from experiments.commands.search.space import Setting, read_range, settings
+from experiments.commands.view import open_view
+from experiments.data.prepare import prepare_runs
+from experiments.launchers.local import LocalLauncher
+from experiments.launchers.ray import trial
+from experiments.spec.plan import Plan
+from experiments.store.errors import UserError
+from experiments.store.runs import DONE, RunFolder
+
+#: Of these less is better, by the last part of a key.
+_LOWER_IS_BETTER = {'mMR'}
+
+
+def search(plan: Plan, args: argparse.Namespace) -> int:
+    """Try the settings, print the report, and say how many failed.
+
+    Raises:
+        UserError: an option does not fit the table, or there is no Ray.
+    """
+    runs = args.runs / args.profile
+    launcher = open_launcher(args, runs)
+    metric = _metric(plan, args.metric)
+    mode = 'min' if metric.rpartition('/')[2] in _LOWER_IS_BETTER else 'max'
+    ranges = [read_range(plan.table.axes, *_parts(text)) for text in args.space]
+    with open_view({}) as view:
+        launcher.start()
+        tried = settings(plan, ranges, args.trials or 0, args.seeds[0], runs)
+        scheduler = _scheduler(tried, args, metric, mode)
+        folders = {setting.run.id: RunFolder(runs / setting.run.id) for setting in tried}
+        stored = {run_id for run_id, folder in folders.items() if folder.status().state == DONE}
+        tried.sort(key=lambda setting: setting.run.id not in stored)  # what is known guides what is not
+        for setting in tried:
+            folders[setting.run.id].create(setting.run)
+            folders[setting.run.id].set_parts(args.accumulate)
+            view.labels[setting.run.id] = setting.label
+        prepare_runs([setting.run for setting in tried], args.data, view.progress, LocalLauncher(args.jobs).in_process)
+        shown = {setting.run.id: setting.at for setting in tried}
+        ends = launcher.search([setting.run for setting in tried], shown, folders, args.data, view.show, scheduler)
+    every = [
+        found(setting, ends[setting.run.id], folders[setting.run.id], setting.run.id in stored) for setting in tried
+    ]
+    print(render(f'{plan.name}, profile {plan.profile}', rank(every, metric, mode), metric))
+    return _report_failures(every, folders)
+
+
+def _parts(text: str) -> List[str]:
+    name, equals, ends = text.partition('=')
+    if not (name and equals and ends):
+        raise UserError(f'--space {text}: write it as AXIS=LOW:HIGH')
+    return [name, ends]
+
+
+def _metric(plan: Plan, asked: Any) -> str:
+    known = [key for planned in plan.cells for keys in planned.cell.keys.values() for key in keys]
+    known = sorted({*known, *READINGS} - {key for key in known if key.startswith('speed/')})
+    if asked is not None and asked not in known:
+        raise UserError(f'--metric {asked}: {plan.table.name} has {", ".join(known)}')
+    return asked or METRIC
+
+
+def _scheduler(tried: List[Setting], args: argparse.Namespace, metric: str, mode: str) -> Any:
+    """What makes the ASHA scheduler."""
+    from ray.tune.schedulers import ASHAScheduler
+
+    epochs = max(setting.run.config['train_cfg']['max_epochs'] for setting in tried)
+    grace = args.grace or max(epochs // 4, 1)
+    if grace > epochs:
+        raise UserError(f'--grace {grace}: the training has {epochs} epochs')
+    return partial(
+        ASHAScheduler,
+        time_attr='epoch',
+        metric=metric,
+        mode=mode,
+        max_t=epochs,
+        grace_period=grace,
+        reduction_factor=args.reduction or 3,
+        stop_last_trials=False,
+    )
+
+
+def _report_failures(every: list, folders: dict) -> int:
+    failed = [entry for entry in every if entry.end.state == trial.FAILED]
+    for entry in failed:
+        run_id = entry.setting.run.id
+        message = folders[run_id].status().message or entry.end.message
+        print(f'run.py: {entry.setting.label} failed ({run_id}): {message}', file=sys.stderr)
+    return 1 if failed else 0

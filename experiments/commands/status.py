@@ -1,0 +1,40 @@
+"""What ``run.py --dry-run`` and ``--status`` show: runs, their states, and what is left."""
+
+from pathlib import Path
+from typing import Dict
+
+from experiments.commands.view import format_ap, format_left
+from experiments.launchers.slurm.jobs import Records, look
+from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
+
+_LOG_LINES = 5
+
+
+def states(runs: Path, folders: Dict[str, RunFolder]) -> Dict[str, Status]:
+    """The state of each run, from its folder, and from Slurm where it was submitted there.
+
+    Args:
+        runs (Path): folder of the profile's runs.
+        folders (dict): folder of each run by its id.
+    """
+    return {run_id: placed.status for run_id, placed in look(Records(runs / 'slurm'), folders).items()}
+
+
+def print_overview(statuses: Dict[str, Status], folders: Dict[str, RunFolder], labels: Dict[str, str]) -> None:
+    """A line per run, with what there is to say of it below."""
+    for run_id, status in statuses.items():
+        epoch = f'epoch {status.epoch}/{status.epochs}' if status.state == RUNNING and status.epochs else ''
+        left = f'{format_left(status.left_s)} left' if status.state == RUNNING and status.left_s is not None else ''
+        parts = [run_id, labels[run_id], f'{status.state:8}', epoch, format_ap(status), left]
+        print('  '.join(part for part in parts if part).rstrip())
+        if status.message:
+            print(f'  {status.message}')
+        if status.state == FAILED:
+            for line in folders[run_id].last_log_lines(_LOG_LINES):
+                print(f'  | {line}')
+
+
+def print_left(statuses: Dict[str, Status], cells: int) -> None:
+    """How many runs the cells need, and how many are done."""
+    done = [run_id for run_id, status in statuses.items() if status.state == DONE]
+    print(f'{cells} cells, {len(statuses)} distinct trainings, {len(done)} done, {len(statuses) - len(done)} to do')

@@ -1,0 +1,80 @@
+"""The data and the backbone that a profile needs: made on first use, or looked for and checked."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+
+from experiments.data.annotations import check_datasets
+from experiments.data.weights import ensure_weights
+from experiments.spec.config import Run
+from experiments.spec.paths import generated, places
+from experiments.store.files import cannot_write
+
+#: Called with what is being made, units done and units in all.
+Progress = Callable[[str, int, int], None]
+
+
+def prepare_runs(runs: List[Run], data: Path, progress: Progress, in_process: Callable) -> None:
+    """:func:`prepare` for the configs of runs, and the ImageNet weights that they start from.
+
+    Raises:
+        UserError: see there; or the weights cannot be had.
+    """
+    configs = [run.config for run in runs]
+    prepare(configs, data, progress, in_process)
+    ensure_weights(configs, progress, in_process)
+
+
+def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Callable) -> None:
+    """Make what the runs' profile generates, or check the annotations that it only reads; each of them once.
+
+    Args:
+        configs (list[dict]): resolved configs.
+        data (Path): the data folder.
+        progress (callable): told how far each step is.
+        in_process (callable): ``in_process(function, *args)`` runs a function where torch may be imported.
+
+    Raises:
+        UserError: data are missing or broken, or cannot be written.
+    """
+    checked: Set[tuple] = set()
+    made: Set[str] = set()
+    for config in configs:
+        wanted = {key: (name, spec) for key, (name, spec) in generated(config).items() if name not in made}
+        if wanted:
+            _make(wanted, data / 'desk', progress, in_process)
+            made.update(name for name, _ in wanted.values())
+        elif not config.get('generate'):
+            check_datasets(config, places(config, data), checked)
+
+
+def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in_process: Callable) -> None:
+    """Make or check each of ``wanted``, as :func:`generated` gives it, under ``root``."""
+    from experiments.data.synthetic.cache import ensure
+    from experiments.data.synthetic.coco import write_coco
+    from experiments.data.synthetic.crowd import write_crowd
+
+    def train(spec: Any, folder: Path, report: Optional[Callable[[int, int], None]]) -> None:
+        in_process(_train_backbone, spec, root / spec.scenes, folder, report)
+
+    # The scenes come first, as a backbone is trained on their crops.
+    makers: Dict[str, Tuple[str, Callable[..., None]]] = dict(
+        SCENES=('scenes', write_coco), CROWD=('crowd', write_crowd), BACKBONE=('backbone', train)
+    )
+    try:
+        for key, (what, make) in makers.items():
+            if key in wanted:
+                ensure(root, what, wanted[key][1], make, partial(progress, what))
+    except OSError as error:
+        raise cannot_write(root, error) from error
+
+
+def _train_backbone(spec: Any, scenes: Path, folder: Path, report: Callable[[int, int], None]) -> None:
+    import os
+
+    import torch
+
+    from experiments.data.synthetic.backbone import train_backbone
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    train_backbone(spec, scenes, folder, report)

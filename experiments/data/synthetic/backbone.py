@@ -1,0 +1,149 @@
+"""A small backbone trained to name object crops: at desk scale it stands where the paper has ImageNet weights."""
+
+import json
+from pathlib import Path
+from typing import Callable, Optional, Tuple, Union
+
+import cv2
+import numpy as np
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
+from mmdet.models.backbones import ResNet, SwinTransformer  # isort: skip
+
+from experiments.spec.synthetic import BackboneSpec, SwinSpec
+
+FILE = 'backbone.pth'
+Spec = Union[BackboneSpec, SwinSpec]
+
+
+def train_backbone(
+    spec: Spec, scenes: Path, folder: Path, progress: Optional[Callable[[int, int], None]] = None
+) -> None:
+    """Write ``backbone.pth``, weights with the names of MMDetection's backbone, and ``accuracy.json`` to ``folder``.
+
+    Args:
+        spec (BackboneSpec | SwinSpec): how to train.
+        scenes (Path): scenes in COCO's layout.
+        folder (Path): an existing folder.
+        progress (callable, optional): called with (batches done, batches in all).
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    MMLogger.get_instance('backbone', log_level='ERROR')  # or it is told that there are no weights yet
+    torch.manual_seed(spec.seed)
+    crops, labels = _crops(scenes, 'train', spec)
+    backbone, channels, prefix = _build(spec)
+    backbone.init_weights()
+    model = _Classifier(backbone, channels, int(labels.max()) + 1).to(memory_format=torch.channels_last)
+    _fit(model, crops, labels, spec, progress)
+    accuracy = _accuracy(model, *_crops(scenes, 'val', spec))
+    torch.save({prefix + name: weight for name, weight in backbone.state_dict().items()}, folder / FILE)
+    (folder / 'accuracy.json').write_text(json.dumps({'val_crops': accuracy}))
+
+
+def _build(spec: Spec) -> Tuple[BaseModule, int, str]:
+    """The backbone, the channels of its last map, and what its weights' names begin with in the file."""
+    if isinstance(spec, BackboneSpec):
+        return ResNet(depth=spec.depth, base_channels=spec.base_channels, out_indices=(3,)), 8 * spec.base_channels, ''
+    swin = SwinTransformer(
+        embed_dims=spec.embed_dims,
+        depths=spec.depths,
+        num_heads=spec.num_heads,
+        window_size=spec.window_size,
+        out_indices=(3,),
+    )
+    return swin, 8 * spec.embed_dims, 'backbone.'  # MMDetection's Swin takes only what a detector would have saved
+
+
+class _Classifier(nn.Module):
+    """Crops (n, 3, crop, crop) to class logits (n, classes)."""
+
+    def __init__(self, backbone: nn.Module, channels: int, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.linear(self.backbone(crops)[-1].mean(dim=(2, 3)))
+
+
+def _fit(
+    model: nn.Module,
+    crops: Tensor,
+    labels: Tensor,
+    spec: Spec,
+    progress: Optional[Callable[[int, int], None]],
+) -> None:
+    """AdamW with a one-cycle rate; crops are mirrored at random, as the paper's training images are."""
+    batches = len(crops) // spec.batch
+    total = spec.epochs * batches
+    optimizer = torch.optim.AdamW(model.parameters(), lr=spec.lr, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, spec.lr, total_steps=total)
+    model.train()
+    for step in range(total):
+        if step % batches == 0:
+            order = torch.randperm(len(crops))
+        chosen = order[step % batches * spec.batch :][: spec.batch]
+        x = _normalise(crops[chosen])
+        x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(-1), x)
+        loss = torch.nn.functional.cross_entropy(model(x), labels[chosen], label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if progress:
+            progress(step + 1, total)
+
+
+def _accuracy(model: nn.Module, crops: Tensor, labels: Tensor) -> float:
+    """Share of crops that are named right, 0 to 1."""
+    model.eval()
+    with torch.no_grad():
+        right = sum(
+            (model(_normalise(part)).argmax(1) == truth).sum().item()
+            for part, truth in zip(crops.split(256), labels.split(256))
+        )
+    return right / len(crops)
+
+
+def _normalise(crops: Tensor) -> Tensor:
+    """(n, crop, crop, 3) uint8 BGR as the detectors see it: float RGB with ImageNet's mean and deviation."""
+    mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+    return ((crops.flip(-1).float() - mean) / std).permute(0, 3, 1, 2)
+
+
+def _read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise OSError(f'{path} cannot be read as an image')
+    return image
+
+
+def _crops(scenes: Path, split: str, spec: Spec) -> Tuple[Tensor, Tensor]:
+    """Square crops round every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0."""
+    truth = json.loads((scenes / 'annotations' / f'instances_{split}2017.json').read_text(encoding='utf-8'))
+    files = {image['id']: image['file_name'] for image in truth['images']}
+    images = {key: _read(scenes / f'{split}2017' / name) for key, name in files.items()}
+    crops = []
+    for annotation in truth['annotations']:
+        x, y, width, height = annotation['bbox']
+        side = spec.context * max(width, height)
+        scale = spec.crop / side
+        corner = (x + width / 2 - side / 2, y + height / 2 - side / 2)
+        shift = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]], np.float32)
+        crops.append(
+            cv2.warpAffine(
+                images[annotation['image_id']],
+                shift,
+                (spec.crop, spec.crop),
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT,
+            )
+        )
+    labels = [annotation['category_id'] - 1 for annotation in truth['annotations']]
+    return torch.from_numpy(np.stack(crops)), torch.tensor(labels)

@@ -1,0 +1,350 @@
+"""Which run was submitted as which job, what Slurm says of that job, and the state of the run that follows.
+
+Slurm is asked for jobs by their submission's name, with or without accounting. The records lie beside the runs, for
+every node that sees the folder:
+
+=====================  ==============================================================
+<array id>.json        one submission: its name in Slurm, and the job of each run
+<name>.submitting      a submission that has begun; it is renamed when it is whole
+lock                   held while runs are submitted
+logs                   submitit's own files, and the output of jobs until they train
+=====================  ==============================================================
+"""
+
+import fcntl
+import subprocess
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+from experiments.launchers.slurm.task import SAYS, started_file
+from experiments.store.errors import UserError
+from experiments.store.files import make_folder, read_json, write_json
+from experiments.store.runs import DONE, FAILED, QUEUED, REQUEUED, RUNNING, STOPPED, RunFolder, Status
+
+_WAITING = {'PENDING', 'REQUEUED', 'REQUEUE_FED', 'REQUEUE_HOLD', 'RESV_DEL_HOLD', 'SPECIAL_EXIT'}
+_ENDED = {
+    'BOOT_FAIL',
+    'CANCELLED',
+    'COMPLETED',
+    'DEADLINE',
+    'FAILED',
+    'NODE_FAIL',
+    'OUT_OF_MEMORY',
+    'PREEMPTED',
+    'REVOKED',
+    'TIMEOUT',
+}
+
+
+class NoAnswer(Exception):
+    """Slurm cannot be asked from here, or not now; the message says why."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What Slurm says of a job.
+
+    Attributes:
+        id (str): the job, such as 12_3.
+        state (str): Slurm's word for it, such as RUNNING.
+        reason (str): why it waits, or why it ended as it did; may be empty.
+        restarts (int): how often it was put back into the queue, where that is known.
+    """
+
+    id: str
+    state: str
+    reason: str = ''
+    restarts: Optional[int] = None
+
+    @property
+    def waits(self) -> bool:
+        """It is in the queue."""
+        return self.state in _WAITING
+
+    @property
+    def ended(self) -> bool:
+        """It will not run any more."""
+        return self.state in _ENDED
+
+
+def queued(names: Collection[str]) -> Dict[str, Job]:
+    """Jobs of these names by id, as squeue lists them: all that wait or run, and for some minutes those that ended.
+
+    Raises:
+        NoAnswer: there is no squeue here, or its controller does not answer.
+    """
+    if not names:
+        return {}
+    # Asked for by id, squeue fails as soon as it has forgotten the job. -r has a line for every element of an array.
+    fields = ('JobArrayID', 'State', 'Reason', 'RestartCnt')
+    layout = ','.join(f'{field}:100|' for field in fields)
+    lines = _ask('squeue', '--noheader', '-r', '-t', 'all', '-n', ','.join(names), '-O', layout)
+    jobs = {}
+    for line in lines:
+        job, state, reason, restarts = (text.strip() for text in line.split('|')[: len(fields)])
+        jobs[job] = Job(job, state, '' if reason == 'None' else reason, int(restarts))
+    return jobs
+
+
+def accounted(arrays: Collection[str], names: Collection[str]) -> Dict[str, Job]:
+    """Jobs of these arrays by id, as the accounting has them; nothing where there is none."""
+    if not arrays:
+        return {}
+    try:
+        lines = _ask('sacct', '-XnP', '-o', 'JobID,JobName,State,ExitCode', '-j', ','.join(arrays))
+    except NoAnswer:
+        return {}
+    jobs = {}
+    for line in lines:
+        job, name, state, exit_code = line.split('|')
+        if name in names:  # ids begin anew some day
+            # A cancelled job's state is followed by who did it.
+            jobs[job] = Job(job, state.split()[0], '' if exit_code == '0:0' else f'exit code {exit_code}')
+    return jobs
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """Cancel jobs by id.
+
+    Raises:
+        UserError: Slurm refuses.
+    """
+    _act('scancel', *jobs)
+
+
+def cancel_named(name: str) -> None:
+    """Cancel all jobs of a submission by its name.
+
+    Raises:
+        UserError: Slurm refuses.
+    """
+    _act('scancel', f'--name={name}')
+
+
+def _act(*command: str) -> None:
+    try:
+        _ask(*command)
+    except NoAnswer as error:
+        raise UserError(str(error)) from error
+
+
+def _ask(*command: str) -> List[str]:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        raise NoAnswer(f"{command[0]} is not installed here: Slurm's commands are needed") from None
+    except subprocess.TimeoutExpired:
+        raise NoAnswer(f'{command[0]} did not answer within a minute') from None
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f'exit status {done.returncode}']
+        raise NoAnswer(f'{command[0]}: {said[-1]}')
+    return done.stdout.splitlines()
+
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One job array.
+
+    Attributes:
+        name (str): the array's name in Slurm, which no other submission has.
+        array (str): its id.
+        at (str): when it was submitted, in ISO format, UTC.
+        jobs (dict): id of the job by run, such as 12_3; of the only run of a submission, 12.
+    """
+
+    name: str
+    array: str
+    at: str
+    jobs: Dict[str, str]
+
+
+class Records:
+    """Reads and writes the folder of submissions.
+
+    Args:
+        folder (Path): the folder; it need not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder / 'logs'
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Wait until nobody else submits runs of this folder, and keep others from it.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        make_folder(self.folder)
+        try:
+            file = open(self.folder / 'lock', 'a')
+        except OSError as error:
+            raise UserError(f'cannot write {self.folder / "lock"}: {error.strerror}') from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def begin(self, name: str) -> None:
+        """Note that a submission of this name is about to reach Slurm."""
+        make_folder(self.logs)
+        write_json(self.folder / f'{name}.submitting', dict(schema=SCHEMA, name=name))
+
+    def finish(self, submission: Submission) -> None:
+        """Note what Slurm has taken."""
+        write_json(self.folder / f'{submission.array}.json', dict(schema=SCHEMA, **asdict(submission)))
+        self.forget(submission.name)
+
+    def forget(self, name: str) -> None:
+        """Forget a submission that had only begun."""
+        (self.folder / f'{name}.submitting').unlink(missing_ok=True)
+
+    def begun(self) -> List[str]:
+        """Names of submissions whose launcher died before it knew their jobs, for the holder of the lock."""
+        return sorted(path.stem for path in self.folder.glob('*.submitting'))
+
+    def newest(self) -> Dict[str, Tuple[Submission, str]]:
+        """The last submission of each run, and its job in that.
+
+        Raises:
+            UserError: a record is damaged.
+        """
+        submissions = sorted((self._read(path) for path in self.folder.glob('*.json')), key=lambda entry: entry.at)
+        return {run_id: (entry, job) for entry in submissions for run_id, job in entry.jobs.items()}
+
+    def _read(self, path: Path) -> Submission:
+        content = read_json(path)
+        try:
+            if content.pop('schema') == SCHEMA:
+                return Submission(**content)
+        except (AttributeError, KeyError, TypeError):
+            pass
+        raise UserError(f'{path} is not the record of a submission: delete it, and cancel its jobs with scancel')
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A run and its job.
+
+    Attributes:
+        status (Status): the run's state, by both.
+        job (Job, optional): its last job, where Slurm knows it.
+        judged (bool): that the run has failed is known from Slurm alone; its folder does not say so.
+    """
+
+    status: Status
+    job: Optional[Job] = None
+    judged: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Its job waits or runs."""
+        return self.job is not None and not self.job.ended
+
+
+def look(records: Records, folders: Dict[str, RunFolder], must_know: bool = False) -> Dict[str, Placed]:
+    """The state of each run.
+
+    Args:
+        records (Records): what was submitted.
+        folders (dict): folder of each run by its id.
+        must_know (bool): that Slurm does not answer is an error; else the folders alone must do.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    newest = {run_id: entry for run_id, entry in records.newest().items() if run_id in folders}
+    try:
+        # Slurm is asked first: what a job that has ended had to write is then there to be read.
+        jobs, silence = _jobs(newest.values()), ''
+    except NoAnswer as error:
+        if must_know:
+            raise UserError(str(error)) from error
+        jobs, silence = {}, str(error)
+    found = {}
+    for run_id, folder in folders.items():
+        status = folder.status()
+        if run_id not in newest or status.state == DONE:
+            found[run_id] = Placed(status, jobs.get(newest[run_id][1]) if run_id in newest else None)
+        else:
+            job_id = newest[run_id][1]
+            restarts = _restarts(records.logs, job_id, jobs.get(job_id))
+            found[run_id] = (
+                Placed(_guess(status, job_id, restarts, silence))
+                if silence
+                else _judge(status, job_id, jobs.get(job_id), restarts, records.logs)
+            )
+    return found
+
+
+def _jobs(newest: Iterable) -> Dict[str, Job]:
+    """All jobs of these submissions that Slurm knows; the accounting is asked only for those that left the queue."""
+    newest = list(newest)
+    names = {submission.name for submission, _ in newest}
+    listed = queued(names)
+    gone = {submission.array for submission, job in newest if job not in listed}
+    return {**accounted(gone, names), **listed}
+
+
+def _restarts(logs: Path, job_id: str, job: Optional[Job]) -> Optional[int]:
+    """How often the job was put back into the queue; None while it has never started."""
+    if job is not None and job.restarts:
+        return job.restarts
+    note = read_json(started_file(logs, job_id))
+    return None if note is None else note['restarts']
+
+
+def _judge(status: Status, job_id: str, job: Optional[Job], restarts: Optional[int], logs: Path) -> Placed:
+    """The state of a run that is not done."""
+    if status.state == RUNNING:
+        return Placed(replace(status, message=_lives(job_id, restarts)), job)
+    if job is None or job.ended:
+        if status.state == FAILED:
+            return Placed(status, job)
+        return Placed(replace(status, state=FAILED, message=_end(job_id, job, logs)), job, judged=True)
+    if job.waits:
+        message = f'{_lives(job_id, restarts)}, waits ({job.reason or job.state})'
+        return Placed(replace(status, state=REQUEUED if restarts else QUEUED, message=message), job)
+    if status.state == FAILED:
+        return Placed(status, job)
+    # It does not hold the run's folder: it is about to begin or to end.
+    return Placed(replace(status, state=RUNNING, message=f'{_lives(job_id, restarts)}, {job.state.lower()}'), job)
+
+
+def _guess(status: Status, job_id: str, restarts: Optional[int], silence: str) -> Status:
+    """The state of a run that is not done where Slurm does not answer."""
+    if status.state in (RUNNING, FAILED):
+        return status
+    if restarts is None:
+        return replace(status, state=QUEUED, message=f'submitted as {job_id}; {silence}')
+    return replace(status, state=STOPPED, message=f'{_lives(job_id, restarts)}, not training now; {silence}')
+
+
+def _lives(job: str, restarts: Optional[int]) -> str:
+    return f'job {job}' + (f', requeued {restarts}×' if restarts else '')
+
+
+def _end(job_id: str, job: Optional[Job], logs: Path) -> str:
+    """Why a job ended without a verdict in the run's folder."""
+    if job is None:
+        said = 'is no longer in the queue, and left no result'
+    else:
+        said = f'ended as {job.state}' + (f' ({job.reason})' if job.reason else '')
+    last = _last_line(logs / f'{job_id}_0_log.err')
+    return f'job {job_id} {said}' + (f': {last}' if last else '')
+
+
+def _last_line(path: Path) -> str:
+    """What a job's log ends with; rather what the run itself said, or the last error, as srun sums up after it."""
+    try:
+        lines = [line.strip() for line in path.read_text(errors='replace').splitlines() if line.strip()]
+    except OSError:
+        return ''
+    said = [line.removeprefix(SAYS) for line in lines if line.startswith(SAYS)]
+    errors = [line for line in lines if 'error: ' in line]
+    return (said or errors or lines or [''])[-1]

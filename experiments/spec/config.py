@@ -1,0 +1,228 @@
+"""From a profile, variants, overrides and a seed to a complete mmengine config and the id of its run.
+
+A variant (``experiments/variants/<name>.py``) is a piece of mmengine config with the paper's settings: another method,
+backbone, schedule or dataset. It is merged as mmengine merges a config into its base, with one addition: a mapping with
+``_keep_ = [keys]`` replaces the one it meets, except for those keys. So a variant can swap the head and leave the sizes
+to the profile. What only one profile needs, such as fewer channels, stands under ``variants`` in that profile and is
+merged right after the variant of that name.
+
+A run is named after what it computes: a hash over the resolved training config, the seed and the data. Where files lie,
+how many workers read them, how many processes train and who launches them are left out, so equal cells of any table
+share one training.
+"""
+
+import copy
+import difflib
+import hashlib
+import json
+import pprint
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, List, Sequence, Tuple
+
+from mmengine.config import Config
+
+from experiments.spec.paths import generated
+from experiments.spec.schema import Overrides
+from experiments.spec.subset import split_profile
+from experiments.store.errors import UserError
+
+# Neither where things lie nor how they are shown changes what is computed. The test loop is not run in training.
+_NOT_COMPUTED = {
+    'auto_scale_lr',
+    'custom_imports',
+    'default_hooks',
+    'default_scope',
+    'env_cfg',
+    'find_unused_parameters',
+    'launcher',
+    'load_from',
+    'log_level',
+    'log_processor',
+    'resume',
+    'test_cfg',
+    'test_dataloader',
+    'test_evaluator',
+    'vis_backends',
+    'visualizer',
+    'work_dir',
+}
+_NOT_COMPUTED_BY_LOADERS = {'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'backend_args'}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One distinct training.
+
+    Attributes:
+        id (str): 12 hex digits of the hash over what it computes.
+        profile (str): the profile it was resolved from.
+        seed (int): its random seed.
+        config (dict): the whole mmengine config, with ``${...}`` where a folder of this machine belongs.
+    """
+
+    id: str
+    profile: str
+    seed: int
+    config: dict
+
+    @property
+    def config_text(self) -> str:
+        """The config as an mmengine config file in Python."""
+        return ''.join(
+            f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}\n' for key, value in self.config.items()
+        )
+
+
+def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, source: str) -> Run:
+    """Resolve one cell.
+
+    Args:
+        profile (str): name of a profile.
+        use (sequence[str]): names of variants, see :mod:`experiments.compose`.
+        overrides (dict): dotted keys of the config and their values.
+        seed (int): the random seed.
+        source (str): where the overrides come from, for messages.
+
+    Returns:
+        Run: the training that fills the cell.
+
+    Raises:
+        UserError: there is no such profile or variant, a key is not in the config, or a value is of another kind than
+            the one it replaces.
+    """
+    config = compose(profile, use, source)
+    plain = config.to_dict()
+    for key, value in overrides.items():
+        _check_override(plain, key, value, profile, source)
+    config.merge_from_dict(dict(overrides))
+    config.randomness = dict(seed=seed)
+    content = config.to_dict()
+    return Run(_digest(content), profile, seed, content)
+
+
+def _check_override(config: dict, key: str, value: Any, profile: str, source: str) -> None:
+    node: Any = config
+    for depth, part in enumerate(key.split('.')):
+        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+        else:
+            known = (
+                list(node)
+                if isinstance(node, dict)
+                else [str(i) for i in range(len(node))]
+                if isinstance(node, (list, tuple))
+                else []
+            )
+            near = difflib.get_close_matches(part, known, 3, 0.5) or known[:8]
+            where = '.'.join(key.split('.')[:depth]) or 'the config'
+            hint = f'; {where} has {", ".join(near)}' if near else ''
+            raise UserError(f'{source}: unknown key {key!r} in profile {profile}{hint}')
+    if _kind(value) != _kind(node) and None not in (node, value):
+        raise UserError(
+            f'{source}: {key}: {value!r} is {_kind(value)}, but profile {profile} has {_kind(node)} there '
+            f'({_short(node)})'
+        )
+
+
+def _kind(value: Any) -> str:
+    kinds = (
+        (bool, 'true or false'),
+        ((int, float), 'a number'),
+        (str, 'text'),
+        (dict, 'a mapping'),
+        ((list, tuple), 'a list'),
+    )
+    return next((name for types, name in kinds if isinstance(value, types)), 'nothing')
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'
+
+
+def _digest(config: dict) -> str:
+    computed = {key: _computed(value) for key, value in config.items() if key not in _NOT_COMPUTED}
+    # The folder names stand for the data with all of their settings and versions, defaults included.
+    computed['generate'] = {name: folder for name, (folder, _) in generated(config).items()}
+    text = json.dumps(computed, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _computed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _computed(item) for key, item in value.items() if key not in _NOT_COMPUTED_BY_LOADERS}
+    if isinstance(value, (list, tuple)):
+        return [_computed(item) for item in value]
+    # 1 and 1.0 are the same setting, whichever a YAML file wrote.
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+PROFILES = Path(__file__).parents[1] / 'profiles'
+VARIANTS = Path(__file__).parents[1] / 'variants'
+
+
+def profile_names() -> List[str]:
+    """Names of all profiles, sorted."""
+    return sorted(path.stem for path in PROFILES.glob('*.py'))
+
+
+def variant_names() -> List[str]:
+    """Names of all variants, sorted."""
+    return sorted(path.stem for path in VARIANTS.glob('*.py'))
+
+
+def compose(profile: str, use: Sequence[str], source: str) -> Config:
+    """The config of a profile with variants.
+
+    Args:
+        profile (str): name of a profile.
+        use (sequence[str]): names of variants, in the order they are merged.
+        source (str): who asks, for messages.
+
+    Returns:
+        Config: a new config, the caller's to change; ``subset`` is in it where the profile's name has a share.
+
+    Raises:
+        UserError: there is no such profile or variant.
+    """
+    profile, share = split_profile(profile)
+    if profile not in profile_names():
+        raise UserError(f'no profile {profile!r}; known profiles: {", ".join(profile_names())}')
+    for name in use:
+        if name not in variant_names():
+            raise UserError(f'{source}: no variant {name!r}; known variants: {", ".join(variant_names())}')
+    config = copy.deepcopy(_composed(profile, tuple(use)))
+    if share is not None:
+        config.subset = share
+    return config
+
+
+@lru_cache(maxsize=None)
+def _composed(profile: str, use: Tuple[str, ...]) -> Config:
+    config = copy.deepcopy(_load(PROFILES / f'{profile}.py'))
+    special = config.pop('variants', {})
+    for name in use:
+        for piece in (_load(VARIANTS / f'{name}.py'), special.get(name, {})):
+            config.merge_from_dict(_resolve_keep(copy.deepcopy(dict(piece)), config))
+    return config
+
+
+@lru_cache(maxsize=None)
+def _load(path: Path) -> Config:
+    return Config.fromfile(path, import_custom_modules=False)  # they would import torch
+
+
+def _resolve_keep(piece: dict, base: Any) -> dict:
+    """``piece`` with each ``_keep_`` replaced by mmengine's ``_delete_`` and the values that are kept."""
+    for key, value in piece.items():
+        if isinstance(value, dict):
+            met = base.get(key, {}) if isinstance(base, (dict, Config)) else {}
+            kept = value.pop('_keep_', None)
+            if kept is not None:
+                value.update({'_delete_': True, **{name: met[name] for name in kept if name not in value}})
+            _resolve_keep(value, met)
+    return piece

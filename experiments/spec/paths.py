@@ -1,0 +1,60 @@
+"""Where the data of a profile lie: the placeholders of its config, ``${DATA}``, ``${SCENES}``, ``${CROWD}``, ..."""
+
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+from experiments.data.synthetic.cache import folder_name
+from experiments.spec.synthetic import BackboneSpec, CrowdSpec, SceneSpec, SwinSpec
+from experiments.store.errors import UserError
+
+
+def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
+    """What a profile generates, from ``generate`` in its config: placeholder -> (folder name, spec).
+
+    The folder names hold a digest of the specs, versions included, so they stand for the data in a run's id.
+
+    Raises:
+        UserError: a setting of the spec is unknown.
+    """
+    wanted = config.get('generate')
+    if not wanted:
+        return {}
+    try:
+        scenes = SceneSpec(**_tuples(wanted['scenes']))
+        scenes_name = folder_name('scenes', scenes)
+        backbone = _backbone(scenes_name, **_tuples(wanted['backbone']))
+        crowd = CrowdSpec(**_tuples(wanted['crowd'])) if 'crowd' in wanted else None
+    except (TypeError, KeyError) as error:
+        raise UserError(f'generate in the profile: {error}') from error
+    made = dict(SCENES=(scenes_name, scenes), BACKBONE=(folder_name('backbone', backbone), backbone))
+    # Only what is asked for may stand in a run's id.
+    return made if crowd is None else dict(made, CROWD=(folder_name('crowd', crowd), crowd))
+
+
+def _backbone(scenes: str, type: str = 'resnet', **settings: Any) -> Any:
+    kinds = dict(resnet=BackboneSpec, swin=SwinSpec)
+    if type not in kinds:
+        raise TypeError(f"backbone.type must be 'resnet' or 'swin', not {type!r}")
+    return kinds[type](scenes=scenes, **settings)
+
+
+def places(config: dict, data: Path) -> Dict[str, str]:
+    """Folders of this machine for the config's placeholders; they need not exist yet."""
+    made = {name: str(data / 'desk' / folder) for name, (folder, _) in generated(config).items()}
+    return dict(DATA=str(data), **made)
+
+
+def fill_in(value: Any, folders: Dict[str, str]) -> Any:
+    """A config with ``${NAME}`` replaced by ``folders['NAME']`` in every text; lists and tuples keep their type."""
+    if isinstance(value, dict):
+        return {key: fill_in(item, folders) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(fill_in(item, folders) for item in value)
+    if isinstance(value, str):
+        for name, folder in folders.items():
+            value = value.replace('${' + name + '}', folder)
+    return value
+
+
+def _tuples(settings: dict) -> dict:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}

@@ -1,0 +1,187 @@
+"""The plan of a table: which runs fill its cells, and which run a person means by a table and a cell's names.
+
+``analysis`` needs only the stored plan and the results.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+from experiments.spec.config import Run, resolve
+from experiments.spec.schema import Axis, Cell, Overrides, Table
+from experiments.store.errors import UserError
+from experiments.store.files import make_folder, read_json, write_json
+
+SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table resolved in a profile.
+
+    Attributes:
+        table (Table): the table.
+        profile (str): the profile.
+        overrides (dict): overrides from the command line, on top of every cell.
+        cells (list): the cells asked for, each with its runs by seed.
+    """
+
+    table: Table
+    profile: str
+    overrides: Overrides
+    cells: List['PlannedCell']
+
+    @property
+    def name(self) -> str:
+        """Name of the plan: the table's, and what was overridden, as that is another experiment."""
+        return '+'.join([self.table.name, *(f'{key}={value}' for key, value in self.overrides.items())]).replace(
+            '/', '_'
+        )
+
+    def runs(self) -> Dict[str, Run]:
+        """The distinct runs by id, in the order of the cells."""
+        return {run.id: run for cell in self.cells for run in cell.runs.values()}
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell and the run that fills it for each seed."""
+
+    cell: Cell
+    runs: Dict[int, Run]
+
+
+def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence[int], overrides: Overrides) -> Plan:
+    """Resolve ``cells`` of ``table``.
+
+    Raises:
+        UserError: see :func:`experiments.resolve.resolve`.
+    """
+    planned = []
+    for cell in cells:
+        source = f'table file {table.name}.yaml'
+        if overrides:
+            resolve(profile, cell.use, cell.overrides, 0, source)  # so that what is wrong from here on came with --set
+            source = '--set'
+        merged = {**cell.overrides, **overrides}
+        planned.append(PlannedCell(cell, {seed: resolve(profile, cell.use, merged, seed, source) for seed in seeds}))
+    return Plan(table, profile, overrides, planned)
+
+
+def save_plan(plan: Plan, runs: Path) -> Path:
+    """Write the plan where ``analysis`` looks for it; cells and seeds planned earlier are kept.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = runs / plan.profile / 'tables' / f'{plan.name}.json'
+    earlier = _earlier(path)
+    now = {_place(planned.cell.at): {str(seed): run.id for seed, run in planned.runs.items()} for planned in plan.cells}
+    make_folder(path.parent)
+    write_json(
+        path, _document(plan, {place: {**earlier.get(place, {}), **now.get(place, {})} for place in {**earlier, **now}})
+    )
+    return path
+
+
+def _earlier(path: Path) -> Dict[tuple, Dict[str, str]]:
+    content = read_json(path)
+    try:
+        return {} if content is None else {_place(cell['at']): dict(cell['runs']) for cell in content['cells']}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f'{path} is not the plan of a table: delete it and run again') from error
+
+
+def _place(at: Dict[str, str]) -> tuple:
+    return tuple(sorted(at.items()))
+
+
+def _document(plan: Plan, runs: Dict[tuple, Dict[str, str]]) -> Dict[str, Any]:
+    table = plan.table
+
+    def axes(names):
+        return [_axis(table.axes[name]) for name in names]
+
+    return dict(
+        schema=SCHEMA,
+        table=table.name,
+        title=table.title,
+        caption=table.caption,
+        source=table.source,
+        setting=table.setting,
+        profile=plan.profile,
+        overrides=plan.overrides,
+        rows=axes(table.rows),
+        columns=axes(table.columns),
+        metrics={name: asdict(metric) for name, metric in table.metrics.items()},
+        cells=[
+            dict(at=cell.at, keys=cell.keys, paper=cell.paper, runs=runs.get(_place(cell.at), {}))
+            for cell in table.cells
+        ],
+        claims=[asdict(claim) for claim in table.claims],
+    )
+
+
+def _axis(axis: Axis) -> Dict[str, Any]:
+    """An axis: its values' names, and for each the label and words shown."""
+    return dict(
+        axis=axis.name,
+        label=axis.label,
+        describe=list(axis.describe),
+        values=list(axis.values),
+        labels=[value.label for value in axis.values.values()],
+        words=[list(value.describe) for value in axis.values.values()],
+    )
+
+
+def find_run(table: Table, names: Sequence[str], profile: str, overrides: Overrides) -> Tuple[Run, List[Cell]]:
+    """The run of the cells that all of ``names`` select, and those cells.
+
+    Args:
+        table (Table): the table.
+        names (sequence[str]): names or labels of axis values, or axis=name where a name is on more than one axis.
+        profile (str): the profile to resolve in.
+        overrides (dict): overrides from the command line.
+
+    Raises:
+        UserError: a name is unknown, no cell has all of them, or cells are left that are evaluated differently.
+    """
+    cells = list(table.cells)
+    for name in names:
+        positions = _positions(table, name)
+        cells = [cell for cell in cells if any(cell.at[axis] in values for axis, values in positions.items())]
+    asked = ' '.join(f'--cell {name!r}' for name in names)
+    if not cells:
+        raise UserError(f'{table.name} has no cell at {asked}')
+    runs = [_resolve(table, cell, profile, overrides) for cell in cells]
+    if any(_evaluated(run) != _evaluated(runs[0]) for run in runs):
+        left = ', '.join(cell.label for cell in cells[:4]) + (', ...' if len(cells) > 4 else '')
+        raise UserError(
+            f'{asked or "without --cell"}: {len(cells)} cells of {table.name} are left, of different models ({left}); '
+            'name one with --cell NAME or --cell AXIS=NAME'
+        )
+    return runs[0], cells
+
+
+def _positions(table: Table, name: str) -> Dict[str, List[str]]:
+    """Axis -> names of its values that ``name`` stands for: those called so, else those of that label."""
+    values = {axis.name: axis.values for axis in table.axes.values()}
+    named = {axis: [name] for axis, of_axis in values.items() if name in of_axis}
+    labelled = {
+        axis: [key for key, value in of_axis.items() if value.label == name] for axis, of_axis in values.items()
+    }
+    labelled = {axis: found for axis, found in labelled.items() if found}
+    axis, _, key = name.partition('=')
+    exact = {axis: [key]} if key in values.get(axis, ()) else {}
+    if not (named or labelled or exact):
+        known = '; '.join(f'{axis}: {", ".join(of_axis)}' for axis, of_axis in values.items())
+        raise UserError(f'--cell {name!r}: no axis of {table.name} has such a value; it has {known}')
+    return named or labelled or exact
+
+
+def _resolve(table: Table, cell: Cell, profile: str, overrides: Overrides) -> Run:
+    return resolve(profile, cell.use, {**cell.overrides, **overrides}, 0, f'table file {table.name}.yaml')
+
+
+def _evaluated(run: Run) -> list:
+    return [run.config[key] for key in ('model', 'val_dataloader', 'val_evaluator')]

@@ -1,0 +1,149 @@
+"""Reading and writing files: whole or not at all, no array file that fills the memory, and where runs and data lie."""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, TextIO, Union
+
+from experiments.store.errors import UserError
+
+#: Names of files that are being written begin with this.
+ASIDE = '.aside.'
+#: Errors that mean that there is no room.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_whole(path: Path, content: Union[bytes, str]) -> None:
+    """Write ``content`` aside, flush it to the disk, and rename it to ``path``.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; a file that was there is untouched.
+    """
+    aside = path.with_name(f'{ASIDE}{path.name}.{os.getpid()}')
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with open(aside, 'wb') as file:
+            file.write(data)
+        rename_whole(aside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # it is read-only
+            aside.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if it is there.
+
+    Raises:
+        UserError: it cannot be deleted.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if path.exists():  # of a read-only folder even a file that is not there cannot be deleted
+            raise cannot_write(path, error) from error
+
+
+def open_to_append(path: Path) -> TextIO:
+    """Open a text file that grows by lines.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        return open(path, 'a', buffering=1)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, unless it is there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'cannot make {path}: {error.strerror}; choose another folder with --runs or --data') from error
+
+
+def rename_whole(aside: Path, path: Path) -> None:
+    """Flush a finished file to the disk, then give it its name; after a crash either is there whole."""
+    with open(aside, 'rb') as file:
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The error for a file that could not be written."""
+    first = 'Free some space' if error.errno in NO_ROOM else 'Make it writable'
+    return UserError(
+        f'cannot write {path}: {error.strerror or error}. {first} or choose another folder with '
+        '--runs or --data; what is finished is kept and is not trained again'
+    )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """:func:`write_whole` for JSON."""
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + '\n')
+
+
+def write_arrays(path: Path, arrays: Dict[str, Any]) -> None:
+    """:func:`write_whole` for NumPy arrays by name, compressed; equal arrays make equal bytes."""
+    import numpy as np  # the command line starts without it
+
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_whole(path, content.getvalue())
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, or None where there is no such file.
+
+    Raises:
+        UserError: the file is there and is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f'{path} cannot be read ({error}): delete it and run again') from error
+
+
+#: Bytes that the arrays of a file may take in memory; those of a run on COCO's 5000 images are some ten million.
+LARGEST = 2**30
+
+
+def read_arrays(path: Path) -> Dict[str, Any]:
+    """The NumPy arrays of a file by name; arrays of Python objects, which would be unpickled, are refused.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, is something else, or is larger than ``LARGEST``.
+    """
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST:
+            raise ValueError(f'it unfolds to {size / 2**30:.1f} GiB')
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile and NumPy raise almost anything on damaged files
+        reason = ' '.join(str(error).split())[:200] or type(error).__name__  # some quote all of the file
+        raise ValueError(f'cannot be read ({reason})') from error
+
+
+_CODE = Path(__file__).resolve().parents[2]
+#: The checkout. Of an installed package it is the current folder, as nobody looks for results among packages.
+HOME = _CODE if (_CODE / 'pyproject.toml').exists() else Path.cwd()
+RUNS, DATA = HOME / 'runs', HOME / 'data'

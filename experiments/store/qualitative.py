@@ -1,0 +1,260 @@
+"""Writes and reads qualitative results: ``<runs>/<profile>/captures/<name>.npz``, arrays and JSON in one file.
+
+There are two kinds: what detectors found on images, and the scores and degrees of instances at stages of a training.
+``meta`` is JSON as bytes, and nothing in the file is pickled.
+"""
+
+import io
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from experiments.spec.checks import has, same
+from experiments.store.errors import UserError
+from experiments.store.files import RUNS, make_folder, read_arrays, write_whole
+from experiments.store.provenance import provenance
+
+SCHEMA = 1
+_SHARED = dict(figure=str, kind=str, title=str, source=str, setting=str, profile=str, seed=int, images=list)
+_DETECTIONS = dict(classes=list, masks=bool, reading=str, recall=float, panels=list)
+_PANEL = dict(label=str, run=str, score_thr=float, recall=float)
+_ASSIGNMENT = dict(run=str, epochs=int, stages=list, strides=list, shapes=list, input_size=list, instances=list)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Boxes (n, 4), x1 y1 x2 y2 in pixels, and labels (n,) of n instances or detections. ``masks`` (n, h, w) bool where
+    there are any; ``scores`` (n,) of detections, best first; ``ignored`` (n,) bool of annotations."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    masks: Optional[np.ndarray] = None
+    scores: Optional[np.ndarray] = None
+    ignored: Optional[np.ndarray] = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One image: its id, height and width, the bytes of its file, its annotations, and what each panel found."""
+
+    id: Any
+    size: Tuple[int, int]
+    file: bytes
+    truth: Shapes
+    found: Tuple[Shapes, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One detector: what it is called, the score from which on its detections are shown, and the share of all objects
+    that it finds with them."""
+
+    label: str
+    score_thr: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What the detectors of ``panels`` found in a reading, each down to the score at which it finds the share
+    ``recall`` of all objects of the validation set."""
+
+    title: str
+    source: str
+    setting: str
+    profile: str
+    seed: int
+    panels: Tuple[Panel, ...]
+    reading: str
+    recall: float
+    images: Tuple[Shown, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Scores and degrees (I, N) of I instances on N anchors at the end of an epoch, ``certain`` (I, N) bool; ``t`` is
+    the T^j of that epoch, None where the degrees follow no schedule."""
+
+    label: str
+    epoch: int
+    t: Optional[float]
+    scores: np.ndarray
+    degrees: np.ndarray
+    certain: np.ndarray
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Targets of instances (name, box in pixels of the file) of one image at stages of a training of ``epochs`` epochs.
+
+    The N anchors are those of the levels one after the other, each row after row: ``strides`` in pixels of the
+    network's input, ``shapes`` (height, width) in cells. ``input_size`` is that input's height and width.
+    """
+
+    title: str
+    source: str
+    setting: str
+    profile: str
+    seed: int
+    epochs: int
+    stages: Tuple[Stage, ...]
+    strides: Tuple[int, ...]
+    shapes: Tuple[Tuple[int, int], ...]
+    input_size: Tuple[int, int]
+    id: Any
+    size: Tuple[int, int]
+    file: bytes
+    instances: Tuple[Tuple[str, Tuple[float, ...]], ...]
+
+    def level_map(self, values: np.ndarray, level: int) -> np.ndarray:
+        """The map (height, width) of a level in the values (N,) of all anchors."""
+        starts = np.cumsum([0, *(height * width for height, width in self.shapes)])
+        return values[starts[level] : starts[level + 1]].reshape(self.shapes[level])
+
+
+def path_of(runs: Path, profile: str, name: str) -> Path:
+    """Where a capture lies."""
+    return Path(runs) / profile / 'captures' / f'{name}.npz'
+
+
+def capture_command(runs: Path, profile: str, name: str) -> str:
+    """What makes it."""
+    words = ['python', 'experiments/capture.py', name, *(['--profile', profile] if profile != 'desk' else [])]
+    return shlex.join(words + ([] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]))
+
+
+def load_detections(runs: Path, profile: str, name: str) -> Detections:
+    """Read a capture of detections.
+
+    Raises:
+        UserError: it is not there, or broken; the message names the command that makes it.
+    """
+    return _load(runs, profile, name, _detections)
+
+
+def load_assignment(runs: Path, profile: str, name: str) -> Assignment:
+    """Read a capture of an assignment; raises as :func:`load_detections`."""
+    return _load(runs, profile, name, _assignment)
+
+
+def _load(runs: Path, profile: str, name: str, build: Any) -> Any:
+    path, command = path_of(runs, profile, name), capture_command(runs, profile, name)
+    try:
+        arrays = read_arrays(path)
+        meta = json.loads(arrays['meta'].tobytes())
+        has(meta, dict(schema=int), 'meta')
+        same(meta, schema=SCHEMA)
+        has(meta, _SHARED, 'meta')
+        same(meta, figure=name, profile=profile)
+        return build(meta, arrays)
+    except FileNotFoundError:
+        raise UserError(f'no capture {path}: run {command} first') from None
+    except KeyError as error:
+        raise UserError(f'{path}: {error} is missing: delete it and run {command} again') from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f'{path} is no capture ({error}): delete it and run {command} again') from error
+
+
+def _detections(meta: dict, arrays: Dict[str, np.ndarray]) -> Detections:
+    same(meta, kind='detections')
+    has(meta, _DETECTIONS, 'meta')
+    for j, panel in enumerate(meta['panels']):
+        has(panel, _PANEL, f'panels[{j}]')
+    images = []
+    for i, image in enumerate(meta['images']):
+        size = tuple(image['size'])
+        truth = _shapes(arrays, f'truth{i}', size, meta['masks'], ignored=(bool,))
+        found = [
+            _shapes(arrays, f'found{i}.{j}', size, meta['masks'], scores=(np.floating,))
+            for j in range(len(meta['panels']))
+        ]
+        images.append(Shown(image['id'], size, arrays[f'image{i}'].tobytes(), truth, tuple(found)))
+    return Detections(
+        **{key: meta[key] for key in ('title', 'source', 'setting', 'profile', 'seed', 'reading', 'recall')},
+        panels=tuple(Panel(panel['label'], panel['score_thr'], panel['recall']) for panel in meta['panels']),
+        images=tuple(images),
+    )
+
+
+def _shapes(arrays: Dict[str, np.ndarray], name: str, size: Tuple[int, int], masks: bool, **columns: tuple) -> Shapes:
+    """Boxes and labels, and the ``columns`` of one number each, of the arrays that begin with ``name``."""
+    boxes = arrays[f'{name}.boxes']
+    one = {column: arrays[f'{name}.{column}'] for column in ('labels', *columns)}
+    if boxes.shape != (len(boxes), 4) or any(column.shape != (len(boxes),) for column in one.values()):
+        raise ValueError(f'{name}: boxes are {boxes.shape}, but {", ".join(f"{k} {v.shape}" for k, v in one.items())}')
+    drawn = None
+    if masks:
+        height, width = size
+        bits = np.unpackbits(arrays[f'{name}.masks'], axis=1, count=height * width)
+        drawn = bits.reshape(len(boxes), height, width).astype(bool)
+    return Shapes(boxes, masks=drawn, **one)
+
+
+def _assignment(meta: dict, arrays: Dict[str, np.ndarray]) -> Assignment:
+    same(meta, kind='assignment')
+    has(meta, _ASSIGNMENT, 'meta')
+    shapes = tuple((int(height), int(width)) for height, width in meta['shapes'])
+    expected = len(meta['instances']), sum(height * width for height, width in shapes)
+    stages: List[Stage] = []
+    for s, stage in enumerate(meta['stages']):
+        maps = {key: arrays[f'stage{s}.{key}'] for key in ('scores', 'degrees', 'certain')}
+        for key, values in maps.items():
+            if values.shape != expected:
+                raise ValueError(f'stage{s}.{key} is {values.shape}, not {expected}')
+        stages.append(Stage(stage['label'], stage['epoch'], stage['t'], **maps))
+    (image,) = meta['images']
+    return Assignment(
+        **{key: meta[key] for key in ('title', 'source', 'setting', 'profile', 'seed', 'epochs')},
+        stages=tuple(stages),
+        strides=tuple(meta['strides']),
+        shapes=shapes,
+        input_size=tuple(meta['input_size']),
+        id=image['id'],
+        size=tuple(image['size']),
+        file=arrays['image0'].tobytes(),
+        instances=tuple((each['name'], tuple(each['box'])) for each in meta['instances']),
+    )
+
+
+SCHEMA = 1
+
+
+def write_capture(path: Path, meta: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> None:
+    """Write a capture whole or not at all; the same content gives the same bytes.
+
+    Args:
+        path (Path): the file, which ends in .npz.
+        meta (dict): what is plain; the schema and the provenance are added.
+        arrays (dict): arrays by name.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    origin = provenance()
+    kept = {key: origin[key] for key in ('commit', 'dirty', 'versions', 'device')}  # no time and no host
+    content = json.dumps(dict(schema=SCHEMA, **meta, provenance=kept), allow_nan=False)
+    file = io.BytesIO()
+    arrays = dict(meta=_bytes(content.encode()), **arrays)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its options are no arrays, but they have names too
+    make_folder(path.parent)
+    write_whole(path, file.getvalue())
+
+
+def image_bytes(path: Path) -> np.ndarray:
+    """An image's file as it is, (bytes,) uint8.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return _bytes(path.read_bytes())
+    except OSError as error:
+        raise UserError(f'{path} cannot be read: {error.strerror}') from error
+
+
+def _bytes(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, np.uint8)

@@ -1,0 +1,365 @@
+"""The folder of one run, which is the truth about it.
+
+=================  =====================================================================
+config.py          the resolved config, with ``${...}`` for folders of the machine
+lock               held by the process that trains, of several by rank 0; the kernel frees it when that dies
+progress.json      epoch and iteration it is in, time left (a hint; not flushed)
+metrics.json       metrics of each finished epoch
+epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
+matches.npz        which detections of the last epoch were right on which image (o2f/matches.py)
+result.json        final metrics and provenance; a run is done when it is there
+failure.json       why the last attempt failed
+tracking.json      what else the run logs to, where that was asked for
+parts.json         in how many parts a batch is computed, where that was asked for
+worker.log         what the process that trains printed; of several it is rank 0, and rank n has worker.log.n
+=================  =====================================================================
+"""
+
+import errno
+import fcntl
+import json
+import math
+import os
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Dict, Iterator, List, Optional, Set
+
+from experiments.spec.config import Run
+from experiments.store.errors import UserError
+from experiments.store.files import (
+    ASIDE,
+    cannot_write,
+    make_folder,
+    open_to_append,
+    read_json,
+    remove,
+    rename_whole,
+    write_arrays,
+    write_json,
+    write_whole,
+)
+
+SCHEMA = 1
+#: States of a run, from its folder alone.
+WAITING, RUNNING, STOPPED, FAILED, DONE = 'waiting', 'running', 'stopped', 'failed', 'done'
+#: States that a launcher with a queue adds.
+QUEUED, REQUEUED = 'queued', 'requeued'
+
+
+#: Files whose locks this process holds. A process forked from it, such as a data loader's, closes them at once: it may
+#: live on for a while when this one dies, and the run must be free then.
+_LOCKS: Set[IO] = set()
+os.register_at_fork(after_in_child=lambda: [file.close() for file in _LOCKS])
+
+#: What a head of o2f counts (:func:`o2f.degrees.positives_per_instance`), and its name in metrics.json.
+_POSITIVES = dict(certain_anchors='certain', ambiguous_anchors='ambiguous', ambiguous_degree='degree')
+
+
+class Busy(Exception):
+    """Another process is training this run."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a run's folder says: its state, the epoch it is in of how many, seconds left, its newest metrics, and a word
+    on the state, such as why it failed."""
+
+    state: str
+    epoch: int = 0
+    epochs: int = 0
+    left_s: Optional[float] = None
+    metrics: Optional[Dict[str, Optional[float]]] = None
+    message: str = ''
+
+
+class RunFolder:
+    """Reads and writes one run's folder.
+
+    Args:
+        path (Path): the folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / 'config.py'
+        self.log = self.log_of(0)
+        self._lock = path / 'lock'
+        self._progress = path / 'progress.json'
+        self._metrics = path / 'metrics.json'
+        self._matches = path / 'matches.npz'
+        self._result = path / 'result.json'
+        self._failure = path / 'failure.json'
+        self._tracking = path / 'tracking.json'
+        self._parts = path / 'parts.json'
+        self._unwritten = ''  # why the last attempt failed, where that could not be written
+
+    def log_of(self, rank: int) -> Path:
+        """What one of the processes that train it prints."""
+        return self.path / (f'worker.log.{rank}' if rank else 'worker.log')
+
+    def create(self, run: Run) -> None:
+        """Make the folder and write the config, unless they are there.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        make_folder(self.path)
+        if not os.access(self.path, os.W_OK):
+            raise cannot_write(self.path, OSError(errno.EACCES, 'it is read-only'))
+        if not self.config.exists():
+            write_whole(self.config, run.config_text)
+
+    def set_tracking(self, names: List[str]) -> None:
+        """Say what the run is to log to from its next start on, see :mod:`experiments.tracking`.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if names:
+            write_json(self._tracking, names)
+        else:
+            remove(self._tracking)
+
+    def tracking(self) -> List[str]:
+        """What :meth:`set_tracking` was told."""
+        return read_json(self._tracking) or []
+
+    def set_parts(self, parts: int) -> None:
+        """Say in how many parts a batch is computed from the run's next start on, see :mod:`experiments.accumulation`.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if parts > 1:
+            write_json(self._parts, parts)
+        else:
+            self._parts.unlink(missing_ok=True)
+
+    def parts(self) -> int:
+        """What :meth:`set_parts` was told, else 1."""
+        return read_json(self._parts) or 1
+
+    def sweep(self) -> None:
+        """Delete what a killed process was writing; for the holder of the lock."""
+        for path in self.path.glob(f'{ASIDE}*'):
+            path.unlink()
+
+    @contextmanager
+    def lock(self, patience_s: float = 1.0) -> Iterator[None]:
+        """Hold the run for this process.
+
+        Raises:
+            Busy: another process holds it.
+            UserError: the folder cannot be written.
+        """
+        with open_to_append(self._lock) as file:
+            deadline = time.monotonic() + patience_s  # a glance by status() holds the lock for a moment
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise Busy(self.path) from None
+                    time.sleep(0.05)
+            _LOCKS.add(file)
+            try:
+                yield
+            finally:
+                _LOCKS.remove(file)
+
+    def _is_locked(self) -> bool:
+        try:
+            with open(self._lock) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def status(self, held: bool = False) -> Status:
+        """The run's state as its files tell it; where one of them is damaged, it has failed, and the message says so.
+
+        Args:
+            held (bool): this process holds its lock and does not train it.
+        """
+        try:
+            return self._status(held)
+        except UserError as error:
+            return Status(FAILED, message=str(error))
+
+    def _status(self, held: bool) -> Status:
+        result = self.result()
+        if result is not None:
+            return Status(DONE, result['epochs'], result['epochs'], 0.0, result['metrics'])
+        epochs = self.epochs()
+        metrics = epochs[-1]['metrics'] if epochs else None
+        if not held and self._is_locked():
+            progress = self._read_progress()
+            return Status(
+                RUNNING,
+                progress.get('epoch', len(epochs) + 1),
+                progress.get('epochs', 0),
+                progress.get('left_s'),
+                metrics,
+            )
+        failure = read_json(self._failure)
+        if failure is not None or self._unwritten:
+            message = self._unwritten or failure.get('message', '')
+            return Status(FAILED, len(epochs), 0, None, metrics, message)
+        return Status(STOPPED if epochs else WAITING, len(epochs), 0, None, metrics)
+
+    def check(self) -> None:
+        """See that what was trained can be read.
+
+        Raises:
+            UserError: the result or the metrics of epochs are damaged.
+        """
+        self.result()
+        self.epochs()
+
+    def result(self) -> Optional[dict]:
+        """The final result, or None while there is none.
+
+        Raises:
+            UserError: result.json is damaged or of another schema.
+        """
+        result = read_json(self._result)
+        if result is None:
+            return None
+        if not isinstance(result, dict) or result.get('schema') != SCHEMA or not {'metrics', 'epochs'} <= set(result):
+            raise UserError(f'{self._result} is not a result of schema {SCHEMA}: delete it and run again')
+        return result
+
+    def epochs(self) -> List[dict]:
+        """What :meth:`add_epoch` was told of each finished and evaluated epoch, in order."""
+        content = read_json(self._metrics)
+        if content is None:
+            return []
+        if (
+            not isinstance(content, dict)
+            or content.get('schema') != SCHEMA
+            or not isinstance(content.get('epochs'), list)
+        ):
+            raise UserError(f'{self._metrics} does not hold the metrics of epochs: delete the folder and run again')
+        return content['epochs']
+
+    def add_epoch(
+        self, epoch: int, metrics: Dict[str, float], training: Dict[str, float], seconds: float, loading_s: float
+    ) -> None:
+        """Record an epoch, counted from 1; what was recorded from it on, before a resume, is replaced.
+
+        Args:
+            epoch (int): its number.
+            metrics (dict): what its evaluation found.
+            training (dict): means over its iterations of what the model gave: losses, and counts of positives.
+            seconds (float): how long it took, the evaluation included.
+            loading_s (float): how much of that was spent waiting for data.
+        """
+        kept = [entry for entry in self.epochs() if entry['epoch'] < epoch]
+        kept.append(
+            dict(
+                epoch=epoch,
+                metrics={name: _plain(value) for name, value in metrics.items()},
+                losses={name: _short(value) for name, value in training.items() if 'loss' in name},
+                positives={short: _short(training[name]) for name, short in _POSITIVES.items() if name in training},
+                seconds=round(seconds, 2),
+                loading_s=round(loading_s, 2),
+            )
+        )
+        write_json(self._metrics, dict(schema=SCHEMA, epochs=kept))
+
+    def add_matches(self, matches: Dict[str, Any]) -> None:
+        """Store the matches of an evaluation, as :meth:`o2f.matches.Matches.arrays` has them."""
+        write_arrays(self._matches, matches)
+
+    def checkpoint(self) -> Optional[Path]:
+        """The newest checkpoint, or None."""
+        found = {
+            int(match[1]): path
+            for path in self.path.glob('epoch_*.pth')
+            if (match := re.fullmatch(r'epoch_(\d+)\.pth', path.name))
+        }
+        return found[max(found)] if found else None
+
+    def add_checkpoint(self, aside: Path, epoch: int) -> None:
+        """Give a checkpoint that was written aside its name, then delete older ones."""
+        newest = self.path / f'epoch_{epoch}.pth'
+        rename_whole(aside, newest)
+        for path in self.path.glob('epoch_*.pth'):
+            if path != newest:
+                path.unlink()
+
+    def set_progress(self, epoch: int, epochs: int, left_s: Optional[float]) -> None:
+        """Say which epoch, from 1, of how many the run is in; lost without harm."""
+        aside = self.path / f'{ASIDE}progress'
+        aside.write_text(json.dumps(dict(epoch=epoch, epochs=epochs, left_s=left_s)))
+        aside.replace(self._progress)
+
+    def _read_progress(self) -> dict:
+        try:
+            return json.loads(self._progress.read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def finish(self, run_id: str, profile: str, seed: int, provenance: Dict[str, Any]) -> None:
+        """Write the final result from the last recorded epoch."""
+        epochs = self.epochs()
+        provenance = dict(provenance, wall_s=round(sum(entry['seconds'] for entry in epochs), 1))
+        write_json(
+            self._result,
+            dict(
+                schema=SCHEMA,
+                run=run_id,
+                profile=profile,
+                seed=seed,
+                epochs=len(epochs),
+                metrics=epochs[-1]['metrics'],
+                provenance=provenance,
+            ),
+        )
+        self.clear_failure()
+
+    def fail(self, message: str) -> None:
+        """Record why this attempt failed. On a full disk even that may not be possible; then this object knows it."""
+        try:
+            write_json(self._failure, dict(schema=SCHEMA, message=message))
+            self._unwritten = ''
+        except UserError:
+            self._unwritten = message
+
+    def last_log_lines(self, count: int) -> List[str]:
+        """The end of what the process that trained printed."""
+        try:
+            with open(self.log, 'rb') as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - 10_000, 0))
+                lines = file.read().decode(errors='replace').splitlines()
+        except OSError:
+            return []
+        return [line.rstrip() for line in lines if line.strip()][-count:]
+
+    def clear_failure(self) -> None:
+        """Forget an earlier failure."""
+        remove(self._failure)
+        self._unwritten = ''
+
+    def open_log(self, rank: int) -> IO:
+        """The file for what one of the processes that train it prints.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        return open_to_append(self.log_of(rank))
+
+
+def _short(value: float) -> float:
+    return float(f'{value:.6g}')
+
+
+def _plain(value: float) -> Optional[float]:
+    """JSON has no NaN; a metric that is not defined is null."""
+    return float(value) if math.isfinite(value) else None

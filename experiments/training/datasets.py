@@ -1,0 +1,211 @@
+"""What a training adds to MMDetection's datasets: kept samples, seeded augmentations, named faults and ``--subset``."""
+
+import hashlib
+import random
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from mmcv.transforms import LoadImageFromFile, Resize
+from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip
+from mmdet.registry import DATASETS, TRANSFORMS
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from torch.utils.data import Dataset
+
+from experiments.store.errors import UserError
+from o2f.errors import InputError
+from o2f.io.images import named
+
+#: Transforms that make the same of the same image every time.
+FIXED = (LoadImageFromFile, LoadAnnotations, Resize, PackDetInputs)
+
+
+@DATASETS.register_module()
+class KeptSamples(Dataset):
+    """A dataset whose samples are handed out again when they come again, mirrored and not.
+
+    Random numbers are drawn as the dataset itself would draw them, so training sees the same images either way. A
+    sample is shared by all who ask for it; MMDetection's data preprocessor copies it before anything is changed. A
+    dataset with other random transforms than one ``RandomFlip`` makes each sample anew.
+
+    Args:
+        dataset (dict): config of a dataset of mmengine.
+    """
+
+    def __init__(self, dataset: dict) -> None:
+        self.dataset = DATASETS.build(dataset)
+        transforms = self.dataset.pipeline.transforms
+        random = [transform for transform in transforms if not isinstance(transform, FIXED)]
+        self.flip: Optional[RandomFlip] = random[0] if random and isinstance(random[0], RandomFlip) else None
+        self.is_kept = not random or (self.flip is not None and len(random) == 1)
+        self.samples: Dict[Tuple[int, Optional[str]], Any] = {}
+
+    @property
+    def metainfo(self) -> dict:
+        """The dataset's classes and palette."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """The dataset reads its annotations."""
+        self.dataset.full_init()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        if not self.is_kept:
+            return self.dataset[index]
+        state = np.random.get_state()
+        key = index, self.flip._choose_direction() if self.flip else None
+        if key not in self.samples:
+            np.random.set_state(state)  # the flip draws again, and the same
+            self.samples[key] = self.dataset[index]
+        return self.samples[key]
+
+
+def keep_samples(config: Config) -> None:
+    """Keep the samples of every loader that loads in the process that trains, which only loaders of small data do."""
+    for name in ('train_dataloader', 'val_dataloader'):
+        loader = config[name]
+        if loader.num_workers == 0:
+            # Serialized annotations would spare the memory of workers, of which there are none.
+            loader.dataset = dict(type=KeptSamples.__name__, dataset=dict(loader.dataset, serialize_data=False))
+
+
+@DATASETS.register_module()
+class SeededSamples(Dataset):
+    """A dataset that sets all random generators of a loader's process before it makes a sample.
+
+    Neither which of the loader's processes makes it, nor how many there are, nor what they made before then matters:
+    a run that was stopped goes on with the augmentations that it would have had, and several ranks draw those that one
+    process would have drawn.
+
+    Args:
+        dataset (dict): config of a dataset of mmengine.
+        seed (int): the run's seed.
+    """
+
+    def __init__(self, dataset: dict, seed: int) -> None:
+        self.dataset = DATASETS.build(dataset)
+        self.seed = seed
+        # Processes that outlive an epoch see what is written here.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw for this epoch, counted from 0, from now on; no sample may be in the making."""
+        self._epoch.fill_(epoch)
+
+    @property
+    def metainfo(self) -> dict:
+        """The dataset's classes and palette."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """The dataset reads its annotations."""
+        self.dataset.full_init()
+
+    def get_data_info(self, index: int) -> dict:
+        """What the annotations say of an image; MMDetection's batch samplers ask for its size."""
+        return self.dataset.get_data_info(index)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        seeds = np.random.SeedSequence((self.seed, int(self._epoch), index)).generate_state(3).tolist()
+        random.seed(seeds[0])
+        np.random.seed(seeds[1])
+        torch.default_generator.manual_seed(seeds[2])
+        return self.dataset[index]
+
+
+def seed_samples(config: Config) -> None:
+    """Seed each training sample where loaders have processes of their own. Elsewhere it would set the generators of the
+    process that trains, which :class:`~experiments.training.RunFolderHook` sets for each epoch."""
+    loader = config.train_dataloader
+    if loader.num_workers > 0:
+        loader.dataset = dict(type=SeededSamples.__name__, dataset=loader.dataset, seed=config.randomness.seed)
+
+
+@TRANSFORMS.register_module()
+class LoadNamedImage(LoadImageFromFile):
+    """MMDetection's ``LoadImageFromFile``, which leaves it to decoders to say what is wrong with which file."""
+
+    def transform(self, results: dict) -> Optional[dict]:
+        """Read the image ``results['img_path']``.
+
+        Raises:
+            UserError: it is missing, no image, or unfolds to more pixels than OpenCV takes (2^30).
+        """
+        try:
+            with named(results['img_path']):
+                return self._load(results)
+        except InputError as error:
+            raise UserError(str(error)) from error
+
+    def _load(self, results: dict) -> Optional[dict]:
+        try:
+            return super().transform(results)
+        except AssertionError as error:  # what OpenCV does not know is None
+            raise OSError('no image, or a damaged one') from error
+
+
+def name_images(config: Config) -> None:
+    """Let the pipelines of all loaders name the images that they cannot read."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if config.get(name):
+            _replace(config[name])
+
+
+def _replace(part: Any) -> None:
+    if isinstance(part, dict):
+        if part.get('type') == LoadImageFromFile.__name__:
+            part['type'] = LoadNamedImage.__name__
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            _replace(inner)
+
+
+def of_worker(error: UserError) -> UserError:
+    """The error as it was raised, where a process of a loader has put its traceback before it."""
+    lines = str(error).splitlines()
+    if not lines or not lines[0].startswith('Caught '):
+        return error
+    return UserError(lines[-1].partition(f'{UserError.__name__}: ')[2])
+
+
+@DATASETS.register_module()
+def SubsetOfImages(of: str, share: float, **settings: Any) -> BaseDataset:
+    """A dataset with a share of its images, in their order.
+
+    Args:
+        of (str): type of the dataset.
+        share (float): how many of the images that it would train on, which are those with an object.
+        settings: all other settings of the dataset.
+    """
+    dataset = DATASETS.build(dict(settings, type=of))
+    dataset.full_init()
+    ids = [dataset.get_data_info(index)['img_id'] for index in range(len(dataset))]
+    dataset.get_subset_(choose(ids, share))
+    return dataset
+
+
+def choose(ids: Sequence[Any], share: float) -> List[int]:
+    """Which of the images are in a share of them, at least one: those whose IDs have the lowest digests.
+
+    So it depends on nothing but the IDs, and a smaller share is part of a larger one.
+    """
+    order = sorted(range(len(ids)), key=lambda index: hashlib.sha256(f'o2f subset {ids[index]}'.encode()).digest())
+    return sorted(order[: max(round(share * len(ids)), 1)])
+
+
+def take_subset(config: Config) -> None:
+    """Let the loader of a config with ``subset`` read that share of its training images."""
+    if config.get('subset'):
+        dataset = config.train_dataloader.dataset
+        settings = {key: value for key, value in dataset.items() if key != 'type'}
+        config.train_dataloader.dataset = dict(
+            settings, type=SubsetOfImages.__name__, of=dataset.type, share=config.subset
+        )

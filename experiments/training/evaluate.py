@@ -1,0 +1,148 @@
+"""Evaluates a checkpoint file as a cell of a table is: on its profile's validation data, without and with NMS."""
+
+import contextlib
+import io
+import math
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Sequence
+
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from experiments.store.errors import UserError
+from o2f.errors import InputError
+from o2f.io import checkpoints
+
+warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
+warnings.filterwarnings('ignore', message='.*torch.meshgrid')
+
+import torch  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from mmengine.hooks import Hook  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
+
+from experiments.data.prepare import Progress, prepare  # noqa: E402
+from experiments.spec.paths import fill_in, places  # noqa: E402
+from experiments.store.files import make_folder, write_arrays  # noqa: E402
+from experiments.training.datasets import name_images, of_worker  # noqa: E402
+from o2f.models.postprocess import WITH_NMS, WITHOUT_NMS  # noqa: E402
+
+_NAMES = {WITHOUT_NMS: 'without NMS', WITH_NMS: 'with NMS'}
+
+
+def evaluate(
+    config: dict,
+    checkpoint: Path,
+    data: Path,
+    progress: Progress,
+    say: Callable[[str], None],
+    matches: Optional[Path] = None,
+) -> Dict[str, float]:
+    """The metrics of a checkpoint, named and scaled as those in a run's ``result.json``.
+
+    Args:
+        config (dict): resolved config of a run whose model the checkpoint is of.
+        checkpoint (Path): see :func:`read_weights`.
+        data (Path): the data folder.
+        progress (callable): told how far data that are made first have come.
+        say (callable): told in a line how far the evaluation is.
+        matches (Path, optional): write here what a run has in its ``matches.npz``.
+
+    Raises:
+        UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or ``matches``
+            cannot be written.
+    """
+    weights = read_weights(checkpoint)
+    try:
+        # MMDetection and pycocotools print how they read annotations.
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            filled = Config(fill_in(config, places(config, data)))
+            name_images(filled)
+            runner = _runner(filled, folder, say)
+            load_strictly(runner.model, weights, checkpoint)
+            # As in training, so that a run's own checkpoint gives the very numbers in its result.
+            runner.model.to(memory_format=torch.channels_last)
+            needed = dict(config, train_dataloader=config['val_dataloader'])  # the training data need not be there
+            prepare([needed], data, progress, lambda function, *args: function(*args))
+            [metric] = runner.val_evaluator.metrics
+            metric.keep_matches = matches is not None
+            metrics = runner.val()
+    except UserError as error:
+        raise of_worker(error) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        # The registries wrap what a constructor raises; its own message says which setting or file is wrong.
+        raise UserError(f'{checkpoint} cannot be evaluated: {error}') from error
+    if matches is not None:
+        make_folder(matches.parent)
+        write_arrays(matches, metric.matches)
+    return metrics
+
+
+def _runner(config: Config, folder: str, say: Callable[[str], None]) -> Runner:
+    """A runner that evaluates and nothing more; what it writes goes to ``folder``."""
+    return Runner(
+        model=config.model,
+        work_dir=folder,
+        val_dataloader=config.val_dataloader,
+        val_cfg=config.val_cfg,
+        val_evaluator=config.val_evaluator,
+        env_cfg=config.env_cfg,
+        default_scope=config.default_scope,
+        custom_hooks=[_SayProgress(say)],
+        log_level='ERROR',
+        experiment_name=Path(folder).name,
+    )
+
+
+class _SayProgress(Hook):
+    """A line at every fifth of the images."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[Sequence] = None,
+    ) -> None:
+        batches = len(runner.val_dataloader)
+        if 5 * (batch_idx + 1) // batches != 5 * batch_idx // batches:
+            self.say(f'evaluated {batch_idx + 1}/{batches} batches of images')
+
+
+def format_metrics(metrics: Dict[str, float]) -> str:
+    """A line for each reading, the one without NMS first, values in percent; '–' is not defined on these data."""
+    lines = []
+    for reading, name in _NAMES.items():
+        values = {key.partition('/')[2]: value for key, value in metrics.items() if key.startswith(f'{reading}/')}
+        shown = [f'{key} {100 * value:.2f}' if math.isfinite(value) else f'{key} –' for key, value in values.items()]
+        lines.append('  '.join([f'{name:11}', *shown]))
+    return '\n'.join(lines)
+
+
+def read_weights(path: Path) -> Dict[str, Tensor]:
+    """The weights of :func:`o2f.checkpoints.read_checkpoint`.
+
+    Raises:
+        UserError: the file cannot be read, or is not safe to read.
+    """
+    try:
+        return checkpoints.read_checkpoint(path).weights
+    except InputError as error:
+        raise UserError(str(error)) from error
+
+
+def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> None:
+    """:func:`o2f.checkpoints.load_strictly`.
+
+    Raises:
+        UserError: the weights do not fit the model.
+    """
+    try:
+        checkpoints.load_strictly(model, weights, path)
+    except InputError as error:
+        raise UserError(str(error)) from error

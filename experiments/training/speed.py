@@ -1,0 +1,168 @@
+"""How fast the detectors of a table are, measured in turns on the machine at hand (Table 5's ms and FPS)."""
+
+import contextlib
+import io
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+from experiments.spec.config import Run
+from experiments.spec.paths import fill_in
+from experiments.spec.plan import Plan
+from experiments.store.files import write_json
+from experiments.store.runs import DONE, RunFolder
+
+SCHEMA = 1
+PREFIX = 'speed/'
+FILE = 'speed.json'
+#: Each detector is timed on this many images at least, and beyond that until all of them took this many seconds.
+LEAST_TIMES, ENOUGH_S = 5, 40.0
+IMAGES = 20
+
+Report = Callable[[int, int], None]
+
+
+def lacking(plan: Plan, folders: Dict[str, RunFolder]) -> Dict[str, Run]:
+    """The finished runs of a table that shows speeds, if any of them has none; they are timed together or not at all.
+
+    Args:
+        plan (Plan): the table.
+        folders (dict): folder of each run by its id.
+    """
+    shown = [
+        planned
+        for planned in plan.cells
+        if any(key.startswith(PREFIX) for keys in planned.cell.keys.values() for key in keys)
+    ]
+    runs = {
+        run.id: run
+        for planned in shown
+        for run in planned.runs.values()
+        if folders[run.id].status().state == DONE and folders[run.id].checkpoint() is not None
+    }
+    return runs if any(not (folders[run_id].path / FILE).exists() for run_id in runs) else {}
+
+
+def measure(folders: Dict[str, str], where: Dict[str, Dict[str, str]], report: Report) -> None:
+    """Time the detectors of finished runs, image by image in turns, and write ``speed.json`` into their folders.
+
+    A pass is one image at the size of the run's test pipeline. ``forward`` is the network, the decoding of boxes and,
+    without NMS, the cut to the best candidates; ``NMS`` is non-maximum suppression with its cut, 0 in the reading
+    without. Reading the image from disk is in neither. On a CPU one thread computes.
+
+    Args:
+        folders (dict): folder of each run by its id; it holds the config and the final checkpoint.
+        where (dict): by run id, folders for the config's placeholders.
+        report (callable): told (passes done, passes expected).
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools and mmengine tell what they read
+        detectors = {run_id: _Detector(Path(path), where[run_id]) for run_id, path in folders.items()}
+    passes: Dict[str, List[Tuple[float, float, float]]] = {run_id: [] for run_id in detectors}
+    for detector in detectors.values():
+        detector.time_pass(0)  # the first pass allocates
+    begin = time.monotonic()
+    for turn in range(LEAST_TIMES * 40):
+        spent = time.monotonic() - begin
+        if turn >= LEAST_TIMES and spent > ENOUGH_S:
+            break
+        report(min(turn, LEAST_TIMES * 40 - 1), LEAST_TIMES * 40)
+        for run_id, detector in detectors.items():
+            passes[run_id].append(detector.time_pass(turn))
+    for run_id, path in folders.items():
+        _write(Path(path), run_id, detectors[run_id].image_size, passes[run_id])
+
+
+class _Detector:
+    """A finished run's detector with a few of its test images, ready to be timed."""
+
+    def __init__(self, folder: Path, where: Dict[str, str]) -> None:
+        import torch
+        from mmengine.config import Config
+        from mmengine.runner import load_checkpoint
+
+        import o2f  # noqa: F401  (registers the method)
+
+        config = Config(fill_in(Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict(), where))
+        self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        self.model = _build(config)
+        load_checkpoint(self.model, str(RunFolder(folder).checkpoint()), map_location='cpu')
+        self.model.to(self.device, memory_format=torch.channels_last).eval()
+        self.batches = list(self._batches(config))
+        self.image_size = list(self.batches[0]['inputs'].shape[-2:])
+
+    def _batches(self, config: Any) -> Iterator[dict]:
+        from mmdet.registry import DATASETS
+
+        dataset = DATASETS.build(config.val_dataloader.dataset)
+        for index in range(min(IMAGES, len(dataset))):
+            item = dataset[index]
+            batch = dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
+            yield self.model.data_preprocessor(batch, False)
+
+    def time_pass(self, turn: int) -> Tuple[float, float, float]:
+        """Milliseconds of one image: network and decoding, the cut without NMS, and NMS with its cut."""
+        import torch
+
+        from o2f.models import postprocess
+
+        batch, test = self.batches[turn % len(self.batches)], self.model.test_cfg
+        with torch.no_grad():
+            begin = self._now()
+            outputs = self.model.bbox_head(self.model.extract_feat(batch['inputs']))
+            metas = [sample.metainfo for sample in batch['data_samples']]
+            found = self.model.bbox_head.predict_by_feat(*outputs, batch_img_metas=metas, rescale=True, with_nms=False)
+            decoded = self._now()
+            postprocess.read(found[0], None, test.max_per_img)
+            cut = self._now()
+            postprocess.read(found[0], test.nms, test.max_per_img)
+            end = self._now()
+        return 1000 * (decoded - begin), 1000 * (cut - decoded), 1000 * (end - cut)
+
+    def _now(self) -> float:
+        import torch
+
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def _build(config: Any) -> Any:
+    import logging
+
+    from mmdet.registry import MODELS
+    from mmengine.registry import init_default_scope
+
+    logging.getLogger('mmengine').setLevel(logging.WARNING)
+    init_default_scope(config.default_scope)
+    return MODELS.build(config.model)
+
+
+def _write(folder: Path, run_id: str, image_size: List[int], passes: List[Tuple[float, float, float]]) -> None:
+    from experiments.store.provenance import provenance
+
+    forward, cut, nms = (median(times) for times in zip(*passes))
+    origin = provenance()
+    readings = dict(without_nms=(forward + cut, 0.0), with_nms=(forward, nms))
+    metrics = {}
+    for reading, (forward_ms, nms_ms) in readings.items():
+        values = dict(forward_ms=forward_ms, nms_ms=nms_ms, fps=1000 / (forward_ms + nms_ms))
+        metrics.update({f'{PREFIX}{reading}/{name}': round(value, 4) for name, value in values.items()})
+    write_json(
+        folder / FILE,
+        dict(
+            schema=SCHEMA,
+            run=run_id,
+            device=origin['device'],
+            versions=origin['versions'],
+            image=image_size,
+            repeats=len(passes),
+            metrics=metrics,
+        ),
+    )

@@ -1,0 +1,295 @@
+"""Run one cell: train it, resuming what is there, and leave its result in its folder."""
+
+import errno
+import logging
+import time
+import warnings
+from typing import Any, Dict, Optional
+
+warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
+
+import mmengine.device.utils  # noqa: E402
+import mmengine.dist  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from mmengine.hooks import Hook  # noqa: E402
+from mmengine.runner import Runner, set_random_seed  # noqa: E402
+from torch import nn  # noqa: E402
+
+import o2f  # noqa: E402,F401  (registers the method)
+from experiments.spec.paths import fill_in  # noqa: E402
+from experiments.store.errors import UserError  # noqa: E402
+from experiments.store.files import ASIDE, NO_ROOM, cannot_write  # noqa: E402
+from experiments.store.provenance import provenance  # noqa: E402
+from experiments.store.runs import RunFolder  # noqa: E402
+from experiments.training.batch import (  # noqa: E402
+    Shares,
+    share_out,
+    take_in_parts,  # noqa: E402
+)
+from experiments.training.datasets import (  # noqa: E402  # noqa: E402
+    SeededSamples,
+    keep_samples,  # noqa: E402
+    name_images,
+    of_worker,
+    seed_samples,
+    take_subset,  # noqa: E402
+)
+from experiments.training.distributed import Alone  # noqa: E402
+from experiments.training.tracking import visualizer  # noqa: E402
+
+
+def train(
+    folder: RunFolder,
+    run_id: str,
+    profile: str,
+    places: Dict[str, str],
+    threads: int,
+    group: Optional[Alone] = None,
+) -> None:
+    """Train the run whose config lies in ``folder`` to its end; the caller, or rank 0, holds the folder's lock.
+
+    Args:
+        folder (RunFolder): the run, with its config.
+        run_id (str): its id.
+        profile (str): its profile.
+        places (dict): folders of this machine for the config's ``${...}``.
+        threads (int): CPU threads to compute with.
+        group (Group, optional): the processes that train it together, each of which calls this.
+
+    Raises:
+        UserError: a checkpoint, setting or file is broken, the disk is full, or training diverged.
+    """
+    group = group or Alone(folder)
+    if group.agree(lambda: folder.result() is not None):
+        return
+    if group.leads:
+        folder.clear_failure()
+        folder.sweep()
+    torch.set_num_threads(threads)
+    # mmengine prints the config again and again; to lay that out nicely takes a second of each run.
+    content = fill_in(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), places)
+    config = Config(content, format_python_code=False)
+    shares = share_out(config, group.size)
+    origin = _origin(shares, folder.parts()) if group.leads else {}
+    if group.agree(lambda: not _is_trained(folder, config.train_cfg.max_epochs)):
+        _train_epochs(folder, config, shares, group)
+    if group.leads:
+        _finish(folder, run_id, profile, config, origin)
+
+
+def _is_trained(folder: RunFolder, epochs: int) -> bool:
+    """Whether the last epoch left its metrics and then its checkpoint."""
+    checkpoint = folder.checkpoint()
+    return len(folder.epochs()) == epochs and checkpoint is not None and checkpoint.name == f'epoch_{epochs}.pth'
+
+
+def _finish(folder: RunFolder, run_id: str, profile: str, config: Config, origin: dict) -> None:
+    if not folder.epochs():
+        raise UserError(
+            f'{folder.config}: train_cfg.max_epochs is {config.train_cfg.max_epochs}, so nothing was trained'
+        )
+    folder.finish(run_id, profile, config.randomness.seed, origin)
+
+
+def _origin(shares: Shares, parts: int) -> dict:
+    """Where the result comes from; also the batch as trained, which some numbers of processes change."""
+    origin = provenance()
+    if shares.processes > 1:
+        origin['device'] = f'{shares.processes} × {origin["device"]}'
+    accumulated = dict(parts=parts) if parts > 1 else {}
+    return dict(origin, processes=shares.processes, batch=shares.real, **accumulated)
+
+
+def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alone) -> None:
+    checkpoint = group.agree(lambda: _newest_checkpoint(folder, shares))
+    if checkpoint is not None:
+        config.load_from, config.resume = checkpoint, True
+    config.work_dir = str(folder.path)
+    config.default_hooks.checkpoint = None  # RunFolderHook saves: after the evaluation, and whole or not at all
+    tracking = folder.tracking() if group.leads else []
+    config.visualizer = visualizer(tracking, folder.path, folder.path.name) if tracking else None
+    parts = group.agree(folder.parts)
+    if parts > 1:
+        take_in_parts(config, parts)
+    name_images(config)
+    take_subset(config)
+    keep_samples(config)
+    seed_samples(config)
+    config.log_level = 'WARNING'
+    _quiet()
+    if mmengine.device.utils.DEVICE == 'mps':  # Apple's GPU has no double precision, which the selection needs
+        mmengine.device.utils.DEVICE = 'cpu'
+    try:
+        if group.size > 1:
+            group.start()
+            _spread(config)
+        runner = _Runner.from_cfg(config)
+        runner.register_hook(RunFolderHook(folder, shares), priority='VERY_LOW')
+        runner.train()
+    except UserError as error:
+        raise of_worker(error) from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise UserError(
+            f'{folder.path}: the GPU has too little memory for {shares.each} images in {parts} part(s): take more '
+            f'parts (--accumulate {2 * parts}, the same run in more time) or more GPUs for a run'
+        ) from error
+    except OSError as error:
+        if error.errno in NO_ROOM | {errno.EROFS}:
+            raise cannot_write(folder.path, error) from error
+        raise UserError(f'{folder.path}: {error}') from error
+    except (ValueError, TypeError, KeyError) as error:
+        # The registries wrap what a constructor raises; its own message says which setting is wrong.
+        raise UserError(f'{folder.config}: {error}') from error
+
+
+class _Runner(Runner):
+    def wrap_model(self, model_wrapper_cfg: Optional[dict], model: nn.Module) -> nn.Module:
+        """Lay weights out as convolutions like them, before what spreads the model over processes looks at them."""
+        return super().wrap_model(model_wrapper_cfg, model.to(memory_format=torch.channels_last))
+
+
+def _spread(config: Config) -> None:
+    """The settings with which mmengine trains in several processes; the process group is there already."""
+    config.launcher = 'pytorch'
+    config.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=config.get('find_unused_parameters', False),
+    )
+    if not torch.cuda.is_available():
+        config.model_wrapper_cfg.device_ids = None
+    # What metrics collect goes through the group, not through a folder that all nodes would have to see at once.
+    config.val_evaluator.collect_device = 'gpu'
+
+
+def _newest_checkpoint(folder: RunFolder, shares: Shares) -> Optional[str]:
+    """The checkpoint to go on from.
+
+    Raises:
+        UserError: it is damaged, or of a training with another batch.
+    """
+    path = folder.checkpoint()
+    if path is None:
+        return None
+    try:
+        meta = torch.load(path, map_location='cpu')['meta']
+    except Exception as error:
+        # The first sentence: torch goes on with advice that is not for this case.
+        reason = str(error).splitlines()[0].split('. ')[0] if str(error) else type(error).__name__
+        raise UserError(
+            f'{path} is damaged ({reason}): delete it, and the run starts again from its first epoch'
+        ) from error
+    if meta.get('batch', shares.real) != shares.real:
+        raise UserError(
+            f'{path} was trained with {meta["batch"]} images in a batch, and {shares.processes} process(es) have '
+            f'{shares.real}: go on with as many processes as before, or delete it to start again'
+        )
+    return str(path)
+
+
+def _quiet() -> None:
+    """The terminal shows the runs' progress instead of every parameter's initialisation."""
+    logging.getLogger('mmengine').setLevel(logging.WARNING)
+    warnings.filterwarnings('ignore', message='.*torch.meshgrid')
+
+
+class RunFolderHook(Hook):
+    """Keeps a run's folder up to date and makes its epochs repeatable.
+
+    Metrics are recorded before the checkpoint, so a checkpoint of epoch n never lies there without the metrics of the
+    epochs up to n. All random generators are set anew for each epoch from the seed, the epoch's number and the rank,
+    so a resumed run draws the same augmentations as one that was never stopped. Of several ranks the first one writes.
+    """
+
+    def __init__(self, folder: RunFolder, shares: Shares) -> None:
+        self.folder = folder
+        self.shares = shares
+        self.writes = mmengine.dist.is_main_process()
+        self.begin: Optional[float] = None
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if self.begin is None:
+            self.begin, self.first_epoch, self.shown = time.monotonic(), runner.epoch, 0.0
+        self.epoch_begin = self.left_off = time.monotonic()
+        self.loading = 0.0
+        self.outputs: Dict[str, torch.Tensor] = {}
+        set_random_seed(_epoch_seed(runner))
+        if isinstance(runner.train_dataloader.dataset, SeededSamples):
+            runner.train_dataloader.dataset.set_epoch(runner.epoch)
+        self._show_progress(runner, 0.0)
+
+    def _before_iter(self, *_, **__) -> None:
+        self.loading += time.monotonic() - self.left_off
+
+    def _after_iter(self, *_, **__) -> None:
+        self.left_off = time.monotonic()
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        # Statistics of batches, where a norm layer takes them, are those of each rank's own images: all evaluate with
+        # the ones that rank 0 saves.
+        for buffer in runner.model.buffers():
+            mmengine.dist.broadcast(buffer)
+        self.left_off = time.monotonic()
+        for metric in runner.val_evaluator.metrics:
+            metric.keep_matches = runner.epoch == runner.max_epochs
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Dict[str, torch.Tensor]
+    ) -> None:
+        for name, value in outputs.items():
+            self.outputs[name] = self.outputs.get(name, 0) + value.detach()
+        # Looking at a loss waits for a GPU, so there it is looked at less often.
+        if next(runner.model.parameters()).is_cpu or batch_idx % 50 == 0:
+            self._check_loss(outputs['loss'], runner.epoch + 1, batch_idx + 1)
+        if time.monotonic() - self.shown > 1:
+            self._show_progress(runner, (batch_idx + 1) / len(runner.train_dataloader))
+        self.left_off = time.monotonic()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        # The sum over all iterations has what was not looked at one by one.
+        self._check_loss(self.outputs['loss'], runner.epoch + 1, len(runner.train_dataloader))
+
+    def _check_loss(self, loss: torch.Tensor, epoch: int, iteration: int) -> None:
+        if not torch.isfinite(loss):
+            raise UserError(
+                f'{self.folder.path}: training diverged: the loss was {loss.item()} in epoch {epoch}, iteration '
+                f'{iteration}. A smaller learning rate may help (--set optim_wrapper.optimizer.lr=...)'
+            )
+
+    def after_val_epoch(self, runner: Runner, metrics: Dict[str, float]) -> None:
+        batches = len(runner.train_dataloader)
+        training = {name: total / batches for name, total in self.outputs.items()}
+        mmengine.dist.all_reduce_dict(training, 'mean')
+        if not self.writes:
+            return
+        last = runner.epoch == runner.max_epochs
+        if last:  # before its metrics: once these are there, nothing is evaluated again
+            [metric] = runner.val_evaluator.metrics
+            self.folder.add_matches(metric.matches)
+        means = {name: value.item() for name, value in training.items()}
+        self.folder.add_epoch(runner.epoch, metrics, means, time.monotonic() - self.epoch_begin, self.loading)
+        aside = f'{ASIDE}checkpoint'
+        runner.save_checkpoint(
+            str(self.folder.path),
+            aside,
+            save_optimizer=not last,
+            save_param_scheduler=not last,
+            meta=dict(epoch=runner.epoch, iter=runner.iter, batch=self.shares.real),
+        )
+        self.folder.add_checkpoint(self.folder.path / aside, runner.epoch)
+
+    def _show_progress(self, runner: Runner, of_epoch: float) -> None:
+        self.shown = time.monotonic()
+        if not self.writes:
+            return
+        assert self.begin is not None  # an epoch has begun
+        done = runner.epoch - self.first_epoch + of_epoch
+        left = (runner.max_epochs - runner.epoch - of_epoch) * (self.shown - self.begin) / done if done else None
+        self.folder.set_progress(runner.epoch + 1, runner.max_epochs, left)
+
+
+def _epoch_seed(runner: Runner) -> int:
+    seed = runner.seed * 1000 + runner.epoch
+    return int(np.random.SeedSequence((seed, runner.rank)).generate_state(1)[0]) if runner.rank else seed

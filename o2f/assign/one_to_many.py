@@ -1,0 +1,138 @@
+"""One-to-many selections, in which every selected anchor is fully positive: for DeFCN's auxiliary loss and for the
+first part of Hybrid-Epoch (section 4.3, Table 5)."""
+
+from functools import lru_cache, partial
+from typing import Sequence, Tuple
+
+import torch
+from mmdet.registry import TASK_UTILS
+from torch import Tensor
+
+from o2f.assign.centre_region import Grid, candidate_points, points_of
+from o2f.assign.matching_score import Candidates, Instances, MatchingScore, one_instance_per_anchor
+from o2f.assign.selection import Selected
+
+
+@TASK_UTILS.register_module()
+class FCOSSelection:
+    """FCOS's own targets: points near the box's middle whose box fits the level's size range; the smallest box wins.
+
+    The rule is that of MMDetection's FCOS with centre sampling, its targets the same to the last anchor. Of boxes of
+    one area the first in the image wins. Omega is round the boxes' middles, whatever the instances' ``centres``.
+
+    Args:
+        regress_ranges (sequence): smallest and greatest distance from a point to the farthest edge of its box, per
+            level, in pixels; both are still in the range.
+        radius (float): half-side of the centre region in strides.
+
+    Raises:
+        ValueError: ``radius`` is not above 0.
+    """
+
+    def __init__(
+        self,
+        regress_ranges: Sequence[Tuple[float, float]] = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8)),
+        radius: float = 1.5,
+    ) -> None:
+        if radius is None or not 0 < radius < float('inf'):
+            raise ValueError(f'selection: radius must be above 0, not {radius!r}')
+        self.regress_ranges = tuple((low, high) for low, high in regress_ranges)
+        self.radius = radius
+
+    def set_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Nothing changes by epoch."""
+
+    @torch.no_grad()
+    def __call__(
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+    ) -> Selected:
+        """Select for a whole batch, without a loop over images or instances and without waiting for the device.
+
+        The arguments are those of :meth:`MatchingScore.candidates`.
+
+        Returns:
+            Selected: (G, M) anchors, M as :func:`candidate_points` has it, all of those kept certain.
+
+        Raises:
+            ValueError: there are not as many ranges as levels.
+        """
+        if len(self.regress_ranges) != len(grid.shapes):
+            raise ValueError(f'FCOSSelection: {len(self.regress_ranges)} regress_ranges, but {len(grid.shapes)} levels')
+        index, inside = candidate_points(instances.boxes, grid, self.radius)
+        claimed = inside & self._in_range(index, instances.boxes, grid)
+        anchor = index + (instances.image * grid.num_points).unsqueeze(-1)
+        area = (instances.boxes[:, 2:] - instances.boxes[:, :2]).prod(dim=1, keepdim=True).expand(anchor.shape)
+        kept = one_instance_per_anchor(anchor, -area, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
+        a = cls_logits.flatten(0, 1)[anchor, instances.labels.unsqueeze(-1)].double()
+        p = a.sigmoid() * centerness_logits.flatten()[anchor].double().sigmoid()
+        return Selected(anchor, p, kept, kept)
+
+    def _in_range(self, index: Tensor, boxes: Tensor, grid: Grid) -> Tensor:
+        """(G, M) bool: whether the box's farthest edge is as far from the point as the point's level wants it."""
+        points = points_of(grid, boxes.device)[index]
+        farthest = torch.cat((points - boxes[:, None, :2], boxes[:, None, 2:] - points), dim=-1).amax(dim=-1)
+        # Each level has the same number of candidates, one level after the other.
+        farthest = farthest.unflatten(1, (len(grid.shapes), -1))
+        low, high = _range_table(self.regress_ranges, boxes.device)
+        return ((farthest >= low) & (farthest <= high)).flatten(1)
+
+
+@lru_cache(maxsize=8)
+def _range_table(ranges: Tuple[Tuple[float, float], ...], device: torch.device) -> Tensor:
+    """(2, levels, 1) float32 on ``device``: each level's smallest and greatest distance; copied there once."""
+    return torch.tensor(ranges, dtype=torch.float32, device=device).T.unsqueeze(-1)
+
+
+@TASK_UTILS.register_module()
+class QualityATSSSelection(MatchingScore):
+    """DeFCN's auxiliary targets in ATSS's manner, by the quality of predictions instead of distances and anchor boxes.
+
+    Candidates are the ``topk`` best of each level by Eq. 1 without its indicator. Those that reach the mean plus the
+    standard deviation of all of the instance's candidates and lie in the box are positive; ties go to the best quality.
+
+    Args:
+        topk (int): candidates per level, or all points of a level that has fewer.
+        alpha (float): weight of the IoU in the quality.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(self, topk: int = 9, alpha: float = 0.8) -> None:
+        super().__init__(alpha, 'multiply', radius=None)
+        if not (topk >= 1 and topk % 1 == 0):
+            raise ValueError(f'selection: topk must be a whole number, 1 or more, not {topk!r}')
+        self.topk = int(topk)
+
+    def set_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Nothing changes by epoch."""
+
+    @torch.no_grad()
+    def __call__(
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+    ) -> Selected:
+        """Select for a batch; the arguments are those of :meth:`MatchingScore.candidates`.
+
+        Returns:
+            Selected: (G, S) anchors, S = topk x levels or fewer, all of them certain.
+        """
+        arguments = cls_logits, centerness_logits, boxes, instances, grid
+        anchor, p, quality, claimed = self.in_parts(partial(self._claims, grid), *arguments)
+        kept = one_instance_per_anchor(anchor, quality, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
+        return Selected(anchor, p, kept, kept)
+
+    def _claims(self, grid: Grid, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Anchor, joint score and quality of the best of each level, and which are positive; all (G, S)."""
+        order = torch.cat(
+            [
+                level.topk(min(self.topk, level.size(1)), dim=1).indices + first
+                for level, first in zip(found.score.split([h * w for h, w in grid.shapes], dim=1), grid.offsets)
+            ],
+            dim=1,
+        )
+        quality = found.score.gather(1, order)
+        mean = quality.mean(dim=1, keepdim=True)
+        # Tensor.std warns where there is no instance, and is NaN of a single candidate.
+        variance = (quality - mean).square().sum(dim=1, keepdim=True) / max(quality.size(1) - 1, 1)
+        claimed = (quality >= mean + variance.sqrt()) & found.inside.gather(1, order)
+        return found.anchor.gather(1, order), found.p.gather(1, order), quality, claimed

@@ -1,0 +1,73 @@
+"""POTO's selection: one anchor per instance by Hungarian matching on Eq. 1 (DeFCN, the paper's main baseline).
+
+Section 3.2 takes the top anchor instead; that is :class:`OneToFewSelection` with ``k=0``.
+"""
+
+from typing import Tuple
+
+import torch
+from mmdet.registry import TASK_UTILS
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from o2f.assign.centre_region import Grid
+from o2f.assign.matching_score import Instances, MatchingScore
+from o2f.assign.selection import Selected
+
+
+@TASK_UTILS.register_module()
+class HungarianSelection(MatchingScore):
+    """Give as many instances as possible one anchor each, and of all ways to do so take the one with the greatest sum
+    of Eq. 1 over the image.
+
+    An instance without a candidate gets none; DeFCN's code gives it an arbitrary one.
+
+    Args:
+        alpha, metric, radius: see :class:`MatchingScore`. DeFCN has 0.8, 'multiply' and 1.5, and on CrowdHuman the
+            whole box (None).
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def set_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Nothing changes by epoch."""
+
+    @torch.no_grad()
+    def __call__(
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+    ) -> Selected:
+        """Select for a whole batch; the matching itself runs on the host.
+
+        The arguments are those of :meth:`MatchingScore.candidates`.
+
+        Returns:
+            Selected: (G, 1) anchors, all of them certain.
+        """
+        found = self.candidates(cls_logits, centerness_logits, boxes, instances, grid)
+        score, inside, anchor, image = (x.cpu() for x in (found.score, found.inside, found.anchor, instances.image))
+        column = torch.zeros(len(score), dtype=torch.long)
+        kept = torch.zeros(len(score), dtype=torch.bool)
+        for number in image.unique():
+            rows = (image == number).nonzero().squeeze(1)
+            column[rows], kept[rows] = _match(score[rows], inside[rows], anchor[rows])
+        column, kept = column.to(boxes.device).unsqueeze(1), kept.to(boxes.device).unsqueeze(1)
+        return Selected(found.anchor.gather(1, column), found.p.gather(1, column), kept, kept)
+
+
+def _match(score: Tensor, inside: Tensor, anchor: Tensor) -> Tuple[Tensor, Tensor]:
+    """Match the instances of one image: the candidate's column of each, and whether it got one; (n, M) to (n,)."""
+    # SciPy refuses NaN. A training that diverged is to fail by its loss, which says so, and not in here.
+    score = score.double().nan_to_num()
+    unique, place = anchor.where(inside, -1).unique(return_inverse=True)
+    # A candidate counts as much more than any sum of scores, so that as many instances as can be are matched.
+    value = torch.zeros(len(score), len(unique), dtype=torch.double)
+    value.scatter_(1, place, (score + 2 * len(score)).where(inside, 0))
+    row, chosen = linear_sum_assignment(value.numpy(), maximize=True)
+    kept = torch.zeros(len(score), dtype=torch.bool)
+    column = torch.zeros(len(score), dtype=torch.long)
+    row, chosen = torch.from_numpy(row), torch.from_numpy(chosen)
+    kept[row] = value[row, chosen] > 0
+    matches = inside[row] & (place[row] == chosen.unsqueeze(1))
+    column[row] = matches.int().argmax(dim=1)
+    return column, kept

@@ -1,0 +1,294 @@
+"""COCO's metrics without and with NMS (sections 4.1 to 4.3 and, of masks, 4.5).
+
+They are computed by faster-coco-eval or by pycocotools, whose values it reproduces.
+"""
+
+import contextlib
+import io
+import logging
+from functools import partial
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import pycocotools.coco
+import pycocotools.cocoeval
+from faster_coco_eval.core.coco import COCO as FasterCOCO
+from faster_coco_eval.core.faster_eval_api import COCOeval_faster
+from faster_coco_eval.core.mask import area
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from pycocotools import mask as rle
+from torch import Tensor
+
+from o2f.evaluation.matches import Matches, Outcomes, without_collection
+from o2f.models.postprocess import FIELDS
+
+
+@METRICS.register_module()
+class TwoReadingsMetric(BaseMetric):
+    """AP, AP50, AP75, APs, APm, APl and AR of each reading, as ``without_nms/AP``, ``with_nms/AP`` and so on.
+
+    Those of masks are ``without_nms/mask_AP`` and so on (Table 9); there a detection's size is its mask's area.
+
+    Values are fractions from 0 to 1 and are not rounded, as the gap between the readings is often below 0.1 points
+    (MMDetection's ``CocoMetric`` rounds to three decimals). A metric that is not defined on the data, such as APl
+    without a large object, is NaN.
+
+    Args:
+        ann_file (str): annotations in COCO's format.
+        collect_device (str): 'cpu' or 'gpu', where results of several processes are joined.
+        prefix (str, optional): put before the names.
+        masks (bool): measure the detections' ``masks`` too.
+        backend (str): what evaluates, 'faster_coco_eval' or 'pycocotools'; the values are the same.
+
+    Attributes:
+        keep_matches (bool): whether the next evaluation leaves its matches.
+        matches (dict | None): those of the last evaluation, as :meth:`o2f.matches.Matches.arrays` has them; None
+            where they were not wanted, and on all processes but the first.
+
+    Raises:
+        ValueError: there is no such backend.
+    """
+
+    #: What is measured, and where it is found on a data sample.
+    fields = FIELDS
+
+    def __init__(
+        self,
+        ann_file: str,
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+        masks: bool = False,
+        backend: str = 'faster_coco_eval',
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.masks = masks
+        self.evaluation = CocoEvaluation(ann_file, backend)
+        self.keep_matches = False
+        self.matches: Optional[Dict[str, np.ndarray]] = None
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep both readings of each image as (n, 6) rows x, y, width, height, score, label, and n encoded masks."""
+        for sample in data_samples:
+            found = {reading: sample[field] for reading, field in self.fields.items()}
+            rows = {reading: _rows(detections) for reading, detections in found.items()}
+            codes = {reading: _codes(detections['masks']) for reading, detections in found.items() if self.masks}
+            self.results.append((sample['img_id'], rows, codes))
+
+    @without_collection()
+    def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
+        """Evaluate each reading by itself; ``results`` are those of all processes.
+
+        Raises:
+            ValueError: an image is not in the annotation file.
+        """
+        metrics = {}
+        image_ids = sorted({image_id for image_id, *_ in results})
+        matches = Matches('coco', self.evaluation.ann_file, image_ids) if self.keep_matches else None
+        for reading in self.fields:
+            found = [(image_id, rows[reading], codes.get(reading)) for image_id, rows, codes in results]
+            metrics.update(self._evaluate(f'{reading}/', found, matches))
+        self.matches = matches.arrays() if matches else None
+        logger = MMLogger.get_current_instance()
+        logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
+        return metrics
+
+    def _evaluate(self, prefix: str, found: List[tuple], matches: Optional[Matches]) -> Dict[str, float]:
+        """One reading's metrics; ``found`` are image id, rows and codes of each image."""
+        image_ids = [image_id for image_id, *_ in found]
+        category_ids = self.evaluation.category_ids((self.dataset_meta or {}).get('classes'))
+        table = np.concatenate([rows for _, rows, _ in found])
+        columns = (
+            np.repeat(image_ids, [len(rows) for _, rows, _ in found]).tolist(),
+            np.array(category_ids)[table[:, 5].astype(int)].tolist(),
+            table[:, 4].tolist(),
+        )
+        kinds = {'': ('bbox', Detections(*columns, (table[:, 2] * table[:, 3]).tolist(), table[:, :4].tolist()))}
+        if self.masks:
+            codes = [code for *_, of_image in found for code in of_image]
+            kinds['mask_'] = ('segm', Detections(*columns, np.asarray(area(codes)).tolist(), codes))
+        metrics = {}
+        for name, (kind, detections) in kinds.items():
+            if matches is None:
+                values = self.evaluation.metrics(kind, detections, image_ids, category_ids)
+            else:
+                asked = kind, detections, image_ids, category_ids
+                values, outcomes = self.evaluation.metrics_and_outcomes(*asked)
+                matches.add(f'{prefix}{name}', outcomes)
+            metrics.update({f'{prefix}{name}{key}': value for key, value in values.items()})
+        return metrics
+
+
+def _rows(instances: dict) -> np.ndarray:
+    """(n, 6) float64 rows x, y, width, height, score, label of one reading of one image."""
+    x1, y1, x2, y2 = instances['bboxes'].cpu().double().numpy().T
+    scores, labels = instances['scores'].cpu().double().numpy(), instances['labels'].cpu().numpy()
+    rows = np.column_stack((x1, y1, x2 - x1, y2 - y1, scores, labels))
+    rows[np.isnan(rows[:, :4]).any(axis=1), :4] = 0  # pycocotools would match them with whatever there is
+    return rows
+
+
+def _codes(masks: Tensor) -> List[dict]:
+    """The run-length codes of (n, h, w) bool masks, as plain as JSON has them."""
+    codes = rle.encode(np.asfortranarray(masks.cpu().numpy().astype(np.uint8).transpose(1, 2, 0)))
+    return [dict(size=code['size'], counts=code['counts'].decode()) for code in codes]
+
+
+#: Name -> what reads annotations and what evaluates. The faster one would log its progress and summary as INFO.
+BACKENDS = {
+    'faster_coco_eval': (
+        FasterCOCO,
+        partial(COCOeval_faster, print_function=logging.getLogger('faster_coco_eval').debug),
+    ),
+    'pycocotools': (pycocotools.coco.COCO, pycocotools.cocoeval.COCOeval),
+}
+#: The summary at its default settings (100 detections per image): name -> index in ``COCOeval.stats``.
+STATS = {'AP': 0, 'AP50': 1, 'AP75': 2, 'APs': 3, 'APm': 4, 'APl': 5, 'AR': 8}
+
+
+class Detections(NamedTuple):
+    """Detections on several images, as columns of one length.
+
+    Attributes:
+        image_ids (list[int]): the image of each.
+        category_ids (list[int]): its category.
+        scores (list[float]): its score.
+        areas (list[float]): its area in pixels.
+        shapes (list): its box (x, y, width, height), or its mask as a run-length code.
+    """
+
+    image_ids: List[int]
+    category_ids: List[int]
+    scores: List[float]
+    areas: List[float]
+    shapes: List[Union[List[float], dict]]
+
+
+class CocoEvaluation:
+    """What detections are worth against an annotation file, which is read once.
+
+    Args:
+        ann_file (str): annotations in COCO's format.
+        backend (str): 'faster_coco_eval' or 'pycocotools'.
+
+    Raises:
+        ValueError: there is no such backend.
+    """
+
+    def __init__(self, ann_file: str, backend: str = 'faster_coco_eval') -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"metric: backend must be 'faster_coco_eval' or 'pycocotools', not {backend!r}")
+        self.ann_file = ann_file
+        self._coco, self._evaluate = BACKENDS[backend]
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+            self.truth = self._coco(ann_file)
+
+    def category_ids(self, classes: Optional[Sequence[str]]) -> List[int]:
+        """The category ids of classes by their names, in the same order; without classes, those of the file."""
+        if classes is None:
+            return self.truth.getCatIds()
+        return [self.truth.getCatIds(catNms=[name])[0] for name in classes]
+
+    def metrics(
+        self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int]
+    ) -> Dict[str, float]:
+        """The metrics of :data:`STATS` as fractions from 0 to 1; what is not defined on the data is NaN.
+
+        Args:
+            kind (str): 'bbox' or 'segm', what the detections' shapes are.
+            found (Detections): what was found, which may be nothing.
+            image_ids (sequence[int]): images that count.
+            category_ids (sequence[int]): categories that count.
+
+        Raises:
+            ValueError: an image is not in the annotation file.
+        """
+        return _stats(self._evaluated(kind, found, image_ids, category_ids))
+
+    def metrics_and_outcomes(
+        self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int]
+    ) -> Tuple[Dict[str, float], Outcomes]:
+        """:meth:`metrics`, and what became of each detection at each overlap; images and categories are numbered in
+        the order of their ids. It takes longer."""
+        # The faster one keeps its matches only when it is told to.
+        settings = dict(separate_eval=True) if self._coco is FasterCOCO else {}
+        evaluation = self._evaluated(kind, found, image_ids, category_ids, **settings)
+        return _stats(evaluation), _outcomes(evaluation)
+
+    def _evaluated(
+        self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int], **settings: bool
+    ) -> pycocotools.cocoeval.COCOeval:
+        unknown = sorted(set(image_ids) - self.truth.imgs.keys())
+        if unknown:
+            raise ValueError(f'{self.ann_file} has no image {unknown[0]!r}')
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = self._evaluate(self.truth, self._results(kind, found), kind, **settings)
+            evaluation.params.imgIds, evaluation.params.catIds = list(image_ids), list(category_ids)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return evaluation
+
+    def _results(self, kind: str, found: Detections) -> Union[FasterCOCO, pycocotools.coco.COCO]:
+        """What ``COCO.loadRes`` would make of the detections; that fails without any, and takes longer than the
+        evaluation, as it draws each box as a polygon too."""
+        shape_of = {'bbox': 'bbox', 'segm': 'segmentation'}[kind]
+        annotations = [
+            {
+                'id': number,
+                'image_id': image_id,
+                'category_id': category_id,
+                'score': score,
+                'area': area,
+                'iscrowd': 0,
+                shape_of: shape,
+            }
+            for number, (image_id, category_id, score, area, shape) in enumerate(zip(*found), 1)
+        ]
+        results = self._coco()
+        results.dataset = dict(self.truth.dataset, annotations=annotations)
+        results.createIndex()
+        return results
+
+
+def _stats(evaluation: pycocotools.cocoeval.COCOeval) -> Dict[str, float]:
+    stats = evaluation.stats
+    return {name: float(stats[i]) if stats[i] >= 0 else np.nan for name, i in STATS.items()}
+
+
+def _outcomes(evaluation: pycocotools.cocoeval.COCOeval) -> Outcomes:
+    """What became of the detections on objects of any size."""
+    params = evaluation.params
+    objects = np.zeros((len(params.catIds), len(params.imgIds)), int)
+    places, scores, matches, ignored = [], [], [], []
+    for place, (scores_here, matches_here, ignored_here, objects_ignored) in _matched(evaluation):
+        objects[place] = len(objects_ignored) - np.count_nonzero(objects_ignored)
+        places += [place] * len(scores_here)
+        scores += scores_here
+        matches.append(np.reshape(matches_here, (len(params.iouThrs), -1)) != 0)  # an object of id 0 is no match
+        ignored.append(np.reshape(ignored_here, (len(params.iouThrs), -1)) != 0)
+    categories, images = np.array(places, int).reshape(-1, 2).T
+    nothing = np.zeros((len(params.iouThrs), 0), bool)
+    matched, left_out = (np.concatenate([nothing, *columns], axis=1) for columns in (matches, ignored))
+    return Outcomes(categories, images, np.array(scores, float), matched & ~left_out, left_out, objects)
+
+
+def _matched(evaluation: pycocotools.cocoeval.COCOeval) -> Iterator[tuple]:
+    """For each category and image with something on it: their indices, and the scores, matches and ignored of its
+    detections, best first, and the ignored of its objects."""
+    params = evaluation.params
+    images, sizes = len(params.imgIds), len(params.areaRng)
+    faster = isinstance(evaluation, COCOeval_faster)
+    stored = evaluation._evalImgs_cpp if faster else evaluation.evalImgs
+    for category, image in np.ndindex(len(params.catIds), images):
+        entry = stored[category * sizes * images + image]  # the first size is any
+        if faster:  # written in C++, which shows what it holds only to pickle
+            matches, _, scores, objects_ignored, ignored, _ = entry.__getstate__()
+        elif entry is None:
+            continue
+        else:
+            scores, matches = entry['dtScores'], entry['dtMatches']
+            objects_ignored, ignored = entry['gtIgnore'], entry['dtIgnore']
+        if len(scores) or len(objects_ignored):
+            yield (category, image), (scores, matches, ignored, objects_ignored)

@@ -1,0 +1,220 @@
+"""CrowdHuman's metrics of both readings (section 4.4, Table 8): MMDetection's rules, and recall."""
+
+import json
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from mmdet.evaluation.functional import bbox_overlaps
+from mmdet.evaluation.metrics import CrowdHumanMetric
+from mmdet.evaluation.metrics.crowdhuman_metric import PERSON_CLASSES, Image
+from mmdet.registry import METRICS
+from mmengine.fileio import get_text
+from mmengine.logging import MMLogger
+from scipy.integrate import trapezoid
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from o2f.evaluation.matches import Matches, Outcomes, without_collection
+from o2f.models.postprocess import FIELDS
+
+NAMES = ('AP', 'mMR', 'recall', 'JI')
+TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1
+#: False positives per image at which the Caltech benchmark looks up the miss rate.
+WRONG_PER_IMAGE = [0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0]
+#: The Jaccard index is that of the best of these score thresholds, written as MMDetection computes them.
+JI_THRESHOLDS = [1e-1 * step for step in range(10)]
+
+
+@METRICS.register_module()
+class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
+    """AP, mMR, recall and JI of each reading on full boxes, as ``without_nms/AP``, ``with_nms/AP`` and so on.
+
+    AP, mMR and JI are those of MMDetection's ``CrowdHumanMetric``, whose loops over single values, ten processes and
+    rounding to four decimals are left out, so that it can follow every epoch. Recall is the share of people that some
+    detection of the image was matched to. A person or region marked to be ignored neither counts nor makes a detection
+    on it wrong. Values are fractions from 0 to 1; for mMR, the log-average miss rate, lower is better. Where there is
+    nobody to find they are NaN.
+
+    Args:
+        ann_file (str): annotations in CrowdHuman's .odgt format.
+        collect_device (str): 'cpu' or 'gpu', where results of several processes are joined.
+        prefix (str, optional): put before the names.
+
+    Attributes:
+        keep_matches (bool): whether the next evaluation leaves its matches.
+        matches (dict | None): those of the last evaluation, as :meth:`o2f.matches.Matches.arrays` has them; None
+            where they were not wanted, and on all processes but the first.
+    """
+
+    default_prefix = None
+    #: What is measured, and where it is found on a data sample.
+    fields = FIELDS
+
+    def __init__(self, ann_file: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+        super().__init__(ann_file, collect_device=collect_device, prefix=prefix)
+        self.truth = _read_truth(ann_file)
+        self.keep_matches = False
+        self.matches: Optional[Dict[str, np.ndarray]] = None
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep both readings of each image as (n, 5) rows x1, y1, x2, y2, score."""
+        for sample in data_samples:
+            rows = {reading: _rows(sample[field]) for reading, field in self.fields.items()}
+            self.results.append((sample['img_id'], sample['ori_shape'], rows))
+
+    @without_collection()
+    def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
+        """Evaluate each reading by itself over the images in ``results``, those of all processes in any order.
+
+        Raises:
+            ValueError: an image is not in the annotation file.
+        """
+        found = {image_id: (shape, rows) for image_id, shape, rows in results}
+        unknown = sorted(found.keys() - self.truth.keys())
+        if unknown:
+            raise ValueError(f'{self.ann_file} has no image {unknown[0]!r}, on which there are detections')
+        metrics = {}
+        # Equal scores are settled by the place in the file, so that it is the only order that matters.
+        image_ids = [image_id for image_id in self.truth if image_id in found]
+        matches = Matches('crowdhuman', self.ann_file, image_ids) if self.keep_matches else None
+        for reading in self.fields:
+            images = [
+                _Crowd(self.truth[image_id], found[image_id][1][reading], found[image_id][0], self.iou_thres)
+                for image_id in image_ids
+            ]
+            outcomes = [image.match() for image in images]
+            counts = [[image.jaccard(threshold) for image in images] for threshold in JI_THRESHOLDS]
+            values = dict(zip(NAMES, (*self._curve_metrics(images, outcomes), self._jaccard_index(images, counts))))
+            metrics.update({f'{reading}/{name}': float(value) for name, value in values.items()})
+            if matches:
+                matches.add(f'{reading}/', _columns(images, outcomes), _of_jaccard(counts))
+        self.matches = matches.arrays() if matches else None
+        logger = MMLogger.get_current_instance()
+        logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
+        return metrics
+
+    def _curve_metrics(self, images: Sequence['_Crowd'], outcomes: Sequence[np.ndarray]) -> Tuple[float, float, float]:
+        """AP, mMR and recall, from one matching."""
+        people = sum(len(image.people) for image in images)
+        if not people:
+            return np.nan, np.nan, np.nan
+        outcome = np.concatenate(outcomes)
+        scores = np.concatenate([image.scores for image in images])
+        counted = outcome != IGNORED
+        if not counted.any():
+            return 0.0, 1.0, 0.0
+        order = np.argsort(-scores[counted], kind='stable')
+        right = np.cumsum(outcome[counted][order] == TRUE_POSITIVE)
+        wrong = np.arange(1, len(right) + 1) - right
+        recall = right / people
+        average_precision = trapezoid(right / (right + wrong), recall)
+        # The miss rate where so many wrong ones are reached; at the end, where they are not.
+        reached = np.searchsorted(wrong / len(images), WRONG_PER_IMAGE).clip(max=len(right) - 1)
+        with np.errstate(divide='ignore'):  # a miss rate of 0 has a logarithm without end; the mean rate is then 0
+            miss_rate = np.exp(np.log(1 - recall[reached]).mean())
+        return average_precision, miss_rate, recall[-1]
+
+    def _jaccard_index(self, images: Sequence['_Crowd'], counts: Sequence[List[dict]]) -> float:
+        """JI at the best threshold; a threshold at which no image has anything to count has none."""
+        defined = [each for each in counts if any(count['m'] or count['n'] for count in each)]
+        if not any(len(image.people) for image in images) or not defined:
+            return np.nan
+        return max(self.gather(each)[1] for each in defined)
+
+
+class _Crowd:
+    """One reading's detections of one image against the image's people and what is to be ignored there.
+
+    Args:
+        truth (ndarray): (g, 5) rows x1, y1, x2, y2, tag; tag -1 is to be ignored.
+        detections (ndarray): (n, 5) rows x1, y1, x2, y2, score.
+        shape (tuple): height and width of the image; boxes are clipped to it.
+        threshold (float): the overlap from which on a detection matches.
+    """
+
+    def __init__(self, truth: np.ndarray, detections: np.ndarray, shape: Tuple[int, int], threshold: float) -> None:
+        image = Image(mode=0)  # full boxes
+        image.height, image.width = shape[:2]
+        image.gt_boxes, image.dt_boxes = truth.copy(), detections.copy()
+        image.clip_all_boader()
+        ignored = truth[:, 4] == -1
+        self.people, regions = image.gt_boxes[~ignored], image.gt_boxes[ignored]
+        self.scores = detections[:, 4]
+        self.threshold = threshold
+        self.ious = bbox_overlaps(image.dt_boxes, self.people)  # (n, people)
+        self.detection, self.person = np.nonzero(self.ious >= threshold)  # pairs that overlap enough
+        self.partners = np.bincount(self.detection, minlength=len(detections))
+        self.in_region = (bbox_overlaps(image.dt_boxes, regions, mode='iof') > threshold).any(axis=1)
+        self.people_in_region = (bbox_overlaps(self.people, regions, mode='iof') > threshold).any(axis=1)
+
+    def match(self) -> np.ndarray:
+        """Match as the Caltech benchmark does: best score first, each to the person it overlaps most of those that are
+        left; what finds none and lies in a region to ignore is ignored. (n,) int of the three outcomes."""
+        ious = np.where(self.ious > self.threshold, self.ious, 0)
+        outcome = np.where(self.in_region, IGNORED, FALSE_POSITIVE)
+        order = np.argsort(-self.scores, kind='stable')
+        overlaps = np.asarray(ious.any(axis=1))
+        for detection in order[overlaps[order]]:
+            person = ious[detection].argmax()
+            if ious[detection, person]:
+                outcome[detection] = TRUE_POSITIVE
+                ious[:, person] = 0
+        return outcome
+
+    def jaccard(self, score: float) -> Dict[str, float]:
+        """What detections above a score have in common with the people: ``k`` pairs in the greatest matching, ``m``
+        people, ``n`` detections, less those without a partner in a region to ignore, and ``ratio``, their Jaccard
+        index."""
+        kept = self.scores > score
+        partner = np.full(kept.sum(), -1)
+        if kept.any() and len(self.people):
+            # The order is MMDetection's: which detections stay without a partner depends on it.
+            partner = maximum_bipartite_matching(self._pairs(kept), perm_type='column')
+        alone = np.ones(len(self.people), bool)
+        alone[partner[partner >= 0]] = False
+        k = (partner >= 0).sum()
+        m = len(self.people) - (alone & self.people_in_region).sum()
+        n = len(partner) - ((partner < 0) & self.in_region[kept]).sum()
+        return dict(k=k, m=m, n=n, ratio=k / (m + n - k + 1e-6))
+
+    def _pairs(self, kept: np.ndarray) -> csr_matrix:
+        """The pairs that overlap enough, of the detections kept; made of its parts, as there are ten per image."""
+        starts = np.concatenate(([0], self.partners[kept].cumsum()))
+        people = self.person[kept[self.detection]]
+        return csr_matrix((np.ones(len(people), bool), people, starts), shape=(len(starts) - 1, len(self.people)))
+
+
+def _columns(images: Sequence[_Crowd], outcomes: Sequence[np.ndarray]) -> Outcomes:
+    """The one set of matches that AP, mMR and recall come from."""
+    outcome = np.concatenate(outcomes)
+    return Outcomes(
+        categories=np.zeros(len(outcome), int),
+        images=np.repeat(np.arange(len(images)), [len(image.scores) for image in images]),
+        scores=np.concatenate([image.scores for image in images]),
+        right=outcome[None] == TRUE_POSITIVE,
+        ignored=outcome[None] == IGNORED,
+        objects=np.array([[len(image.people) for image in images]]),
+    )
+
+
+def _of_jaccard(counts: Sequence[List[dict]]) -> np.ndarray:
+    """(3, thresholds, images) k, m and n."""
+    return np.array([[[count[name] for count in each] for each in counts] for name in 'kmn'])
+
+
+def _read_truth(path: str) -> Dict[str, np.ndarray]:
+    """(g, 5) float64 rows x1, y1, x2, y2, tag of the full boxes of each image by its ID."""
+    records = [json.loads(line) for line in get_text(path).strip().split('\n')]
+    return {
+        # MMDetection's reader takes no empty list.
+        record['ID']: Image.load_gt_boxes(record, 'gtboxes', PERSON_CLASSES)[0].astype(np.float64)
+        if record['gtboxes']
+        else np.empty((0, 5))
+        for record in records
+    }
+
+
+def _rows(instances: dict) -> np.ndarray:
+    """(n, 5) float64 rows x1, y1, x2, y2, score of one reading of one image."""
+    columns = instances['bboxes'], instances['scores'][:, None]
+    return np.hstack([column.detach().cpu().double().numpy() for column in columns])

@@ -1,0 +1,139 @@
+"""A detector as one function of tensors, from pixels to a fixed number of boxes, for export.
+
+What :class:`o2f.head.OneToFewHead` decodes image by image, with as many results as there happen to be, is here one
+computation over the batch whose sizes do not depend on what is in the images. Nothing suppresses anything.
+"""
+
+from typing import NamedTuple, Tuple
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from o2f.errors import InputError
+from o2f.models.head import OneToFewHead
+
+
+class Candidates(NamedTuple):
+    """The best of one level of each image, best first: ``boxes`` (B, k, 4), x1 y1 x2 y2 in pixels, and ``scores`` and
+    ``labels`` (B, k). What is not there has score 0."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class EndToEnd(nn.Module):
+    """Images to detections.
+
+    Args:
+        model (BaseModel): a detector with a :class:`OneToFewHead`, whose ``test_cfg`` says how it is decoded.
+
+    Raises:
+        InputError: it is another detector, or one that draws masks.
+    """
+
+    mean: Tensor
+    std: Tensor
+    #: Heads whose maps are decoded here: logits of classes, distances in pixels, logits of the second factor.
+    heads = (OneToFewHead,)
+
+    def __init__(self, model: BaseModel) -> None:
+        super().__init__()
+        head = getattr(model, 'bbox_head', None)
+        if not isinstance(head, self.heads) or hasattr(model, 'mask_head'):
+            masks = ' with masks' if hasattr(model, 'mask_head') else ''
+            kind = f'{type(model).__name__} with {type(head).__name__}{masks}'
+            raise InputError(f'{kind} cannot be exported: it must be a detector of boxes with a OneToFewHead')
+        self.model = model
+        self.settings = model.test_cfg
+        preprocessor = model.data_preprocessor
+        self.divisor = preprocessor.pad_size_divisor
+        self.to_rgb = preprocessor._channel_conversion
+        if not preprocessor._enable_normalize:
+            raise InputError('a detector without mean and std in its data_preprocessor cannot be exported')
+        self.register_buffer('mean', preprocessor.mean.clone())
+        self.register_buffer('std', preprocessor.std.clone())
+        self.pad_value = float(preprocessor.pad_value)
+
+    def forward(self, images: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """Detect.
+
+        Args:
+            images (Tensor): (B, 3, H, W) uint8, blue, green, red, already of the size that the detector is to see.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: of the ``max_per_img`` best of each image, best first, boxes (B, K, 4), x1 y1
+            x2 y2 in pixels of ``images``, scores (B, K) and labels (B, K) int64. Where an image has fewer, the rest has
+            boxes and scores of 0 and label -1.
+        """
+        head = self.model.bbox_head
+        outputs = head(self.model.extract_feat(self.preprocess(images)))
+        size = images.shape[2], images.shape[3]
+        levels = [
+            self.candidates(cls, distances, factor, stride, size)
+            for cls, distances, factor, stride in zip(*outputs, head.strides)
+        ]
+        return self.best(Candidates(*(torch.cat(parts, dim=1) for parts in zip(*levels))))
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """What MMDetection's ``DetDataPreprocessor`` does: normalise, then fill up to whole strides on the right and
+        below."""
+        pixels = images.float()
+        pixels = ((pixels.flip(1) if self.to_rgb else pixels) - self.mean) / self.std
+        below, right = (-size % self.divisor for size in pixels.shape[2:])
+        return nn.functional.pad(pixels, (0, right, 0, below), value=self.pad_value)
+
+    def candidates(
+        self, cls_logits: Tensor, distances: Tensor, factor_logits: Tensor, stride: int, size: Tuple[int, int]
+    ) -> Candidates:
+        """The ``nms_pre`` best scores of a level, as :meth:`OneToFewHead._decode_level` takes them.
+
+        Args:
+            cls_logits (Tensor): (B, C, h, w).
+            distances (Tensor): (B, 4, h, w) in pixels.
+            factor_logits (Tensor): (B, 1, h, w).
+            stride (int): pixels between points.
+            size (tuple[int, int]): height and width of the images.
+        """
+        scores = (cls_logits.float().sigmoid() * factor_logits.float().sigmoid()).permute(0, 2, 3, 1).flatten(1)
+        scores, place = self.top(scores, self.settings.score_thr, self.settings.nms_pre)
+        anchor = place // cls_logits.shape[1]
+        points = points_of(cls_logits, stride)[anchor]
+        reach = distances.flatten(2).transpose(1, 2).gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
+        boxes = torch.cat((points - reach[..., :2], points + reach[..., 2:]), dim=-1)
+        return Candidates(clip(boxes, size), scores, place % cls_logits.shape[1])
+
+    def best(self, found: Candidates) -> Tuple[Tensor, Tensor, Tensor]:
+        """The ``max_per_img`` best of each image."""
+        smallest = self.settings.get('min_bbox_size', -1)
+        if smallest >= 0:
+            sides = found.boxes[..., 2:] - found.boxes[..., :2]
+            found = found._replace(scores=found.scores * (sides > smallest).all(dim=-1))
+        scores, place = self.top(found.scores, 0.0, self.settings.max_per_img)
+        there = scores > 0
+        boxes = found.boxes.gather(1, place.unsqueeze(-1).expand(-1, -1, 4)) * there.unsqueeze(-1)
+        return boxes, scores, torch.where(there, found.labels.gather(1, place), -1)
+
+    @staticmethod
+    def top(scores: Tensor, above: float, number: int) -> Tuple[Tensor, Tensor]:
+        """The ``number`` best of (B, n) scores and their places; those not ``above`` count as 0, and so does what is
+        missing where n is smaller, whose place is that of the first."""
+        scores = torch.where(scores > above, scores, 0.0)
+        scores, place = torch.cat((scores, scores.new_zeros(scores.shape[0], number)), dim=1).topk(number, dim=1)
+        return scores, torch.where(scores > 0, place, 0)
+
+
+def points_of(map_: Tensor, stride: int) -> Tensor:
+    """(h*w, 2) x and y in pixels of the points of a (B, C, h, w) map, row after row."""
+    height, width = map_.shape[2:]
+    x = ((torch.arange(width, device=map_.device) + 0.5) * stride).expand(height, width)
+    y = ((torch.arange(height, device=map_.device) + 0.5) * stride).unsqueeze(1).expand(height, width)
+    return torch.stack((x, y), dim=-1).flatten(0, 1)
+
+
+def clip(boxes: Tensor, size: Tuple[int, int]) -> Tensor:
+    """Boxes (..., 4) within images of a height and width."""
+    height, width = size
+    x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
+    return torch.stack((x, y), dim=-1).flatten(-2)

@@ -1,0 +1,308 @@
+"""Section 4.5, Table 9: the head of section 3.4 with CondInst's controller, for instance segmentation.
+
+Everything but the targets is CondInst's. MMDetection's mask head reads the positives of :meth:`get_positive_infos` in
+training and the candidates of :meth:`predict_by_feat` in inference. Every positive anchor, certain and ambiguous alike,
+teaches its instance's mask. The mask head adds the auxiliary semantic segmentation of the released models.
+"""
+
+from dataclasses import replace
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import torch
+from mmcv.cnn import ConvModule
+from mmdet.models.dense_heads import CondInstBboxHead, CondInstMaskHead
+from mmdet.models.utils import unpack_gt_instances
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmdet.utils import reduce_mean
+from mmengine.model import bias_init_with_prob, kaiming_init, normal_init
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from o2f.assign.matching_score import Instances
+from o2f.assign.selection import Selected
+from o2f.models.head import OneToFewHead
+
+
+@MODELS.register_module()
+class OneToFewCondInstHead(OneToFewHead):
+    """One-to-few head that also predicts, at each point, the weights of the small network that draws a mask.
+
+    Args:
+        num_params (int): number of those weights; 169 for CondInst's three layers of 8 channels on 8 bases and 2
+            coordinates.
+        region_centre (str): middle of the centre region Omega: 'mask' for the mask's centroid, as released, or 'box'.
+        args, kwargs: the rest goes to :class:`OneToFewHead`.
+
+    Raises:
+        ValueError: ``region_centre`` or an argument of :class:`OneToFewHead` is out of its range.
+    """
+
+    def __init__(self, *args, num_params: int = 169, region_centre: str = 'mask', **kwargs) -> None:
+        if region_centre not in ('mask', 'box'):
+            raise ValueError(f"bbox_head: region_centre must be 'mask' or 'box', not {region_centre!r}")
+        self.num_params = num_params
+        self.region_centre = region_centre
+        super().__init__(*args, **kwargs)
+
+    def _init_predictor(self) -> None:
+        super()._init_predictor()
+        self.controller = nn.Conv2d(self.feat_channels, self.num_params, 3, padding=1)
+
+    def forward(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor], List[Tensor]]:
+        """Predict from the FPN's maps.
+
+        Args:
+            x (tuple[Tensor]): (B, in_channels, H, W) per level.
+
+        Returns:
+            tuple: what :meth:`OneToFewHead.forward` returns, and per level the mask weights (B, num_params, H, W).
+        """
+        cls_logits, distances, regression = self._forward_towers(x)
+        params = [self.controller(map_) for map_ in regression]
+        return cls_logits, distances, self._score_factors(regression), params
+
+    def loss_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        centernesses: List[Tensor],
+        param_preds: List[Tensor],
+        batch_gt_instances: List[InstanceData],
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: Optional[List[InstanceData]] = None,
+    ) -> Dict[str, Tensor]:
+        """The losses of :meth:`OneToFewHead.loss_by_feat`; keeps the positives for the mask head.
+
+        Args:
+            cls_scores, bbox_preds, centernesses, param_preds (list[Tensor]): what :meth:`forward` returns.
+            batch_gt_instances (list[InstanceData]): of each image ``bboxes`` (n, 4) in pixels, ``labels`` (n,), and for
+                Omega round the centroids also ``masks`` of n instances; n may be 0.
+            batch_img_metas, batch_gt_instances_ignore: see :meth:`OneToFewHead.loss_by_feat`.
+
+        Returns:
+            dict[str, Tensor]: those of :meth:`OneToFewHead.loss_by_feat`.
+        """
+        predictions = self._predictions(cls_scores, bbox_preds, centernesses)
+        losses, selected = self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)
+        counts = [len(instances) for instances in batch_gt_instances]
+        positives = _by_image(selected, counts, predictions.grid.num_points)
+        priors = self.prior_generator.grid_priors(
+            predictions.grid.shapes, dtype=torch.float32, device=predictions.boxes.device, with_stride=True
+        )
+        self._raw_positive_infos = dict(
+            cls_scores=cls_scores,
+            centernesses=centernesses,
+            param_preds=param_preds,
+            all_level_points=[level[:, :2] for level in priors],
+            all_level_strides=[level[:, 2] for level in priors],
+            pos_inds_list=[anchor for anchor, _ in positives],
+            pos_gt_inds_list=[instance for _, instance in positives],
+        )
+        return losses
+
+    def _gather_instances(self, batch: List[InstanceData], device: torch.device) -> Instances:
+        instances = super()._gather_instances(batch, device)
+        if self.region_centre == 'box':
+            return instances
+        return replace(instances, centres=torch.cat([mask_centroids(image, device) for image in batch]))
+
+    def get_positive_infos(self) -> List[InstanceData]:
+        """The positives of the last :meth:`loss_by_feat`, which are then let go with the batch's graph.
+
+        Returns:
+            list[InstanceData]: per image, of its P positives, what MMDetection's ``CondInstBboxHead`` gives:
+            ``points`` (P, 2), ``strides`` (P,), ``scores`` (P, C) and ``centernesses`` (P, 1), both logits,
+            ``param_preds`` (P, num_params), ``pos_assigned_gt_inds`` (P,), the instance of each among the image's, and
+            ``pos_inds`` (P,), its anchor among the image's N.
+        """
+        infos = CondInstBboxHead.get_positive_infos(self)
+        self._raw_positive_infos = {}
+        return infos
+
+    def predict_by_feat(self, *args, **kwargs) -> List[InstanceData]:
+        """The candidates or detections of each image, as MMDetection's ``CondInstBboxHead.predict_by_feat`` has them:
+        those of :class:`OneToFewHead`, each with its ``param_preds``, ``points`` and ``strides``."""
+        return CondInstBboxHead.predict_by_feat(self, *args, **kwargs)
+
+    def _predict_by_feat_single(
+        self,
+        cls_score_list: List[Tensor],
+        bbox_pred_list: List[Tensor],
+        score_factor_list: List[Tensor],
+        param_pred_list: List[Tensor],
+        mlvl_points: List[Tensor],
+        mlvl_strides: List[Tensor],
+        img_meta: dict,
+        cfg: Optional[dict] = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceData:
+        """Decode one image as :class:`OneToFewHead` does, carrying what the mask head needs of each candidate."""
+        cfg = self.test_cfg if cfg is None else cfg
+        levels = []
+        for cls_logits, distances, factor_logits, params, points, strides in zip(
+            cls_score_list, bbox_pred_list, score_factor_list, param_pred_list, mlvl_points, mlvl_strides
+        ):
+            of_points = dict(param_preds=params.flatten(1).T, points=points, strides=strides)
+            outputs = cls_logits, distances, factor_logits
+            levels.append(self._decode_level(*outputs, points, img_meta['img_shape'], cfg, of_points))
+        return self._bbox_post_process(InstanceData.cat(levels), cfg, rescale, with_nms, img_meta)
+
+
+def mask_centroids(instances: InstanceData, device: torch.device) -> Tensor:
+    """Centroids of the masks of one image, as MMDetection's CondInst takes them: means of pixel indices.
+
+    Args:
+        instances (InstanceData): ``masks`` of n instances and their ``bboxes`` (n, 4) in pixels.
+        device (torch.device): where to compute.
+
+    Returns:
+        Tensor: (n, 2) float32 x and y in pixels. An instance whose mask has no pixel has its box's middle.
+    """
+    masks = instances.masks.to_tensor(dtype=torch.bool, device=device)
+    columns, rows = masks.sum(dim=1), masks.sum(dim=2)  # integers, so that the moments are exact
+    moments = torch.stack([(sums * torch.arange(sums.size(1), device=device)).sum(dim=1) for sums in (columns, rows)])
+    area = columns.sum(dim=1)
+    middles = (instances.bboxes[:, :2] + instances.bboxes[:, 2:]) / 2
+    return torch.where((area > 0).unsqueeze(1), (moments / area.clamp(min=1)).T, middles)
+
+
+def _by_image(selected: Selected, counts: List[int], num_points: int) -> List[Tuple[Tensor, Tensor]]:
+    """The positives of each image: their anchors among its N points, and the instance of each; two (P,)."""
+    positives = []
+    for image, (anchor, kept) in enumerate(zip(selected.anchor.split(counts), selected.kept.split(counts))):
+        instance, place = kept.nonzero(as_tuple=True)
+        positives.append((anchor[instance, place] - image * num_points, instance))
+    return positives
+
+
+@MODELS.register_module()
+class SemanticCondInstMaskHead(CondInstMaskHead):
+    """MMDetection's CondInst mask head, with a semantic segmentation of the first map that only training sees.
+
+    It also trains where no image of a batch has a positive: every parameter then gets a gradient of zero or more, which
+    distributed training asks for. There the mask loss too is divided by a number averaged over ranks.
+
+    Args:
+        num_classes (int): categories, background not counted.
+        semantic_channels (int): channels of the semantic branch's two convolutions, 128 as released.
+        loss_semantic (dict): config of the semantic loss; it is divided by the number of pixels that show an instance,
+            averaged over ranks, at least 1.
+        args, kwargs: the rest goes to MMDetection's ``CondInstMaskHead``.
+    """
+
+    def __init__(
+        self,
+        *args,
+        num_classes: int,
+        semantic_channels: int = 128,
+        loss_semantic: dict = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25),
+        **kwargs,
+    ) -> None:
+        self.num_classes = num_classes
+        self.semantic_channels = semantic_channels
+        super().__init__(*args, **kwargs)
+        self.loss_semantic = MODELS.build(loss_semantic)
+        self._num_masks = 0  # of the batch whose loss is being computed
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        features = self.mask_feature_head
+        channels = [features.in_channels, self.semantic_channels, self.semantic_channels]
+        self.semantic_convs = nn.Sequential(
+            *(
+                ConvModule(before, after, 3, padding=1, bias=False, norm_cfg=features.norm_cfg)
+                for before, after in zip(channels, channels[1:])
+            )
+        )
+        self.semantic_pred = nn.Conv2d(channels[-1], self.num_classes, 1)
+
+    def init_weights(self) -> None:
+        """The mask branch as MMDetection has it; the semantic branch starts at scores of 0.01."""
+        super().init_weights()
+        for module in self.semantic_convs:
+            kaiming_init(module.conv, a=1, distribution='uniform')
+        normal_init(self.semantic_pred, std=0.01, bias=bias_init_with_prob(0.01))
+
+    def forward_single(self, mask_feat: Tensor, positive_info: InstanceData) -> Tuple[Tensor]:
+        """Draw the masks of one image.
+
+        Args:
+            mask_feat (Tensor): (8, H, W), the bases.
+            positive_info (InstanceData): ``param_preds``, ``points`` and ``strides`` of P positives or candidates.
+
+        Returns:
+            tuple[Tensor]: mask logits (P, H', W') at the stride of the output.
+        """
+        if len(positive_info.param_preds) == 0:  # empty, yet part of the graph
+            return (mask_feat[:0] + positive_info.param_preds.sum(),)
+        return super().forward_single(mask_feat, positive_info)
+
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: SampleList, positive_infos: List[InstanceData], **kwargs
+    ) -> Dict[str, Tensor]:
+        """The losses of one batch.
+
+        Args:
+            x (sequence[Tensor]): (B, in_channels, H, W) per level.
+            batch_data_samples (list[DetDataSample]): with ``labels`` and ``masks``; the masks cover the padded image.
+            positive_infos (list[InstanceData]): what the box head's ``get_positive_infos`` gives.
+
+        Returns:
+            dict[str, Tensor]: ``loss_mask`` and ``loss_semantic``, scalars.
+        """
+        losses = super().loss(x, batch_data_samples, positive_infos, **kwargs)
+        truth = unpack_gt_instances(batch_data_samples)[0]
+        return dict(losses, loss_semantic=self._semantic_loss(x[self.mask_feature_head.start_level], truth))
+
+    def loss_by_feat(self, mask_preds: List[Tensor], *args, **kwargs) -> Dict[str, Tensor]:
+        """``loss_mask`` of :class:`CondInstMaskHead`, over the number of masks averaged over ranks, at least 1; images
+        without a positive stay in its graph."""
+        self._num_masks = 0
+        loss = super().loss_by_feat(mask_preds, *args, **kwargs)['loss_mask']
+        averaged = reduce_mean(loss.new_tensor(float(self._num_masks))).clamp(min=1)
+        loss = loss * (max(self._num_masks, 1) / averaged)
+        return dict(loss_mask=loss + sum(masks.sum() for masks in mask_preds if len(masks) == 0))
+
+    def _get_targets_single(self, *args) -> Tuple[Tensor, Optional[Tensor], int]:
+        """The masks of one image that are trained, their targets and how many they are, which is counted."""
+        found = super()._get_targets_single(*args)
+        self._num_masks += found[-1]
+        return found
+
+    def _semantic_loss(self, x: Tensor, batch_gt_instances: List[InstanceData]) -> Tensor:
+        """The focal loss of every pixel and class of the first map."""
+        logits = self.semantic_pred(self.semantic_convs(x)).permute(0, 2, 3, 1)
+        targets = torch.stack(
+            [
+                semantic_target(image, self.num_classes, self.mask_feat_stride, logits.device)
+                for image in batch_gt_instances
+            ]
+        )
+        num_positives = reduce_mean((targets < self.num_classes).sum().float()).clamp(min=1)
+        return self.loss_semantic(logits.reshape(-1, self.num_classes), targets.flatten(), avg_factor=num_positives)
+
+
+def semantic_target(
+    instances: InstanceData, num_classes: int, stride: int, device: Optional[torch.device] = None
+) -> Tensor:
+    """The class of each pixel of a map: that of the smallest instance that covers it.
+
+    Args:
+        instances (InstanceData): ``labels`` (n,) and ``masks`` of n instances, of H x W pixels.
+        num_classes (int): the target where there is no instance.
+        stride (int): every stride-th pixel is taken, from stride // 2 on.
+        device (torch.device, optional): where to compute.
+
+    Returns:
+        Tensor: (H', W') int64.
+    """
+    masks = instances.masks.to_tensor(dtype=torch.bool, device=device)
+    area = masks.flatten(1).sum(dim=1)
+    masks = masks[:, stride // 2 :: stride, stride // 2 :: stride]
+    target = torch.full(masks.shape[1:], num_classes, device=device)
+    if len(masks) == 0:
+        return target
+    smallest, owner = area[:, None, None].where(masks, masks.new_tensor(2**62, dtype=area.dtype)).min(dim=0)
+    return instances.labels[owner].where(masks.any(dim=0), target)

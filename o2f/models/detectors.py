@@ -1,0 +1,96 @@
+"""Dense detectors that give both readings of the paper's tables, without and with NMS, from one forward pass."""
+
+import torch
+from mmdet.models.detectors import FCOS, CondInst
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from o2f.models import postprocess
+
+
+@MODELS.register_module()
+class TwoReadingsFCOS(FCOS):
+    """MMDetection's FCOS, except that ``predict`` reads its candidates twice.
+
+    ``pred_instances`` of a data sample is the end-to-end reading: the best ``test_cfg.max_per_img`` candidates.
+    ``pred_instances_nms`` is what ``test_cfg.nms`` leaves of the same candidates, cut to the same number afterwards.
+    Any dense head of MMDetection fits as ``bbox_head``.
+    """
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """Detect on a batch.
+
+        Args:
+            batch_inputs (Tensor): (B, 3, H, W), normalised.
+            batch_data_samples (list[DetDataSample]): one per image, with ``img_shape`` and ``scale_factor``.
+            rescale (bool): give boxes in pixels of the original image.
+
+        Returns:
+            list[DetDataSample]: the samples with both readings added, each with ``bboxes`` (n, 4) as x1 y1 x2 y2 in
+            pixels, ``scores`` (n,) and ``labels`` (n,), best first.
+        """
+        outputs = self.bbox_head(self.extract_feat(batch_inputs))
+        candidates = self.bbox_head.predict_by_feat(
+            *outputs,
+            batch_img_metas=[sample.metainfo for sample in batch_data_samples],
+            rescale=rescale,
+            with_nms=False,
+        )
+        for sample, found in zip(batch_data_samples, candidates):
+            for reading, detections in postprocess.read_twice(
+                found, self.test_cfg.nms, self.test_cfg.max_per_img
+            ).items():
+                setattr(sample, postprocess.FIELDS[reading], detections)
+        return batch_data_samples
+
+
+@MODELS.register_module()
+class TwoReadingsCondInst(CondInst):
+    """MMDetection's CondInst, except that ``predict`` reads its candidates twice, as :class:`TwoReadingsFCOS` does.
+
+    A candidate that both readings keep has its mask drawn once. :class:`OneToFewCondInstHead` and MMDetection's
+    ``CondInstBboxHead`` fit as ``bbox_head``.
+    """
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+        """Detect and segment on a batch.
+
+        Args:
+            batch_inputs (Tensor): (B, 3, H, W), normalised.
+            batch_data_samples (list[DetDataSample]): one per image, with ``img_shape``, ``ori_shape`` and
+                ``scale_factor``.
+            rescale (bool): give boxes and masks in pixels of the original image.
+
+        Returns:
+            list[DetDataSample]: the samples with both readings added: ``bboxes`` (n, 4), ``scores`` and ``labels`` (n,)
+            and ``masks`` (n, h, w) bool.
+        """
+        x = self.extract_feat(batch_inputs)
+        candidates = self.bbox_head.predict_by_feat(
+            *self.bbox_head(x),
+            batch_img_metas=[sample.metainfo for sample in batch_data_samples],
+            rescale=False,  # the mask head, which needs the network's pixels, does it for boxes and masks
+            with_nms=False,
+        )
+        found = []
+        for of_image in candidates:
+            of_image.index = torch.arange(len(of_image), device=of_image.scores.device)
+            found.append(postprocess.read_twice(of_image, self.test_cfg.nms, self.test_cfg.max_per_img))
+        wanted = [torch.cat([detections.index for detections in both.values()]).unique() for both in found]
+        either = [of_image[index] for of_image, index in zip(candidates, wanted)]
+        either = self.mask_head.predict(x, batch_data_samples, rescale=rescale, results_list=either)
+        for sample, both, drawn in zip(batch_data_samples, found, either):
+            for reading, detections in both.items():
+                setattr(sample, postprocess.FIELDS[reading], _drawn(detections, drawn))
+        return batch_data_samples
+
+
+def _drawn(detections: InstanceData, drawn: InstanceData) -> InstanceData:
+    """One reading's detections, with their boxes and masks among those ``drawn`` for either reading. ``index`` says of
+    both which candidate each is; that of ``drawn`` ascends."""
+    place = torch.searchsorted(drawn.index, detections.index)
+    return InstanceData(
+        bboxes=drawn.bboxes[place], scores=detections.scores, labels=detections.labels, masks=drawn.masks[place]
+    )

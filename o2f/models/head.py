@@ -1,0 +1,347 @@
+"""Section 3.4, Fig. 3: FCOS's head with a deeper centerness branch, trained by one-to-few targets.
+
+The head only joins the three parts of the method, each a value of its config: ``selection`` (3.2), ``degrees`` (3.3)
+and ``loss_cls`` (3.4). Parameter names are those of the authors' released checkpoints.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import torch
+from mmcv.cnn import ConvModule, Scale
+from mmdet.models.dense_heads.anchor_free_head import AnchorFreeHead
+from mmdet.models.utils import filter_scores_and_topk
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures.bbox import distance2bbox
+from mmdet.utils import reduce_mean
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from o2f.assign.centre_region import Grid, grid_of, points_of
+from o2f.assign.degrees import positives_per_instance
+from o2f.assign.matching_score import Instances
+from o2f.assign.selection import Selected
+from o2f.models.ignore_regions import ignored_points
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A head's outputs over all levels: classification logits (B, N, C), logits of the joint score's second factor
+    (B, N), boxes (B, N, 4) as x1 y1 x2 y2 in pixels, and the N anchor points."""
+
+    cls_logits: Tensor
+    factor_logits: Tensor
+    boxes: Tensor
+    grid: Grid
+
+
+@MODELS.register_module()
+class OneToFewHead(AnchorFreeHead):
+    """FCOS head for end-to-end detection with one-to-few label assignment, and by its settings also DeFCN's.
+
+    Args:
+        num_classes (int): categories, background not counted.
+        in_channels (int): channels of each input map.
+        strides (Sequence[int]): pixels per cell of each input map.
+        centerness_convs (int): extra 3x3 convolutions before the centerness map, 0 to 3 (Table 5).
+        centerness_channels (int): their output channels, 64 in the paper.
+        score_factor (str): what the classification score is multiplied with: 'centerness' as in the paper, '3dmf' for
+            DeFCN's 3D max filtering in place of that branch, 'none' for plain POTO, where p is the score itself.
+        selection (dict): config of section 3.2, see :class:`OneToFewSelection`.
+        degrees (dict): config of section 3.3, see :class:`LinearDegrees`.
+        loss_cls (dict): config of Eq. 4, see :class:`OneToFewLoss`.
+        loss_bbox (dict): config of the box loss of Eq. 5.
+        box_weight (str): 'centerness' weights each positive's box loss by FCOS's centerness target, as released;
+            'uniform' is Eq. 5 as the paper writes it.
+        max_filtering (dict): further settings of :class:`MaxFiltering3D`.
+        auxiliary (dict, optional): config of a one-to-many selection; with it DeFCN's auxiliary loss is added.
+        loss_aux (dict): config of that loss, on the classification score alone.
+        ignore_regions (bool): leave anchors in regions to ignore out of the negatives.
+        kwargs: the rest goes to MMDetection's ``AnchorFreeHead`` (``stacked_convs``, ``feat_channels``, ...).
+
+    Raises:
+        ValueError: ``centerness_convs``, ``score_factor`` or ``box_weight`` is out of its range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        strides=(8, 16, 32, 64, 128),
+        centerness_convs: int = 3,
+        centerness_channels: int = 64,
+        selection: dict = dict(type='OneToFewSelection'),
+        degrees: dict = dict(type='LinearDegrees'),
+        loss_cls: dict = dict(type='OneToFewLoss', use_sigmoid=True),
+        loss_bbox: dict = dict(type='GIoULoss', loss_weight=2.0),
+        box_weight: str = 'centerness',
+        score_factor: str = 'centerness',
+        max_filtering: dict = dict(),
+        auxiliary: Optional[dict] = None,
+        loss_aux: dict = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25),
+        ignore_regions: bool = False,
+        norm_cfg: dict = dict(type='GN', num_groups=32, requires_grad=True),
+        conv_bias: bool = True,
+        **kwargs,
+    ) -> None:
+        if centerness_convs not in (0, 1, 2, 3):
+            raise ValueError(f'bbox_head: centerness_convs must be 0, 1, 2 or 3, not {centerness_convs!r}')
+        if box_weight not in ('centerness', 'uniform'):
+            raise ValueError(f"bbox_head: box_weight must be 'centerness' or 'uniform', not {box_weight!r}")
+        if score_factor not in ('centerness', '3dmf', 'none'):
+            raise ValueError(f"bbox_head: score_factor must be 'centerness', '3dmf' or 'none', not {score_factor!r}")
+        self.num_centerness_convs = centerness_convs
+        self.centerness_channels = centerness_channels
+        self.box_weight = box_weight
+        self.score_factor = score_factor
+        self.max_filtering_cfg = max_filtering
+        self.ignore_regions = ignore_regions
+        super().__init__(
+            num_classes,
+            in_channels,
+            strides=strides,
+            loss_cls=dict(loss_cls, use_sigmoid=True),
+            loss_bbox=loss_bbox,
+            norm_cfg=norm_cfg,
+            conv_bias=conv_bias,
+            **kwargs,
+        )
+        self.selection = TASK_UTILS.build(selection)
+        self.degrees = TASK_UTILS.build(degrees)
+        self.auxiliary = TASK_UTILS.build(auxiliary) if auxiliary else None
+        self.loss_aux = MODELS.build(loss_aux) if auxiliary else None
+
+    def _init_predictor(self) -> None:
+        """The two output maps, one scale per level, and what makes the joint score's second factor."""
+        super()._init_predictor()
+        self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+        if self.score_factor == '3dmf':
+            groups = self.norm_cfg.get('num_groups', 32)
+            settings = dict(type='MaxFiltering3D', channels=self.feat_channels, num_groups=groups)
+            self.max_filtering = MODELS.build({**settings, **self.max_filtering_cfg})
+        if self.score_factor == 'centerness':
+            channels = [self.feat_channels] + [self.centerness_channels] * self.num_centerness_convs
+            self.centerness_convs = nn.ModuleList(
+                ConvModule(before, after, 3, padding=1, norm_cfg=self.norm_cfg, bias=self.conv_bias)
+                for before, after in zip(channels, channels[1:])
+            )
+            self.conv_centerness = nn.Conv2d(channels[-1], 1, 3, padding=1)
+
+    def forward(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
+        """Predict from the FPN's maps.
+
+        Args:
+            x (tuple[Tensor]): (B, in_channels, H, W) per level.
+
+        Returns:
+            tuple: per level, classification logits (B, C, H, W), distances to the box's left, top, right and bottom
+            edge in pixels (B, 4, H, W), and logits of the score factor (B, 1, H, W).
+        """
+        cls_logits, distances, regression = self._forward_towers(x)
+        return cls_logits, distances, self._score_factors(regression)
+
+    def _forward_towers(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
+        """Per level: classification logits, distances in pixels, and the regression tower's map."""
+        levels = [self._forward_level(*level) for level in zip(x, self.scales, self.strides)]
+        cls_logits, distances, regression = map(list, zip(*levels))
+        return cls_logits, distances, regression
+
+    def _forward_level(self, x: Tensor, scale: Scale, stride: int) -> Tuple[Tensor, Tensor, Tensor]:
+        cls_logits, distances, _, regression = self.forward_single(x)
+        # Distances reach hundreds of pixels, so they leave half precision here.
+        return cls_logits, scale(distances).float().clamp(min=0) * stride, regression
+
+    def _score_factors(self, regression: Sequence[Tensor]) -> List[Tensor]:
+        """(B, 1, H, W) logits per level of what the classification score is multiplied with."""
+        if self.score_factor == '3dmf':
+            return self.max_filtering(regression)
+        if self.score_factor == 'none':  # a logit without end is a factor of exactly 1
+            return [map_.new_full((map_.shape[0], 1, *map_.shape[-2:]), math.inf) for map_ in regression]
+        return [self.conv_centerness(self._centerness_features(map_)) for map_ in regression]
+
+    def _centerness_features(self, x: Tensor) -> Tensor:
+        for conv in self.centerness_convs:
+            x = conv(x)
+        return x
+
+    def set_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Set the targets of epoch ``epoch``, counted from 0, of ``max_epochs``."""
+        self.selection.set_epoch(epoch, max_epochs)
+        self.degrees.set_epoch(epoch, max_epochs)
+        if self.auxiliary:
+            self.auxiliary.set_epoch(epoch, max_epochs)
+
+    def loss_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        centernesses: List[Tensor],
+        batch_gt_instances: List[InstanceData],
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: Optional[List[InstanceData]] = None,
+    ) -> Dict[str, Tensor]:
+        """The training losses of one batch, ``loss_cls`` (Eq. 4) and ``loss_bbox`` (Eq. 5).
+
+        Args:
+            cls_scores, bbox_preds, centernesses (list[Tensor]): what :meth:`forward` returns.
+            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image;
+                n may be 0.
+            batch_img_metas (list[dict]): unused, part of MMDetection's interface.
+            batch_gt_instances_ignore (list[InstanceData], optional): ``bboxes`` (m, 4) of each image's regions to
+                ignore; used with ``ignore_regions``.
+
+        Returns:
+            dict[str, Tensor]: two scalars, ``loss_aux`` with an auxiliary selection, and to be logged what
+            :func:`o2f.degrees.positives_per_instance` counts.
+        """
+        predictions = self._predictions(cls_scores, bbox_preds, centernesses)
+        return self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)[0]
+
+    def _losses_and_targets(
+        self,
+        predictions: Predictions,
+        batch_gt_instances: List[InstanceData],
+        batch_gt_instances_ignore: Optional[List[InstanceData]],
+    ) -> Tuple[Dict[str, Tensor], Selected]:
+        """The losses of a batch, and the anchors selected for its instances, which further losses may need."""
+        instances = self._gather_instances(batch_gt_instances, predictions.boxes.device)
+        selected, degrees = self.get_targets(predictions, instances)
+        ignored = None
+        if self.ignore_regions:
+            grid, device = predictions.grid, predictions.boxes.device
+            ignored = ignored_points(batch_gt_instances, batch_gt_instances_ignore, grid, device).flatten()
+        losses = self._losses(predictions, instances, selected, degrees, ignored)
+        return {**losses, **positives_per_instance(selected, degrees)}, selected
+
+    def _predictions(
+        self, cls_scores: List[Tensor], bbox_preds: List[Tensor], centernesses: List[Tensor]
+    ) -> Predictions:
+        grid = grid_of(cls_scores, self.strides)
+        boxes = distance2bbox(points_of(grid, cls_scores[0].device), _flatten(bbox_preds))
+        return Predictions(_flatten(cls_scores), _flatten(centernesses).squeeze(-1), boxes, grid)
+
+    def _gather_instances(self, batch: List[InstanceData], device: torch.device) -> Instances:
+        """The instances of all images in one; which image each is in is counted on the host, where sizes are known."""
+        counts = torch.tensor([len(instances) for instances in batch])
+        image = torch.arange(len(batch)).repeat_interleave(counts)
+        return Instances(
+            boxes=torch.cat([instances.bboxes for instances in batch]).reshape(-1, 4),
+            labels=torch.cat([instances.labels for instances in batch]),
+            image=image.to(device, non_blocking=True),
+        )
+
+    def get_targets(self, predictions: Predictions, instances: Instances) -> Tuple[Selected, Tensor]:
+        """The targets of a batch (sections 3.2 and 3.3).
+
+        Args:
+            predictions (Predictions): the head's outputs.
+            instances (Instances): the G instances of the batch.
+
+        Returns:
+            tuple[Selected, Tensor]: (G, S) anchors of each instance, and their (G, S) positive degrees.
+        """
+        outputs = predictions.cls_logits, predictions.factor_logits, predictions.boxes
+        selected = self.selection(*outputs, instances, predictions.grid)
+        return selected, self.degrees(selected)
+
+    def _losses(
+        self,
+        predictions: Predictions,
+        instances: Instances,
+        selected: Selected,
+        degrees: Tensor,
+        ignored: Optional[Tensor],
+    ) -> Dict[str, Tensor]:
+        """Eq. 4, Eq. 5 and DeFCN's auxiliary loss; ``ignored`` (B*N,) says which anchors are no negatives."""
+        num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
+        logits = predictions.cls_logits, predictions.factor_logits
+        losses = dict(
+            loss_cls=self.loss_cls(*logits, instances.labels, selected, degrees, num_positives, ignored),
+            loss_bbox=self._box_loss(predictions.boxes, instances, selected, predictions.grid),
+        )
+        if self.auxiliary:
+            losses['loss_aux'] = self._auxiliary_loss(predictions, instances, ignored)
+        return losses
+
+    def _auxiliary_loss(self, predictions: Predictions, instances: Instances, ignored: Optional[Tensor]) -> Tensor:
+        """DeFCN's one-to-many focal loss on the classification score, the score factor left out."""
+        assert self.auxiliary is not None and self.loss_aux is not None  # the caller asked
+        no_factor = torch.full_like(predictions.factor_logits, math.inf)
+        outputs = predictions.cls_logits, no_factor, predictions.boxes
+        selected = self.auxiliary(*outputs, instances, predictions.grid)
+        scores = predictions.cls_logits.float().flatten(0, 1)  # half precision has no digits for p near 0
+        labels = torch.full((len(scores),), self.num_classes, device=scores.device)
+        owner = instances.labels.unsqueeze(1).expand_as(selected.anchor)
+        labels[selected.anchor[selected.kept]] = owner[selected.kept]
+        weight = None if ignored is None else (~ignored | (labels < self.num_classes)).float()
+        num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
+        return self.loss_aux(scores, labels, weight, avg_factor=num_positives)
+
+    def _box_loss(self, boxes: Tensor, instances: Instances, selected: Selected, grid: Grid) -> Tensor:
+        """Eq. 5 over certain and ambiguous anchors alike, as a weighted mean."""
+        target = instances.boxes.unsqueeze(1).expand(*selected.anchor.shape, 4)
+        weight = selected.kept.float()
+        if self.box_weight == 'centerness':
+            points = points_of(grid, boxes.device)[selected.anchor % grid.num_points]
+            weight = weight * _centerness_target(points, target)
+        predicted = boxes.flatten(0, 1)[selected.anchor].flatten(0, 1)
+        loss = self.loss_bbox(predicted, target.flatten(0, 1), reduction_override='none')
+        # The sum of weights can be tiny but is not 0 as long as there is a positive.
+        total = (loss * weight.flatten()).sum() if len(predicted) else predicted.sum()  # keeps the graph whole
+        return total / reduce_mean(weight.sum()).clamp(min=1e-6)
+
+    def _predict_by_feat_single(
+        self,
+        cls_score_list: List[Tensor],
+        bbox_pred_list: List[Tensor],
+        score_factor_list: List[Tensor],
+        mlvl_priors: List[Tensor],
+        img_meta: dict,
+        cfg: Optional[dict] = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceData:
+        """Decode one image: per level the ``nms_pre`` best joint scores above ``score_thr``; MMDetection's
+        post-processing does the rest. Unlike MMDetection's dense heads the threshold is on the joint score."""
+        cfg = self.test_cfg if cfg is None else cfg
+        levels = [
+            self._decode_level(*level, img_meta['img_shape'], cfg)
+            for level in zip(cls_score_list, bbox_pred_list, score_factor_list, mlvl_priors)
+        ]
+        return self._bbox_post_process(InstanceData.cat(levels), cfg, rescale, with_nms, img_meta)
+
+    def _decode_level(
+        self,
+        cls_logits: Tensor,
+        distances: Tensor,
+        factor_logits: Tensor,
+        points: Tensor,
+        img_shape: Tuple[int, int],
+        cfg: dict,
+        of_points: Optional[Dict[str, Tensor]] = None,
+    ) -> InstanceData:
+        """The candidates of one level of one image, best first: ``bboxes``, ``scores``, ``labels``, and the rows of
+        ``of_points``, each (H*W, ...), of their points."""
+        joint = cls_logits.float().sigmoid() * factor_logits.float().sigmoid()
+        scores, labels, _, kept = filter_scores_and_topk(
+            joint.permute(1, 2, 0).reshape(-1, self.num_classes),
+            cfg.get('score_thr', 0),
+            cfg.get('nms_pre', joint.numel()),
+            dict(distances=distances.permute(1, 2, 0).reshape(-1, 4), priors=points, **(of_points or {})),
+        )
+        bboxes = distance2bbox(kept.pop('priors').float(), kept.pop('distances'), max_shape=img_shape)
+        return InstanceData(bboxes=bboxes, scores=scores, labels=labels, **kept)
+
+
+def _flatten(maps: List[Tensor]) -> Tensor:
+    """(B, C, H, W) maps of all levels as one (B, N, C)."""
+    return torch.cat([map_.permute(0, 2, 3, 1).flatten(1, 2) for map_ in maps], dim=1)
+
+
+def _centerness_target(points: Tensor, boxes: Tensor) -> Tensor:
+    """FCOS's centerness of (..., 2) points in (..., 4) boxes; 0 on and outside the edge."""
+    near = points - boxes[..., :2]
+    far = boxes[..., 2:] - points
+    ratio = torch.minimum(near, far).clamp(min=0) / torch.maximum(near, far).clamp(min=torch.finfo(near.dtype).tiny)
+    return ratio.prod(dim=-1).sqrt()

@@ -1,0 +1,83 @@
+"""Regions in which nothing is known, such as CrowdHuman's (section 4.4): no anchor in them counts as a negative."""
+
+from typing import List, Optional, Sequence
+
+import torch
+from mmdet.models.dense_heads import FCOSHead
+from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from o2f.assign.centre_region import Grid, grid_of, points_of
+
+
+def ignored_points(
+    truth: Sequence[InstanceData], ignored: Optional[Sequence[InstanceData]], grid: Grid, device: torch.device
+) -> Tensor:
+    """The anchor points that lie in a region to ignore and in no instance's box.
+
+    An annotated person in such a region is known, so there the anchors still learn not to detect it twice.
+
+    Args:
+        truth (sequence[InstanceData]): ``bboxes`` (n, 4) of each image's instances, in pixels.
+        ignored (sequence[InstanceData | None], optional): ``bboxes`` (m, 4) of each image's regions to ignore.
+        grid (Grid): the N anchor points.
+        device (torch.device): where to compute.
+
+    Returns:
+        Tensor: (B, N) bool.
+    """
+    points = points_of(grid, device)
+    none = torch.zeros(grid.num_points, dtype=torch.bool, device=device)
+    return torch.stack(
+        [
+            _inside_any(points, regions.bboxes) & ~_inside_any(points, instances.bboxes)
+            if regions is not None and len(regions)
+            else none
+            for instances, regions in zip(truth, ignored or [None] * len(truth))
+        ]
+    )
+
+
+def _inside_any(points: Tensor, boxes: Tensor) -> Tensor:
+    """(N,) bool: whether each of (N, 2) points lies strictly inside one of (n, 4) boxes."""
+    points = points.unsqueeze(1)
+    return ((points > boxes[:, :2]) & (points < boxes[:, 2:])).all(dim=-1).any(dim=-1)
+
+
+@MODELS.register_module()
+class FCOSHeadWithIgnore(FCOSHead):
+    """MMDetection's FCOS head, except that points in regions to ignore add nothing to its classification loss."""
+
+    def loss_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        centernesses: List[Tensor],
+        batch_gt_instances: List[InstanceData],
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: Optional[List[InstanceData]] = None,
+    ) -> dict:
+        """The losses of ``FCOSHead``. Every positive point lies in an instance's box, so none is left out.
+
+        Args:
+            cls_scores, bbox_preds, centernesses (list[Tensor]): what ``FCOSHead.forward`` returns: (B, C, H, W),
+                (B, 4, H, W) and (B, 1, H, W) per level.
+            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image.
+            batch_img_metas (list[dict]): what ``FCOSHead`` wants of each image.
+            batch_gt_instances_ignore (list[InstanceData], optional): ``bboxes`` (m, 4) of each image's regions to
+                ignore.
+
+        Returns:
+            dict[str, Tensor]: ``loss_cls``, ``loss_bbox`` and ``loss_centerness``, scalars.
+        """
+        grid = grid_of(cls_scores, self.strides)
+        ignored = ignored_points(batch_gt_instances, batch_gt_instances_ignore, grid, cls_scores[0].device)
+        levels = ignored.split([height * width for height, width in grid.shapes], dim=1)
+        # A logit far below zero is a negative without loss, and a constant has no gradient.
+        cls_scores = [
+            score.masked_fill(level.view(-1, 1, *score.shape[-2:]), -100.0) for score, level in zip(cls_scores, levels)
+        ]
+        return super().loss_by_feat(
+            cls_scores, bbox_preds, centernesses, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+        )

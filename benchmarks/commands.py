@@ -36,7 +36,7 @@ def measure(quick: bool) -> List[Row]:
     """Seconds of each command."""
     repeats = 1 if quick else 7
     rows = [Row(f'run.py {option}', _whole([RUN, option], repeats), 's', below=0.5) for option in ('--help', '--list')]
-    plan = _after_import('experiments.run', 'experiments.run, experiments.plans', ['all', '--dry-run'], repeats)
+    plan = _after_import('experiments.run', 'experiments.run, experiments.spec.plan', ['all', '--dry-run'], repeats)
     rows.append(Row('run.py all --dry-run, after import', plan, 's', below=2.0))
     rows.append(Row('run.py all --dry-run, in all', _whole([RUN, 'all', '--dry-run'], repeats), 's'))
     with tempfile.TemporaryDirectory() as folder:

@@ -77,7 +77,7 @@ def _named_by(found: Documented, package: griffe.Module) -> Iterator[str]:
         ]
         paths += [_resolved(each, name) for name in _ROLE.findall(each.docstring.value if each.docstring else '')]
         for path in paths:
-            if path.startswith('o2f.') and path.count('.') == 2:
+            if path.startswith('o2f.') and path.count('.') >= 2:
                 target = _final(package[path.removeprefix('o2f.')])
                 if target.path.startswith('o2f.') and (target.is_class or target.is_function):
                     yield target.path
@@ -89,7 +89,9 @@ def _resolved(found: Documented, name: str) -> str:
         path = name if name.startswith('o2f.') else found.module.resolve(name.split('.')[0])
     except griffe.NameResolutionError:  # a method of the same class, or a library's
         return ''
-    return '.'.join(path.split('.')[:3])
+    parts = path.split('.')
+    of_class = next((i for i, part in enumerate(parts) if part[:1].isupper()), len(parts) - 1)
+    return '.'.join(parts[: of_class + 1])
 
 
 def _members(found: Documented) -> List[Documented]:

@@ -53,7 +53,7 @@ class Detector:
     >>> [(detector.classes[label], score) for label, score in zip(found.labels, found.scores)]
 
     Nothing in the checkpoint is run. Its config is read from it, or else from ``config.py`` beside it, as data, and
-    only classes that run nothing of the config's are built from that (:mod:`o2f.plain_config`). A file that is named
+    only classes that run nothing of the config's are built from that (:mod:`o2f.io.safe_config`). A file that is named
     as ``config`` is read as MMDetection reads it, and that runs it.
 
     Args:

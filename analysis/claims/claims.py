@@ -1,4 +1,4 @@
-"""What a plan claims: comparisons between quantities of its cells, all of which must hold (experiments/claims.py)."""
+"""What a plan claims: comparisons between quantities of its cells (experiments/spec/claims.py). All of them must hold."""
 
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple

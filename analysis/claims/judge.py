@@ -143,7 +143,7 @@ def _difference(evidence: Evidence, comparison: Comparison, runs: List[List[str]
 
 def _timed_together(evidence: Evidence, comparison: Comparison, runs: List[List[str]]) -> List[Tuple[str, str]]:
     """For two speeds the runs of equal seeds; the detectors of a table are timed in turns, image by image, and all of a
-    seed in one sitting (experiments/speed.py)."""
+    seed in one sitting (experiments/training/speed.py)."""
     sides = comparison.left, comparison.right
     if not is_speed(tuple(side.key for side in sides)):
         return []

@@ -1,4 +1,4 @@
-"""Reads ``matches.npz``: which detections of a run were right on which image (the format: o2f/matches.py)."""
+"""Reads ``matches.npz``: which detections of a run were right on which image (its format: o2f/evaluation/matches.py)."""
 
 import json
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Launchers only place runs; every one of them has :func:`experiments.worker.attempt` called where a run trains."""
+"""Launchers only place runs. Each has :func:`experiments.training.worker.attempt` called where a run trains."""

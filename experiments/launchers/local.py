@@ -51,7 +51,7 @@ class LocalLauncher:
         self.context: Union[SpawnContext, ForkServerContext] = multiprocessing.get_context('spawn')
         if not self.gpus:
             self.context = multiprocessing.get_context('forkserver')
-            self.context.set_forkserver_preload(['experiments.training'])
+            self.context.set_forkserver_preload(['experiments.training.train'])
 
     def start(self) -> None:
         """Let the server begin its imports, so that they pass while data are made."""

@@ -2,7 +2,7 @@
 
 _base_ = '../../o2f/configs/o2f_r50_fpn_1x_coco.py'
 
-# What is generated on first use (experiments/desk/scenes.py, backbone.py); how it was chosen: docs/desk.md.
+# What is generated on first use (experiments/data/synthetic/scenes.py, backbone.py); how it was chosen: docs/desk.md.
 generate = dict(
     scenes=dict(
         train=1500,
@@ -75,7 +75,7 @@ param_scheduler = [
     dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
 ]
 
-# What a variant needs beyond its own file at this scale (experiments/compose.py).
+# What a variant needs beyond its own file at this scale (experiments/spec/config.py).
 _ranges = ((-1, 64), (64, 128), (128, 1e8))  # the paper's, as far as there are levels: docs/desk.md
 # CrowdHuman's 480 to 960 of 800 pixels, on images of 128.
 _crowd_train = [
@@ -118,7 +118,8 @@ variants = {
             _delete_=True, type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.05, fused=True)
         ),
     ),
-    'crowdhuman': dict(  # a generated crowd (experiments/desk/crowd.py); the backbone stays the one of the scenes
+    # A generated crowd (experiments/data/synthetic/crowd.py); the backbone stays the one of the scenes.
+    'crowdhuman': dict(
         generate=dict(crowd=dict(train=600, val=200)),
         data_root='${CROWD}/',
         classes=('person',),

@@ -47,7 +47,7 @@ def detector(config: dict, checkpoint: Path, data: Path) -> BaseModel:
 
     Args:
         config (dict): the run's resolved config.
-        checkpoint (Path): see :func:`experiments.checkpoints.read_weights`.
+        checkpoint (Path): see :func:`experiments.training.evaluate.read_weights`.
         data (Path): the data folder.
 
     Raises:

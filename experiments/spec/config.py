@@ -80,7 +80,7 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
 
     Args:
         profile (str): name of a profile.
-        use (sequence[str]): names of variants, see :mod:`experiments.compose`.
+        use (sequence[str]): names of variants, see :mod:`experiments.spec.config`.
         overrides (dict): dotted keys of the config and their values.
         seed (int): the random seed.
         source (str): where the overrides come from, for messages.

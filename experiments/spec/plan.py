@@ -55,7 +55,7 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
     """Resolve ``cells`` of ``table``.
 
     Raises:
-        UserError: see :func:`experiments.resolve.resolve`.
+        UserError: see :func:`experiments.spec.config.resolve`.
     """
     planned = []
     for cell in cells:

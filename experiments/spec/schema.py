@@ -30,7 +30,7 @@ A table file is YAML::
       AR: ['{reading}/AR']
       FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # a column only where the axes stand so
     paper: {AP: [[38.3/39.5, 38.0/39.5]]}    # the paper's numbers, row by row; '-' where it has none
-    claims: []                               # what the paper says of them: experiments/claims.py
+    claims: []                               # what the paper says of them: experiments/spec/claims.py
 """
 
 import itertools

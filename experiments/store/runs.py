@@ -6,7 +6,7 @@ lock               held by the process that trains, of several by rank 0; the ke
 progress.json      epoch and iteration it is in, time left (a hint; not flushed)
 metrics.json       metrics of each finished epoch
 epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
-matches.npz        which detections of the last epoch were right on which image (o2f/matches.py)
+matches.npz        which detections of the last epoch were right on which image (o2f/evaluation/matches.py)
 result.json        final metrics and provenance; a run is done when it is there
 failure.json       why the last attempt failed
 tracking.json      what else the run logs to, where that was asked for
@@ -54,7 +54,7 @@ QUEUED, REQUEUED = 'queued', 'requeued'
 _LOCKS: Set[IO] = set()
 os.register_at_fork(after_in_child=lambda: [file.close() for file in _LOCKS])
 
-#: What a head of o2f counts (:func:`o2f.degrees.positives_per_instance`), and its name in metrics.json.
+#: What a head of o2f counts (:func:`o2f.assign.degrees.positives_per_instance`), and its name in metrics.json.
 _POSITIVES = dict(certain_anchors='certain', ambiguous_anchors='ambiguous', ambiguous_degree='degree')
 
 
@@ -113,7 +113,7 @@ class RunFolder:
             write_whole(self.config, run.config_text)
 
     def set_tracking(self, names: List[str]) -> None:
-        """Say what the run is to log to from its next start on, see :mod:`experiments.tracking`.
+        """Say what the run is to log to from its next start on, see :mod:`experiments.training.tracking`.
 
         Raises:
             UserError: the folder cannot be written.
@@ -128,7 +128,7 @@ class RunFolder:
         return read_json(self._tracking) or []
 
     def set_parts(self, parts: int) -> None:
-        """Say in how many parts a batch is computed from the run's next start on, see :mod:`experiments.accumulation`.
+        """Say in how many parts a batch is computed from the run's next start on (:mod:`experiments.training.batch`).
 
         Raises:
             UserError: the folder cannot be written.
@@ -274,7 +274,7 @@ class RunFolder:
         write_json(self._metrics, dict(schema=SCHEMA, epochs=kept))
 
     def add_matches(self, matches: Dict[str, Any]) -> None:
-        """Store the matches of an evaluation, as :meth:`o2f.matches.Matches.arrays` has them."""
+        """Store the matches of an evaluation, as :meth:`o2f.evaluation.matches.Matches.arrays` has them."""
         write_arrays(self._matches, matches)
 
     def checkpoint(self) -> Optional[Path]:

@@ -122,7 +122,7 @@ class SeededSamples(Dataset):
 
 def seed_samples(config: Config) -> None:
     """Seed each training sample where loaders have processes of their own. Elsewhere it would set the generators of the
-    process that trains, which :class:`~experiments.training.RunFolderHook` sets for each epoch."""
+    process that trains, which :class:`~experiments.training.train.RunFolderHook` sets for each epoch."""
     loader = config.train_dataloader
     if loader.num_workers > 0:
         loader.dataset = dict(type=SeededSamples.__name__, dataset=loader.dataset, seed=config.randomness.seed)

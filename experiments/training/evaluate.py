@@ -125,7 +125,7 @@ def format_metrics(metrics: Dict[str, float]) -> str:
 
 
 def read_weights(path: Path) -> Dict[str, Tensor]:
-    """The weights of :func:`o2f.checkpoints.read_checkpoint`.
+    """The weights of :func:`o2f.io.checkpoints.read_checkpoint`.
 
     Raises:
         UserError: the file cannot be read, or is not safe to read.
@@ -137,7 +137,7 @@ def read_weights(path: Path) -> Dict[str, Tensor]:
 
 
 def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> None:
-    """:func:`o2f.checkpoints.load_strictly`.
+    """:func:`o2f.io.checkpoints.load_strictly`.
 
     Raises:
         UserError: the weights do not fit the model.

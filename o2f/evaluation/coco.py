@@ -44,8 +44,8 @@ class TwoReadingsMetric(BaseMetric):
 
     Attributes:
         keep_matches (bool): whether the next evaluation leaves its matches.
-        matches (dict | None): those of the last evaluation, as :meth:`o2f.matches.Matches.arrays` has them; None
-            where they were not wanted, and on all processes but the first.
+        matches (dict | None): those of the last evaluation, as :meth:`o2f.evaluation.matches.Matches.arrays` has
+            them; None where they were not wanted, and on all processes but the first.
 
     Raises:
         ValueError: there is no such backend.

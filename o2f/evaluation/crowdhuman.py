@@ -42,8 +42,8 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
 
     Attributes:
         keep_matches (bool): whether the next evaluation leaves its matches.
-        matches (dict | None): those of the last evaluation, as :meth:`o2f.matches.Matches.arrays` has them; None
-            where they were not wanted, and on all processes but the first.
+        matches (dict | None): those of the last evaluation, as :meth:`o2f.evaluation.matches.Matches.arrays` has
+            them; None where they were not wanted, and on all processes but the first.
     """
 
     default_prefix = None

@@ -1,7 +1,7 @@
 """A detector as one function of tensors, from pixels to a fixed number of boxes, for export.
 
-What :class:`o2f.head.OneToFewHead` decodes image by image, with as many results as there happen to be, is here one
-computation over the batch whose sizes do not depend on what is in the images. Nothing suppresses anything.
+What :class:`o2f.models.head.OneToFewHead` decodes image by image, with as many results as there happen to be, is here
+one computation over the batch whose sizes do not depend on what is in the images. Nothing suppresses anything.
 """
 
 from typing import NamedTuple, Tuple

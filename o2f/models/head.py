@@ -193,7 +193,7 @@ class OneToFewHead(AnchorFreeHead):
 
         Returns:
             dict[str, Tensor]: two scalars, ``loss_aux`` with an auxiliary selection, and to be logged what
-            :func:`o2f.degrees.positives_per_instance` counts.
+            :func:`o2f.assign.degrees.positives_per_instance` counts.
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
         return self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)[0]

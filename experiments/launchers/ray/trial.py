@@ -21,7 +21,7 @@ class Task:
 
     Attributes:
         path (str): the run's folder, absolute.
-        run_id, profile, places, threads: see :func:`experiments.worker.work`.
+        run_id, profile, places, threads: see :func:`experiments.training.worker.work`.
         gpus (float): GPUs that Ray gives it.
         epochs (int): epochs of the whole training.
     """

@@ -37,7 +37,7 @@ class Task:
 
     Attributes:
         path (str): the run's folder, absolute.
-        run_id, profile, places, threads: see :func:`experiments.worker.work`.
+        run_id, profile, places, threads: see :func:`experiments.training.worker.work`.
         timeout_min (int): the job's time limit.
         fruitless (int): starts before this one that reached the time limit without finishing an epoch.
     """

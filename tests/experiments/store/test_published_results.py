@@ -10,7 +10,7 @@ import pytest
 from experiments.spec.plan import make_plan
 from experiments.spec.schema import load_table
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STORED = ROOT / 'results' / 'desk'
 PLANS = sorted((STORED / 'tables').glob('*.json'))
 

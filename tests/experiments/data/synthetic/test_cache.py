@@ -13,7 +13,7 @@ import pytest
 
 from experiments.data.synthetic.cache import MANIFEST, ensure, folder_name
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 # Run as a program of its own: builds slowly, and leaves a line in builds.txt for each build begun.
 CHILD = """

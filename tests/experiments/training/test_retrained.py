@@ -11,7 +11,7 @@ import pytest
 
 from experiments.store.provenance import provenance
 
-STORED = Path(__file__).resolve().parents[2] / 'results' / 'desk'
+STORED = Path(__file__).resolve().parents[3] / 'results' / 'desk'
 CELL = {'t_max': '0.6', 't_min': '0.2'}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / 'o2f'))  # the tiny detectors are plain modules there
+sys.path.append(str(Path(__file__).resolve().parents[2] / 'o2f'))  # the tiny detectors are plain modules there
 from mmengine.optim import OptimWrapper  # noqa: E402
 from tiny_detectors import collate  # noqa: E402
 from two_ranks import CONDINST, HEADS, images_of, make  # noqa: E402

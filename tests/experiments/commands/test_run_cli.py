@@ -76,7 +76,7 @@ def test_every_claim_is_checked(finished):
 
 
 def test_make_tables_prints_them_all(finished):
-    script = Path(__file__).resolve().parents[2] / 'analysis' / 'make_tables.py'
+    script = Path(__file__).resolve().parents[3] / 'analysis' / 'make_tables.py'
     command = [sys.executable, str(script), '--profile', 'smoke', '--strict', '--runs', str(finished.runs)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == '', done.stderr
@@ -102,7 +102,7 @@ def test_overviews(finished, suite):
 
 def test_a_new_ablation_is_one_file(suite):
     """The example of docs/ablations.md, run as it says."""
-    example = Path(__file__).resolve().parents[2] / 'docs' / 'examples' / 'radius.yaml'
+    example = Path(__file__).resolve().parents[3] / 'docs' / 'examples' / 'radius.yaml'
     printed = suite.run(example, '--profile', 'smoke', check=0).stdout
     assert len(suite.folders()) == 6 and len(re.findall(r'\d+\.\d/\d+\.\d', printed)) == 6
 

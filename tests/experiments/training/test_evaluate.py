@@ -271,7 +271,7 @@ def test_help_and_errors_in_names_come_without_torch(suite):
         'except SystemExit: pass\n'
         'print("torch" in sys.modules, file=sys.stderr)'
     )
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     for args in (['--help'], ['--list'], ['--evaluate', 'x.pth', '--table', 'table5', '--cell', 'FCOSS']):
         done = subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, cwd=root)
         assert done.stderr.splitlines()[-1] == 'False'

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from analysis.plans import Plan
-from experiments.spec.checks import called, has, number_or_null, read
+from experiments.store.checks import called, has, number_or_null, read
 
 SCHEMA = 1
 

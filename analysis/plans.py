@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
-from experiments.spec.checks import called, has, same, short, texts
+from experiments.store.checks import called, has, same, short, texts
 
 #: What :func:`read_plan` needs; ``setting`` and what each entry of ``claims`` holds are free.
 KEYS = dict(

@@ -12,7 +12,7 @@ _NUMBER = re.compile(r'[0-9]+(\.[0-9]+)?')
 
 
 @dataclass(frozen=True)
-class Reading:
+class CellStatistic:
     """One key of one metric of one cell, such as AP without NMS, over its seeds; None where missing.
 
     ``mean``, ``std`` (the sample's standard deviation) and ``paper`` are in ``unit``: '%', 'ms' or '1/s'. ``seeds`` is
@@ -45,7 +45,7 @@ def lower_is_better(keys: tuple) -> bool:
     return all(key.endswith(('/mMR', '_ms')) for key in keys)
 
 
-def readings(results: Results, cell: Cell, metric: str) -> List[Reading]:
+def readings(results: Results, cell: Cell, metric: str) -> List[CellStatistic]:
     """What a cell shows for a metric, one reading for each key of the metric; none where it does not show it."""
     paper = [float(text) if _NUMBER.fullmatch(text) else None for text in cell.paper.get(metric, '').split('/')]
     numbers = []
@@ -55,11 +55,11 @@ def readings(results: Results, cell: Cell, metric: str) -> List[Reading]:
         values = [100 * value if unit == '%' else value for value in stored if value is not None]
         mean = round(statistics.fmean(values), 6) if values else None
         std = round(statistics.stdev(values), 6) if len(values) > 1 else None
-        numbers.append(Reading(metric, key, unit, mean, std, len(values), paper[i] if i < len(paper) else None))
+        numbers.append(CellStatistic(metric, key, unit, mean, std, len(values), paper[i] if i < len(paper) else None))
     return numbers
 
 
-def all_readings(results: Results, cell: Cell) -> List[Reading]:
+def all_statistics(results: Results, cell: Cell) -> List[CellStatistic]:
     """What a cell shows, all metrics one after the other."""
     return [reading for metric in cell.keys for reading in readings(results, cell, metric)]
 
@@ -67,7 +67,7 @@ def all_readings(results: Results, cell: Cell) -> List[Reading]:
 def missing_cells(plan: Plan, results: Results) -> int:
     """How many cells of the plan lack a number that they should show, of any metric, seed and reading."""
     return sum(
-        any(reading.seeds < max(1, len(cell.runs)) for reading in all_readings(results, cell)) for cell in plan.cells
+        any(reading.seeds < max(1, len(cell.runs)) for reading in all_statistics(results, cell)) for cell in plan.cells
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from analysis.plans import KEYS, Plan, read_plan
-from experiments.spec.checks import called, has, number_or_null, read, same, short
+from experiments.store.checks import called, has, number_or_null, read, same, short
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from benchmarks.problem import Problem
-from o2f.assign.centre_region import Grid, points_of
+from o2f.assign.centre_region import AnchorGrid, points_of
 
 
 class Assigned(NamedTuple):
@@ -51,7 +51,7 @@ def assign(
     return found
 
 
-def _reach(grid: Grid, radius: float) -> Tensor:
+def _reach(grid: AnchorGrid, radius: float) -> Tensor:
     """(N, 1): half-side of Omega's square at each point, in pixels."""
     return torch.cat([torch.full((h * w, 1), radius * stride) for (h, w), stride in zip(grid.shapes, grid.strides)])
 

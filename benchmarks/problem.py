@@ -8,7 +8,7 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from o2f.assign.centre_region import Grid, points_of
+from o2f.assign.centre_region import AnchorGrid, points_of
 from o2f.assign.matching_score import Instances
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -30,7 +30,7 @@ class Problem:
     centerness_logits: Tensor
     boxes: Tensor
     instances: Instances
-    grid: Grid
+    grid: AnchorGrid
 
     @property
     def arguments(self) -> Tuple:
@@ -62,7 +62,7 @@ def problem(
 ) -> Problem:
     """``per_image`` instances in each of ``images`` images of ``size`` (height, width) in pixels."""
     generator = torch.Generator().manual_seed(seed)
-    grid = Grid(tuple((math.ceil(size[0] / stride), math.ceil(size[1] / stride)) for stride in STRIDES), STRIDES)
+    grid = AnchorGrid(tuple((math.ceil(size[0] / stride), math.ceil(size[1] / stride)) for stride in STRIDES), STRIDES)
     points = points_of(grid, torch.device('cpu'))
     stride = torch.cat([torch.full((h * w, 1), float(s)) for (h, w), s in zip(grid.shapes, grid.strides)])
     distances = torch.rand(images, grid.num_points, 4, generator=generator) * 4 * stride

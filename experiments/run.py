@@ -274,10 +274,10 @@ def _train(launcher: Any, todo: list, folders: dict, labels: Dict[str, str], arg
 
 def _batch_notes(configs: List[dict], launcher: Any, args: argparse.Namespace) -> List[str]:
     """What to know of the runs' batches where they do not divide over the processes of a run; each line once."""
-    from experiments.training.batch import shares
+    from experiments.training.batch import split_batch
 
     processes = launcher.settings.tasks if args.launcher == 'slurm' else args.processes_per_run or 1
-    return list(dict.fromkeys(note for config in configs if (note := shares(config, processes).note())))
+    return list(dict.fromkeys(note for config in configs if (note := split_batch(config, processes).note())))
 
 
 def _measure_speeds(plans: list, folders: dict, args: argparse.Namespace) -> None:
@@ -288,10 +288,10 @@ def _measure_speeds(plans: list, folders: dict, args: argparse.Namespace) -> Non
         if runs:
             from experiments.commands.view import open_view
             from experiments.launchers.local import LocalLauncher
-            from experiments.spec.paths import places
+            from experiments.spec.paths import data_paths
 
             paths = {run_id: str(folders[run_id].path) for run_id in runs}
-            where = {run_id: places(run.config, args.data) for run_id, run in runs.items()}
+            where = {run_id: data_paths(run.config, args.data) for run_id, run in runs.items()}
             with open_view({}) as view:
                 report = functools.partial(view.progress, f'speeds of {plan.name}')
                 LocalLauncher(1).in_process(measure, paths, where, report)

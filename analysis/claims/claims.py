@@ -1,11 +1,11 @@
-"""What a plan claims: comparisons between quantities of its cells (experiments/spec/claims.py). All of them must hold."""
+"""What a plan claims: comparisons of quantities of its cells (experiments/spec/claims.py). All of them must hold."""
 
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple
 
 from analysis.plans import Cell, Plan, Position
 from analysis.results import SPEED
-from experiments.spec.checks import has, number_or_null, short
+from experiments.store.checks import has, number_or_null, short
 
 LESS, GREATER = 'less', 'greater'
 

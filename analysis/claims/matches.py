@@ -1,4 +1,4 @@
-"""Reads ``matches.npz``: which detections of a run were right on which image (its format: o2f/evaluation/matches.py)."""
+"""Reads ``matches.npz``: which detections of a run were right on which image (format: o2f/evaluation/matches.py)."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from analysis.claims.resample import COCO, CROWDHUMAN, Detections, coco, crowdhuman
-from experiments.spec.checks import has, same
+from experiments.store.checks import has, same
 from experiments.store.files import read_arrays
 
 SCHEMA = 1

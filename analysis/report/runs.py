@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 from analysis.epochs import Epoch, load_epochs
 from analysis.plans import Cell, Plan
 from analysis.results import RUNS, SPEED, Results, command
-from experiments.spec.checks import read
+from experiments.store.checks import read
 
 Settings = Dict[str, str]  # dotted key -> value as Python writes it
 
@@ -51,7 +51,7 @@ def difference(config: Settings, base: Settings) -> List[Tuple[str, str]]:
     return [(key, config.get(key, ABSENT)) for key in keys]
 
 
-def keepers(configs: Dict[str, Settings]) -> Dict[str, str]:
+def representative(configs: Dict[str, Settings]) -> Dict[str, str]:
     """For each run the first one whose config is the same but for the seed, so that it is shown once.
 
     Args:

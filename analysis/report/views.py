@@ -17,7 +17,7 @@ from analysis.claims import explain
 from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, Finding, Verdict
 from analysis.plans import Cell, Plan
 from analysis.report.runs import READINGS, Training, percent
-from analysis.tables.layout import DASH, Grid
+from analysis.tables.layout import DASH, TableLayout
 from experiments.store.errors import UserError
 
 #: How the page draws a first and a second line.
@@ -234,7 +234,7 @@ class Table:
     body: List[Tuple[List[Header], List[Entry], bool]]
 
 
-def html_table(plan: Plan, grid: Grid, states: Dict[str, bool]) -> Table:
+def html_table(plan: Plan, grid: TableLayout, states: Dict[str, bool]) -> Table:
     """A grid as rows.
 
     Args:

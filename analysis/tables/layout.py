@@ -10,7 +10,7 @@ from itertools import groupby, product
 from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from analysis.plans import Axis, Cell, Plan, Position
-from analysis.readings import Reading, lower_is_better, readings
+from analysis.readings import CellStatistic, lower_is_better, readings
 from analysis.results import Results
 
 DASH = '–'
@@ -20,7 +20,7 @@ _Path = Tuple[Tuple[Optional[str], str], ...]  # from the top of the header down
 
 
 @dataclass(frozen=True)
-class Grid:
+class TableLayout:
     """A table laid out.
 
     ``labels`` are the headers of the columns of labels, ``header`` the levels of (text, columns it spans) over all
@@ -38,20 +38,20 @@ class Grid:
     best: Set[Tuple[int, int, int]]
 
 
-def measured(plan: Plan, results: Results) -> Grid:
+def measured(plan: Plan, results: Results) -> TableLayout:
     """The table of what was measured, a dash for what was not."""
     seeds = len(set(plan.runs.values()))
     return _grid(plan, lambda cell, metric: _cell_text(readings(results, cell, metric), seeds))
 
 
-def paper(plan: Plan) -> Optional[Grid]:
+def paper(plan: Plan) -> Optional[TableLayout]:
     """The table of the paper's numbers; None where it has none."""
     if not any(cell.paper for cell in plan.cells):
         return None
     return _grid(plan, lambda cell, metric: DASH if cell.paper.get(metric, '-') == '-' else cell.paper[metric])
 
 
-def difference(plan: Plan, results: Results) -> Optional[Grid]:
+def difference(plan: Plan, results: Results) -> Optional[TableLayout]:
     """The table of what was measured less the paper's numbers; None where that would mean nothing."""
     if not plan.comparable or not any(cell.paper for cell in plan.cells):
         return None
@@ -63,7 +63,7 @@ def difference(plan: Plan, results: Results) -> Optional[Grid]:
     return replace(_grid(plan, text), best=set())
 
 
-def _cell_text(numbers: List[Reading], seeds: int) -> str:
+def _cell_text(numbers: List[CellStatistic], seeds: int) -> str:
     """'27.1/28.1', with ' ±0.3/0.2' over several seeds and ' (n=2)' where it has fewer than the table."""
     counts = [number.seeds for number in numbers if number.seeds]
     if not counts:
@@ -82,7 +82,7 @@ def _signed(number: Optional[float]) -> str:
     return DASH if number is None else f'{number:+.1f}'
 
 
-def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
+def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> TableLayout:
     """Lay a table out; ``text(cell, metric)`` is what stands there, a dash where it shows none."""
     rows, columns = _sides(plan)
     cells = {tuple(sorted(cell.at.items())): cell for cell in plan.cells}
@@ -104,7 +104,7 @@ def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
         for down in _places(rows)
     ]
     lower = [[lower_is_better(plan.metrics[metric].keys) for metric in row] for row in metrics]
-    return Grid(
+    return TableLayout(
         labels=[word for axis in rows for word in (axis.label, *axis.describe)],
         header=_header([_path(plan, columns, place) for place in across]),
         body=body,
@@ -115,7 +115,7 @@ def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> Grid:
 
 
 def _best(body: List[List[str]], lower: List[List[bool]], across_rows: bool) -> Set[Tuple[int, int, int]]:
-    """See :class:`Grid`; ``lower`` says of each place whether less is better."""
+    """See :class:`TableLayout`; ``lower`` says of each place whether less is better."""
     labels = len(body[0]) - len(lower[0])
     groups: Dict[Tuple[int, int], List[Tuple[float, Tuple[int, int, int]]]] = {}
     for i, row in enumerate(body):

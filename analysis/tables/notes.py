@@ -55,13 +55,13 @@ def notes(plan: Plan, results: Results) -> List[str]:
     )
     lacking = missing_cells(plan, results)
     facts += f' {lacking} of {len(plan.cells)} cells incomplete.' if lacking else ''
-    facts += _empty_handed(plan, results)
+    facts += _zero_ap_note(plan, results)
     facts += f' {"; ".join(_sources(results))}.' if results.runs else ''
     name, dataset = plan.profile.capitalize(), _dataset(plan.setting)
-    honest = f"{name} numbers are not {dataset} numbers: compare them with each other, not with the paper's."
+    disclaimer = f"{name} numbers are not {dataset} numbers: compare them with each other, not with the paper's."
     if _SUBSET.fullmatch(plan.profile):
-        honest = "Compare them with each other, not with results of all training images and not with the paper's."
-    return [facts, *_speed_note(plan, results), *([] if plan.profile == 'paper' else [honest])]
+        disclaimer = "Compare them with each other, not with results of all training images and not with the paper's."
+    return [facts, *_speed_note(plan, results), *([] if plan.profile == 'paper' else [disclaimer])]
 
 
 def profile(name: str, setting: str) -> str:
@@ -73,7 +73,7 @@ def profile(name: str, setting: str) -> str:
     return f'profile {name}{data}{trained}'
 
 
-def _empty_handed(plan: Plan, results: Results) -> str:
+def _zero_ap_note(plan: Plan, results: Results) -> str:
     """' 1 of 12 runs found nothing (AP 0): POTO, seed 2.' A mean that holds such a run says little, and looks like any
     other. Up to three are named."""
     empty = [run for run, result in results.runs.items() if _found_nothing(result['metrics'])]

@@ -11,10 +11,10 @@ from dataclasses import asdict, astuple, fields
 from typing import List, Optional, Set, Tuple
 
 from analysis.plans import Plan
-from analysis.readings import Reading, all_readings, missing_cells
+from analysis.readings import CellStatistic, all_statistics, missing_cells
 from analysis.results import Results
 from analysis.tables import layout, notes
-from analysis.tables.layout import DASH, Grid
+from analysis.tables.layout import DASH, TableLayout
 
 SUFFIXES = {'markdown': '.md', 'latex': '.tex', 'csv': '.csv', 'json': '.json'}
 
@@ -25,19 +25,19 @@ def render(plan: Plan, results: Results, format: str = 'markdown') -> str:
 
 
 def _csv(plan: Plan, results: Results) -> str:
-    """One line for each :class:`Reading`; the difference from the paper is empty where it would mean nothing."""
+    """One line for each :class:`CellStatistic`; the difference from the paper is empty where it would mean nothing."""
     file = io.StringIO()
     write = csv.writer(file, lineterminator='\n').writerow
     axes = [axis.name for axis in plan.rows + plan.columns]
-    write(['table', 'profile', *axes, *(field.name for field in fields(Reading)), 'difference'])
+    write(['table', 'profile', *axes, *(field.name for field in fields(CellStatistic)), 'difference'])
     for cell in plan.cells:
-        for reading in all_readings(results, cell):
+        for reading in all_statistics(results, cell):
             place = [cell.at[name] for name in axes]
             write([plan.table, plan.profile, *place, *astuple(reading), _difference(plan, reading)])
     return file.getvalue()
 
 
-def _difference(plan: Plan, reading: Reading) -> Optional[float]:
+def _difference(plan: Plan, reading: CellStatistic) -> Optional[float]:
     return reading.difference if plan.comparable else None
 
 
@@ -48,7 +48,8 @@ def _json(plan: Plan, results: Results) -> str:
             'at': cell.at,
             'runs': cell.runs,
             'readings': [
-                dict(asdict(reading), difference=_difference(plan, reading)) for reading in all_readings(results, cell)
+                dict(asdict(reading), difference=_difference(plan, reading))
+                for reading in all_statistics(results, cell)
             ],
         }
         for cell in plan.cells
@@ -82,7 +83,7 @@ def markdown(plan: Plan, results: Results) -> str:
     return '\n\n'.join(part for part in parts if part) + '\n'
 
 
-def _table(grid: Grid) -> str:
+def _table(grid: TableLayout) -> str:
     lines = [
         [''] * len(grid.labels) + [word for text, span in level for word in [text] + [''] * (span - 1)]
         for level in grid.header
@@ -152,7 +153,7 @@ def latex(plan: Plan, results: Results) -> str:
     return '\n'.join([*lines, '\\par\\smallskip', f'{{\\footnotesize {" ".join(footnotes)}\\par}}', '\\end{table}', ''])
 
 
-def _tabular(grid: Grid) -> List[str]:
+def _tabular(grid: TableLayout) -> List[str]:
     """The rows between booktabs' rules, shrunk where they are wider than the text of the document."""
     left = len(grid.labels)
     spreads = any('±' in text for row in grid.body for text in row)
@@ -181,7 +182,7 @@ def _cell(text: str, best: Set[int]) -> str:
     return '/'.join(bold) + space + _escape(spread)
 
 
-def _header(grid: Grid) -> List[str]:
+def _header(grid: TableLayout) -> List[str]:
     lines = []
     for level, below in zip(grid.header, [*grid.header[1:], None]):
         texts = [

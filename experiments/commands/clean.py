@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Tuple
 
-from experiments.commands.doctor.machine import size
+from rich.filesize import decimal
+
 from experiments.store.errors import UserError
 from experiments.store.files import ASIDE
 from experiments.store.runs import DONE, FAILED, RUNNING, STOPPED, Busy, RunFolder
@@ -18,7 +19,7 @@ _STARTED = re.compile(r'\d{8}_\d{6}(\.py)?')
 
 
 @dataclass(frozen=True)
-class Wish:
+class CleanOptions:
     """What to remove besides what always goes: final weights, unfinished runs, the records of trackers."""
 
     checkpoints: bool = False
@@ -26,7 +27,7 @@ class Wish:
     trackers: bool = False
 
 
-def needless(folder: RunFolder, state: str, wish: Wish) -> Iterator[Tuple[str, List[Path]]]:
+def removable(folder: RunFolder, state: str, options: CleanOptions) -> Iterator[Tuple[str, List[Path]]]:
     """What can go of one run that no process trains: what it is, and its files and folders.
 
     Args:
@@ -41,9 +42,9 @@ def needless(folder: RunFolder, state: str, wish: Wish) -> Iterator[Tuple[str, L
     yield 'older checkpoints', [path for path in checkpoints if path != newest]
     if state == DONE:
         yield "mmengine's logs", [path for path in inside if _STARTED.fullmatch(path.name)]
-    if state == DONE and wish.checkpoints and newest is not None:
+    if state == DONE and options.checkpoints and newest is not None:
         yield 'final weights', [newest]
-    if state in (STOPPED, FAILED) and wish.unfinished:
+    if state in (STOPPED, FAILED) and options.unfinished:
         # Metrics first: a checkpoint without them would be gone on from.
         names = ('metrics.json', 'matches.npz', 'failure.json', 'progress.json')
         unfinished = [path for path in inside if path.name in names or _STARTED.fullmatch(path.name)]
@@ -75,7 +76,7 @@ def clean(folders: Dict[str, RunFolder], args: argparse.Namespace) -> int:
     Raises:
         UserError: something cannot be removed.
     """
-    wish = Wish(args.checkpoints, args.unfinished, args.trackers)
+    options = CleanOptions(args.checkpoints, args.unfinished, args.trackers)
     total, running = 0, 0
     for run_id, folder in folders.items():
         if not folder.config.exists():
@@ -84,15 +85,15 @@ def clean(folders: Dict[str, RunFolder], args: argparse.Namespace) -> int:
             folder.check()  # what is damaged is for its owner to look at first
             if folder.status().state == RUNNING:
                 raise Busy(folder.path)
-            total += _clean_run(run_id, folder, wish, args.yes)
+            total += _clean_run(run_id, folder, options, args.yes)
         except Busy:
             running += 1
             print(f'{run_id}  left alone: it is being trained')
         except UserError as error:
             print(f'run.py: {run_id} left alone: {error}', file=sys.stderr)
-    if wish.trackers:
+    if options.trackers:
         total += _clean_trackers(args.runs / args.profile, running, args.yes)
-    print(f'{size(total)} removed' if args.yes else f'{size(total)} would be removed; nothing was: add --yes')
+    print(f'{decimal(total)} removed' if args.yes else f'{decimal(total)} would be removed; nothing was: add --yes')
     return 0
 
 
@@ -101,18 +102,18 @@ def run_folders(runs: Path) -> Dict[str, RunFolder]:
     return {path.parent.name: RunFolder(path.parent) for path in sorted(runs.glob('*/config.py'))}
 
 
-def _clean_run(run_id: str, folder: RunFolder, wish: Wish, remove: bool) -> int:
+def _clean_run(run_id: str, folder: RunFolder, options: CleanOptions, remove: bool) -> int:
     if not remove:
-        return _go_through(run_id, folder, wish, remove)
+        return _go_through(run_id, folder, options, remove)
     with folder.lock(patience_s=0.5):  # nobody begins to train it meanwhile
-        return _go_through(run_id, folder, wish, remove)
+        return _go_through(run_id, folder, options, remove)
 
 
-def _go_through(run_id: str, folder: RunFolder, wish: Wish, remove: bool) -> int:
-    found = {what: paths for what, paths in needless(folder, folder.status(held=remove).state, wish) if paths}
+def _go_through(run_id: str, folder: RunFolder, options: CleanOptions, remove: bool) -> int:
+    found = {what: paths for what, paths in removable(folder, folder.status(held=remove).state, options) if paths}
     sizes = {what: sum(map(bytes_of, paths)) for what, paths in found.items()}
     if found:
-        parts = ', '.join(f'{what} {size(count)}' for what, count in sizes.items())
+        parts = ', '.join(f'{what} {decimal(count)}' for what, count in sizes.items())
         print(f'{run_id}  {"removed" if remove else "would remove"}: {parts}')
     if remove:
         _remove(path for paths in found.values() for path in paths)
@@ -127,7 +128,7 @@ def _clean_trackers(runs: Path, running: int, remove: bool) -> int:
     total = 0
     for path in found:
         total += (count := bytes_of(path))
-        print(f'{path.name}  {"removed" if remove else "would remove"}: records of trackers {size(count)}')
+        print(f'{path.name}  {"removed" if remove else "would remove"}: records of trackers {decimal(count)}')
     if remove:
         _remove(found)
     return total

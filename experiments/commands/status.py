@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Dict
 
 from experiments.commands.view import format_ap, format_left
-from experiments.launchers.slurm.jobs import Records, look
+from experiments.launchers.slurm.jobs import Records, query
 from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
 
 _LOG_LINES = 5
@@ -17,7 +17,7 @@ def states(runs: Path, folders: Dict[str, RunFolder]) -> Dict[str, Status]:
         runs (Path): folder of the profile's runs.
         folders (dict): folder of each run by its id.
     """
-    return {run_id: placed.status for run_id, placed in look(Records(runs / 'slurm'), folders).items()}
+    return {run_id: placed.status for run_id, placed in query(Records(runs / 'slurm'), folders).items()}
 
 
 def print_overview(statuses: Dict[str, Status], folders: Dict[str, RunFolder], labels: Dict[str, str]) -> None:

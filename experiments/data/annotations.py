@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
-from experiments.spec.paths import fill_in
+from experiments.spec.paths import substitute_paths
 from experiments.store.errors import UserError
 
 #: A box may leave its image by this many pixels; COCO's own coordinates are rounded that coarsely.
@@ -28,23 +28,23 @@ class Content:
     instances: int
 
 
-def datasets(config: dict, places: Dict[str, str]) -> Iterator[Tuple[Path, Path, Callable[..., Content]]]:
+def datasets(config: dict, paths: Dict[str, str]) -> Iterator[Tuple[Path, Path, Callable[..., Content]]]:
     """The annotation files that a config trains and evaluates on, each with the folder of its images and its check."""
     for loader in ('train_dataloader', 'val_dataloader'):
-        dataset = fill_in(config[loader]['dataset'], places)
+        dataset = substitute_paths(config[loader]['dataset'], paths)
         root = Path(dataset['data_root'])
         check = check_crowdhuman if dataset['type'] == 'CrowdHumanDataset' else check_coco
         yield root / dataset['ann_file'], root / dataset['data_prefix']['img'], check
 
 
-def check_datasets(config: dict, places: Dict[str, str], checked: Set[tuple]) -> None:
+def check_datasets(config: dict, paths: Dict[str, str], checked: Set[tuple]) -> None:
     """Check the annotation files that a config trains and evaluates on, but for those in ``checked``; add them to it.
 
     Raises:
         UserError: see :func:`check_coco` and :func:`check_crowdhuman`.
     """
     drop = config.get('degenerate_boxes', 'error') == 'drop'
-    for annotations, images, check in datasets(config, places):
+    for annotations, images, check in datasets(config, paths):
         if (annotations, images, drop) not in checked:
             check(annotations, images, allow_degenerate=drop)
             checked.add((annotations, images, drop))

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 from experiments.data.annotations import check_datasets
 from experiments.data.weights import ensure_weights
 from experiments.spec.config import Run
-from experiments.spec.paths import generated, places
+from experiments.spec.paths import data_paths, generated
 from experiments.store.files import cannot_write
 
 #: Called with what is being made, units done and units in all.
@@ -45,7 +45,7 @@ def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Cal
             _make(wanted, data / 'desk', progress, in_process)
             made.update(name for name, _ in wanted.values())
         elif not config.get('generate'):
-            check_datasets(config, places(config, data), checked)
+            check_datasets(config, data_paths(config, data), checked)
 
 
 def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in_process: Callable) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Union
 
 from experiments.spec.config import Run
-from experiments.spec.paths import places
+from experiments.spec.paths import data_paths
 from experiments.store.errors import UserError
 from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
 from experiments.training import worker
@@ -130,7 +130,7 @@ class LocalLauncher:
             return
         taken = [training.slot for training in active.values()]
         slot = next(slot for slot in range(self.jobs) if slot not in taken)
-        task = str(folders[run.id].path), run.id, run.profile, places(run.config, data), self.threads
+        task = str(folders[run.id].path), run.id, run.profile, data_paths(run.config, data), self.threads
         together = ranks_here(self.processes) if self.processes > 1 else [None]
         active[run.id] = training = _Training(run, slot, [], [])
         for number, ranks in enumerate(together, slot * self.processes):

@@ -19,7 +19,7 @@ from experiments.spec.config import Run
 from experiments.spec.figure import AssignmentFigure
 from experiments.store.errors import UserError
 from experiments.store.qualitative import image_bytes
-from o2f.assign.centre_region import Grid, grid_of, points_of
+from o2f.assign.centre_region import AnchorGrid, grid_of, points_of
 from o2f.assign.matching_score import Instances
 from o2f.models.head import Predictions
 
@@ -97,7 +97,7 @@ def capture_assignment(
 
 
 @torch.no_grad()
-def targets(model: BaseModel, sample: dict, shown: Sequence[int]) -> Tuple[Dict[str, np.ndarray], Grid, Tuple]:
+def targets(model: BaseModel, sample: dict, shown: Sequence[int]) -> Tuple[Dict[str, np.ndarray], AnchorGrid, Tuple]:
     """Scores, degrees and certain anchors of instances of one image, as the head would train on it unmirrored.
 
     Args:

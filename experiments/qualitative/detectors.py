@@ -20,7 +20,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 
 import o2f  # noqa: E402,F401  (registers the method)
 from experiments.data.prepare import Progress, prepare  # noqa: E402
-from experiments.spec.paths import fill_in, places  # noqa: E402
+from experiments.spec.paths import data_paths, substitute_paths  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.training.evaluate import load_strictly, read_weights  # noqa: E402
 
@@ -33,7 +33,7 @@ def validation_data(config: dict, data: Path, progress: Progress) -> Any:
     """
     # The training data need not be there.
     needed = dict(config, train_dataloader=config['val_dataloader'])
-    filled = Config(fill_in(config, places(config, data)))
+    filled = Config(substitute_paths(config, data_paths(config, data)))
     with _quiet(filled):
         prepare([needed], data, progress, lambda function, *args: function(*args))
         try:
@@ -54,7 +54,7 @@ def detector(config: dict, checkpoint: Path, data: Path) -> BaseModel:
         UserError: the checkpoint cannot be read or does not fit.
     """
     weights = read_weights(checkpoint)
-    filled = Config(fill_in(config, places(config, data)))
+    filled = Config(substitute_paths(config, data_paths(config, data)))
     with _quiet(filled):
         model = MODELS.build(filled.model)
     load_strictly(model, weights, checkpoint)

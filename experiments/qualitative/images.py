@@ -135,7 +135,7 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
-#: What an image is worth showing for, given all images.
+#: What an image is worth showing for, given all images: a function for each of experiments.spec.figure.RULES.
 RULES: Dict[str, Callable[[Sequence[Annotated]], List[float]]] = {
     'most overlaps': _most_overlaps,
     'typical overlaps': _typical_overlaps,

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from experiments.data.prepare import Progress, prepare
 from experiments.spec.config import Run
-from experiments.spec.paths import places
+from experiments.spec.paths import data_paths
 from experiments.store.runs import RunFolder
 from experiments.training.train import train
 
@@ -63,7 +63,7 @@ def replay(
     again.create(Run(run.id, run.profile, run.seed, dict(run.config, custom_hooks=hooks)))
     prepare([run.config], data, progress, lambda function, *args: function(*args))
     with again.lock(), contextlib.redirect_stdout(io.StringIO()):
-        train(again, run.id, run.profile, places(run.config, data), _threads(original))
+        train(again, run.id, run.profile, data_paths(run.config, data), _threads(original))
     measured, stored = ([entry['metrics'] for entry in each.epochs()[:epoch]] for each in (again, original))
     if measured != stored:
         apart = _apart(again, original)

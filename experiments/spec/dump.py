@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence
 
 from experiments.spec.config import Run
-from experiments.spec.paths import fill_in, places
+from experiments.spec.paths import data_paths, substitute_paths
 from experiments.spec.plan import Plan
 from experiments.spec.schema import Axis, Cell, Table
 from experiments.store.errors import UserError
@@ -84,7 +84,7 @@ def _make_unique(names: Dict[str, str]) -> None:
 
 
 def _content(run: Run, name: str, cells: List[str], data: Path) -> str:
-    config = fill_in(run.config, places(run.config, data.absolute()))
+    config = substitute_paths(run.config, data_paths(run.config, data.absolute()))
     config = {key: value for key, value in config.items() if key not in LEFTOVERS}
     loader = config['train_dataloader']
     # To MMDetection's tools a batch is that of one GPU.

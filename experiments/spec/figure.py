@@ -5,7 +5,7 @@ A figure file is YAML; all figures have::
     title: text
     source: where in the paper it stands
     kind: detections                         # or assignment
-    images: {rule: most overlaps, count: 3}       # a rule of annotated.RULES, and how many images
+    images: {rule: most overlaps, count: 3}       # one of RULES, and how many images
 
 and one that shows detections::
 
@@ -28,12 +28,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Union
 
-from experiments.qualitative.images import RULES
 from experiments.spec.config import Run, resolve
 from experiments.spec.schema import READINGS, load_table, select
 from experiments.spec.yaml_file import YamlFile, read_yaml
 from experiments.store.errors import UserError
 
+#: What an image can be shown for (experiments/qualitative/images.py).
+RULES = ('most overlaps', 'typical overlaps', 'sizes')
 FOLDER = Path(__file__).parents[1] / 'figures'
 
 

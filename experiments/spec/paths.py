@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from experiments.data.synthetic.cache import folder_name
-from experiments.spec.synthetic import BackboneSpec, CrowdSpec, SceneSpec, SwinSpec
+from experiments.spec.synthetic import BackboneSpec, CrowdSpec, SceneSpec, SwinSpec, folder_name
 from experiments.store.errors import UserError
 
 
@@ -38,18 +37,18 @@ def _backbone(scenes: str, type: str = 'resnet', **settings: Any) -> Any:
     return kinds[type](scenes=scenes, **settings)
 
 
-def places(config: dict, data: Path) -> Dict[str, str]:
+def data_paths(config: dict, data: Path) -> Dict[str, str]:
     """Folders of this machine for the config's placeholders; they need not exist yet."""
     made = {name: str(data / 'desk' / folder) for name, (folder, _) in generated(config).items()}
     return dict(DATA=str(data), **made)
 
 
-def fill_in(value: Any, folders: Dict[str, str]) -> Any:
+def substitute_paths(value: Any, folders: Dict[str, str]) -> Any:
     """A config with ``${NAME}`` replaced by ``folders['NAME']`` in every text; lists and tuples keep their type."""
     if isinstance(value, dict):
-        return {key: fill_in(item, folders) for key, item in value.items()}
+        return {key: substitute_paths(item, folders) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(fill_in(item, folders) for item in value)
+        return type(value)(substitute_paths(item, folders) for item in value)
     if isinstance(value, str):
         for name, folder in folders.items():
             value = value.replace('${' + name + '}', folder)

@@ -1,6 +1,9 @@
 """What decides the generated data. Light to import: the specs name the data in a run's id, before anything is made."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -73,3 +76,13 @@ class SwinSpec:
     epochs: int = 12
     batch: int = 128
     lr: float = 0.002
+
+
+def folder_name(name: str, spec: Any) -> str:
+    """`<name>-v<version>-<8 hex>`, where `spec` is a dataclass with a `version`; needs nothing built."""
+    return f'{name}-v{spec.version}-{hashlib.sha256(canonical(spec).encode()).hexdigest()[:8]}'
+
+
+def canonical(spec: Any) -> str:
+    """A spec as JSON that is the same for equal specs."""
+    return json.dumps(asdict(spec), sort_keys=True, separators=(',', ':'))

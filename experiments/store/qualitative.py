@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from experiments.spec.checks import has, same
+from experiments.store.checks import has, same
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS, make_folder, read_arrays, write_whole
 from experiments.store.provenance import provenance

@@ -25,9 +25,8 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, List, Optional, Set
+from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Set
 
-from experiments.spec.config import Run
 from experiments.store.errors import UserError
 from experiments.store.files import (
     ASIDE,
@@ -41,6 +40,9 @@ from experiments.store.files import (
     write_json,
     write_whole,
 )
+
+if TYPE_CHECKING:
+    from experiments.spec.config import Run
 
 SCHEMA = 1
 #: States of a run, from its folder alone.
@@ -100,7 +102,7 @@ class RunFolder:
         """What one of the processes that train it prints."""
         return self.path / (f'worker.log.{rank}' if rank else 'worker.log')
 
-    def create(self, run: Run) -> None:
+    def create(self, run: 'Run') -> None:
         """Make the folder and write the config, unless they are there.
 
         Raises:

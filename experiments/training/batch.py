@@ -161,7 +161,7 @@ class _Reduce:
 
 
 @dataclass(frozen=True)
-class Shares:
+class BatchSplit:
     """A batch over processes.
 
     Attributes:
@@ -189,19 +189,19 @@ class Shares:
         )
 
 
-def shares(config: dict, processes: int) -> Shares:
+def split_batch(config: dict, processes: int) -> BatchSplit:
     """How the batch of a config divides over processes."""
     batch = config['train_dataloader']['batch_size']
-    return Shares(batch, processes, max(round(batch / processes), 1))
+    return BatchSplit(batch, processes, max(round(batch / processes), 1))
 
 
-def share_out(config: dict, processes: int) -> Shares:
+def apply_batch_split(config: dict, processes: int) -> BatchSplit:
     """Give each process its images, as mmengine counts them, in a config that is changed.
 
     Where that makes another batch the learning rate is scaled linearly, as ``auto_scale_lr`` always does from 16 images
     where it is enabled.
     """
-    found = shares(config, processes)
+    found = split_batch(config, processes)
     config['train_dataloader']['batch_size'] = found.each
     scaled = config.get('auto_scale_lr') or {}
     if found.real != found.batch and not scaled.get('enable'):

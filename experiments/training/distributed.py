@@ -58,7 +58,7 @@ def ranks_here(world_size: int) -> List[Ranks]:
     return [Ranks(rank, world_size, address, port, 0, None if rank else listener) for rank in range(world_size)]
 
 
-class Alone:
+class SingleProcess:
     """The only process of a run; the same methods as :class:`Group`."""
 
     rank, size, leads = 0, 1, True
@@ -82,7 +82,7 @@ class Alone:
         return f'{type(error).__name__}: {error} (the traceback is in {self.folder.log_of(self.rank)})'
 
 
-class Group(Alone):
+class Group(SingleProcess):
     """The processes of a run as one of them sees them, from ``with`` to its end.
 
     While it is open, a thread ends this process soon after another one has failed: a rank that waits in a collective
@@ -130,16 +130,16 @@ class Group(Alone):
         Where it raises, rank 0 fails and the others end.
         """
         if not self.leads:
-            return self.hear()
+            return self.receive()
         word = decide()
-        self.tell(word)
+        self.send(word)
         return word
 
-    def tell(self, word: Any) -> None:
+    def send(self, word: Any) -> None:
         """Rank 0 tells the others the next word."""
         self._store.set(f'word {next(self._words)}', json.dumps(word))
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         """The next word of rank 0, which may first have to wait for the run; should it end, so does this process."""
         key = f'word {next(self._words)}'
         self._store.wait([key], timedelta(days=1))

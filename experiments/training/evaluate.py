@@ -24,7 +24,7 @@ from mmengine.hooks import Hook  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from experiments.data.prepare import Progress, prepare  # noqa: E402
-from experiments.spec.paths import fill_in, places  # noqa: E402
+from experiments.spec.paths import data_paths, substitute_paths  # noqa: E402
 from experiments.store.files import make_folder, write_arrays  # noqa: E402
 from experiments.training.datasets import name_images, of_worker  # noqa: E402
 from o2f.models.postprocess import WITH_NMS, WITHOUT_NMS  # noqa: E402
@@ -58,7 +58,7 @@ def evaluate(
     try:
         # MMDetection and pycocotools print how they read annotations.
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            filled = Config(fill_in(config, places(config, data)))
+            filled = Config(substitute_paths(config, data_paths(config, data)))
             name_images(filled)
             runner = _runner(filled, folder, say)
             load_strictly(runner.model, weights, checkpoint)

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from experiments.spec.config import Run
-from experiments.spec.paths import fill_in
+from experiments.spec.paths import substitute_paths
 from experiments.spec.plan import Plan
 from experiments.store.files import write_json
 from experiments.store.runs import DONE, RunFolder
@@ -89,7 +89,8 @@ class _Detector:
 
         import o2f  # noqa: F401  (registers the method)
 
-        config = Config(fill_in(Config.fromfile(folder / 'config.py', import_custom_modules=False).to_dict(), where))
+        stored = Config.fromfile(folder / 'config.py', import_custom_modules=False)
+        config = Config(substitute_paths(stored.to_dict(), where))
         self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         self.model = _build(config)
         load_checkpoint(self.model, str(RunFolder(folder).checkpoint()), map_location='cpu')
@@ -119,9 +120,9 @@ class _Detector:
             metas = [sample.metainfo for sample in batch['data_samples']]
             found = self.model.bbox_head.predict_by_feat(*outputs, batch_img_metas=metas, rescale=True, with_nms=False)
             decoded = self._now()
-            postprocess.read(found[0], None, test.max_per_img)
+            postprocess.postprocess(found[0], None, test.max_per_img)
             cut = self._now()
-            postprocess.read(found[0], test.nms, test.max_per_img)
+            postprocess.postprocess(found[0], test.nms, test.max_per_img)
             end = self._now()
         return 1000 * (decoded - begin), 1000 * (cut - decoded), 1000 * (end - cut)
 

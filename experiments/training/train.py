@@ -18,14 +18,14 @@ from mmengine.runner import Runner, set_random_seed  # noqa: E402
 from torch import nn  # noqa: E402
 
 import o2f  # noqa: E402,F401  (registers the method)
-from experiments.spec.paths import fill_in  # noqa: E402
+from experiments.spec.paths import substitute_paths  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import ASIDE, NO_ROOM, cannot_write  # noqa: E402
 from experiments.store.provenance import provenance  # noqa: E402
 from experiments.store.runs import RunFolder  # noqa: E402
 from experiments.training.batch import (  # noqa: E402
-    Shares,
-    share_out,
+    BatchSplit,
+    apply_batch_split,
     take_in_parts,  # noqa: E402
 )
 from experiments.training.datasets import (  # noqa: E402  # noqa: E402
@@ -36,7 +36,7 @@ from experiments.training.datasets import (  # noqa: E402  # noqa: E402
     seed_samples,
     take_subset,  # noqa: E402
 )
-from experiments.training.distributed import Alone  # noqa: E402
+from experiments.training.distributed import SingleProcess  # noqa: E402
 from experiments.training.tracking import visualizer  # noqa: E402
 
 
@@ -44,9 +44,9 @@ def train(
     folder: RunFolder,
     run_id: str,
     profile: str,
-    places: Dict[str, str],
+    paths: Dict[str, str],
     threads: int,
-    group: Optional[Alone] = None,
+    group: Optional[SingleProcess] = None,
 ) -> None:
     """Train the run whose config lies in ``folder`` to its end; the caller, or rank 0, holds the folder's lock.
 
@@ -61,7 +61,7 @@ def train(
     Raises:
         UserError: a checkpoint, setting or file is broken, the disk is full, or training diverged.
     """
-    group = group or Alone(folder)
+    group = group or SingleProcess(folder)
     if group.agree(lambda: folder.result() is not None):
         return
     if group.leads:
@@ -69,12 +69,12 @@ def train(
         folder.sweep()
     torch.set_num_threads(threads)
     # mmengine prints the config again and again; to lay that out nicely takes a second of each run.
-    content = fill_in(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), places)
+    content = substitute_paths(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), paths)
     config = Config(content, format_python_code=False)
-    shares = share_out(config, group.size)
-    origin = _origin(shares, folder.parts()) if group.leads else {}
+    split_batch = apply_batch_split(config, group.size)
+    origin = _origin(split_batch, folder.parts()) if group.leads else {}
     if group.agree(lambda: not _is_trained(folder, config.train_cfg.max_epochs)):
-        _train_epochs(folder, config, shares, group)
+        _train_epochs(folder, config, split_batch, group)
     if group.leads:
         _finish(folder, run_id, profile, config, origin)
 
@@ -93,17 +93,17 @@ def _finish(folder: RunFolder, run_id: str, profile: str, config: Config, origin
     folder.finish(run_id, profile, config.randomness.seed, origin)
 
 
-def _origin(shares: Shares, parts: int) -> dict:
+def _origin(split_batch: BatchSplit, parts: int) -> dict:
     """Where the result comes from; also the batch as trained, which some numbers of processes change."""
     origin = provenance()
-    if shares.processes > 1:
-        origin['device'] = f'{shares.processes} × {origin["device"]}'
+    if split_batch.processes > 1:
+        origin['device'] = f'{split_batch.processes} × {origin["device"]}'
     accumulated = dict(parts=parts) if parts > 1 else {}
-    return dict(origin, processes=shares.processes, batch=shares.real, **accumulated)
+    return dict(origin, processes=split_batch.processes, batch=split_batch.real, **accumulated)
 
 
-def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alone) -> None:
-    checkpoint = group.agree(lambda: _newest_checkpoint(folder, shares))
+def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, group: SingleProcess) -> None:
+    checkpoint = group.agree(lambda: _newest_checkpoint(folder, split_batch))
     if checkpoint is not None:
         config.load_from, config.resume = checkpoint, True
     config.work_dir = str(folder.path)
@@ -126,13 +126,13 @@ def _train_epochs(folder: RunFolder, config: Config, shares: Shares, group: Alon
             group.start()
             _spread(config)
         runner = _Runner.from_cfg(config)
-        runner.register_hook(RunFolderHook(folder, shares), priority='VERY_LOW')
+        runner.register_hook(RunFolderHook(folder, split_batch), priority='VERY_LOW')
         runner.train()
     except UserError as error:
         raise of_worker(error) from error
     except torch.cuda.OutOfMemoryError as error:
         raise UserError(
-            f'{folder.path}: the GPU has too little memory for {shares.each} images in {parts} part(s): take more '
+            f'{folder.path}: the GPU has too little memory for {split_batch.each} images in {parts} part(s): take more '
             f'parts (--accumulate {2 * parts}, the same run in more time) or more GPUs for a run'
         ) from error
     except OSError as error:
@@ -164,7 +164,7 @@ def _spread(config: Config) -> None:
     config.val_evaluator.collect_device = 'gpu'
 
 
-def _newest_checkpoint(folder: RunFolder, shares: Shares) -> Optional[str]:
+def _newest_checkpoint(folder: RunFolder, split_batch: BatchSplit) -> Optional[str]:
     """The checkpoint to go on from.
 
     Raises:
@@ -181,10 +181,10 @@ def _newest_checkpoint(folder: RunFolder, shares: Shares) -> Optional[str]:
         raise UserError(
             f'{path} is damaged ({reason}): delete it, and the run starts again from its first epoch'
         ) from error
-    if meta.get('batch', shares.real) != shares.real:
+    if meta.get('batch', split_batch.real) != split_batch.real:
         raise UserError(
-            f'{path} was trained with {meta["batch"]} images in a batch, and {shares.processes} process(es) have '
-            f'{shares.real}: go on with as many processes as before, or delete it to start again'
+            f'{path} was trained with {meta["batch"]} images in a batch, and {split_batch.processes} process(es) have '
+            f'{split_batch.real}: go on with as many processes as before, or delete it to start again'
         )
     return str(path)
 
@@ -203,9 +203,9 @@ class RunFolderHook(Hook):
     so a resumed run draws the same augmentations as one that was never stopped. Of several ranks the first one writes.
     """
 
-    def __init__(self, folder: RunFolder, shares: Shares) -> None:
+    def __init__(self, folder: RunFolder, split_batch: BatchSplit) -> None:
         self.folder = folder
-        self.shares = shares
+        self.split_batch = split_batch
         self.writes = mmengine.dist.is_main_process()
         self.begin: Optional[float] = None
 
@@ -276,7 +276,7 @@ class RunFolderHook(Hook):
             aside,
             save_optimizer=not last,
             save_param_scheduler=not last,
-            meta=dict(epoch=runner.epoch, iter=runner.iter, batch=self.shares.real),
+            meta=dict(epoch=runner.epoch, iter=runner.iter, batch=self.split_batch.real),
         )
         self.folder.add_checkpoint(self.folder.path / aside, runner.epoch)
 

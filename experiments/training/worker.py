@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional
 
 from experiments.store.errors import UserError
 from experiments.store.runs import Busy, RunFolder
-from experiments.training.distributed import Alone, Group, Ranks
+from experiments.training.distributed import Group, Ranks, SingleProcess
 
 #: Exit statuses of a worker.
 DONE, FAILED, BUSY = 0, 1, 75
@@ -21,7 +21,7 @@ def work(
     path: str,
     run_id: str,
     profile: str,
-    places: Dict[str, str],
+    paths: Dict[str, str],
     threads: int,
     device: Optional[str] = None,
     ranks: Optional[Ranks] = None,
@@ -43,7 +43,7 @@ def work(
         os.environ['CUDA_VISIBLE_DEVICES'] = device  # before torch looks for GPUs
     _end_with_parent()
     folder = RunFolder(Path(path))
-    status = attempt(folder, run_id, profile, places, threads, ranks=ranks)
+    status = attempt(folder, run_id, profile, paths, threads, ranks=ranks)
     if status == FAILED and pipe is not None:
         pipe.send(folder.status().message)
     sys.exit(status)
@@ -53,7 +53,7 @@ def attempt(
     folder: RunFolder,
     run_id: str,
     profile: str,
-    places: Dict[str, str],
+    paths: Dict[str, str],
     threads: int,
     patience_s: float = 1.0,
     ranks: Optional[Ranks] = None,
@@ -73,18 +73,18 @@ def attempt(
     Returns:
         int: ``DONE``, ``FAILED`` or ``BUSY``.
     """
-    task = run_id, profile, places, threads
+    task = run_id, profile, paths, threads
     if ranks is None or ranks.world_size == 1:
         return _attempt_alone(folder, patience_s, *task)
     with Group(ranks, folder) as group:
         if not group.leads:
-            return BUSY if group.hear() == 'busy' else _attempt(group, *task)
+            return BUSY if group.receive() == 'busy' else _attempt(group, *task)
         try:
             with folder.lock(patience_s):
-                group.tell('begin')
+                group.send('begin')
                 return _attempt(group, *task)
         except Busy:
-            group.tell('busy')
+            group.send('busy')
             return BUSY
         except UserError as error:
             group.fail(str(error))
@@ -94,7 +94,7 @@ def attempt(
 def _attempt_alone(folder: RunFolder, patience_s: float, *task: Any) -> int:
     try:
         with folder.lock(patience_s):
-            return _attempt(Alone(folder), *task)
+            return _attempt(SingleProcess(folder), *task)
     except Busy:
         return BUSY
     except UserError as error:  # the lock cannot be had
@@ -102,14 +102,14 @@ def _attempt_alone(folder: RunFolder, patience_s: float, *task: Any) -> int:
         return FAILED
 
 
-def _attempt(group: Alone, run_id: str, profile: str, places: Dict[str, str], threads: int) -> int:
+def _attempt(group: SingleProcess, run_id: str, profile: str, paths: Dict[str, str], threads: int) -> int:
     try:
         with group.folder.open_log(group.rank) as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         from experiments.training.train import train
 
-        train(group.folder, run_id, profile, places, threads, group)
+        train(group.folder, run_id, profile, paths, threads, group)
     except Exception as error:
         with contextlib.suppress(OSError):  # the disk may be full
             traceback.print_exc()  # into the run's log; the terminal gets the message

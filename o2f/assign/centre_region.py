@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Grid:
+class AnchorGrid:
     """The anchor points of one batch: level after level, row after row.
 
     Attributes:
@@ -39,7 +39,7 @@ class Grid:
 
 
 @lru_cache(maxsize=64)
-def _level_table(grid: Grid, device: torch.device) -> Tensor:
+def _level_table(grid: AnchorGrid, device: torch.device) -> Tensor:
     """(4, levels, 1) int64 on ``device``: stride, height, width and first point of each level; kept, so that
     a batch of a shape seen before copies nothing to the device."""
     heights, widths = zip(*grid.shapes)
@@ -47,7 +47,7 @@ def _level_table(grid: Grid, device: torch.device) -> Tensor:
 
 
 def candidate_points(
-    boxes: Tensor, grid: Grid, radius: Optional[float], centres: Optional[Tensor] = None
+    boxes: Tensor, grid: AnchorGrid, radius: Optional[float], centres: Optional[Tensor] = None
 ) -> Tuple[Tensor, Tensor]:
     """Enumerate the anchor points that can lie in the centre region of each instance.
 
@@ -79,7 +79,7 @@ def candidate_points(
     return index.flatten(1), inside.flatten(1)
 
 
-def num_candidates(grid: Grid, radius: Optional[float]) -> int:
+def num_candidates(grid: AnchorGrid, radius: Optional[float]) -> int:
     """M of :func:`candidate_points`."""
     return grid.num_points if radius is None else len(grid.shapes) * math.ceil(2 * radius) ** 2
 
@@ -98,20 +98,20 @@ def _inside_1d(
     return torch.minimum(cell.clamp(min=0), cells - 1), inside
 
 
-def _all_points(boxes: Tensor, grid: Grid) -> Tuple[Tensor, Tensor]:
+def _all_points(boxes: Tensor, grid: AnchorGrid) -> Tuple[Tensor, Tensor]:
     """Every point for every box: (G, N) indices, and whether each is strictly inside the box."""
     points = points_of(grid, boxes.device)
     inside = ((points > boxes[:, None, :2]) & (points < boxes[:, None, 2:])).all(dim=-1)
     return torch.arange(len(points), device=boxes.device).expand_as(inside), inside
 
 
-def points_of(grid: Grid, device: torch.device) -> Tensor:
+def points_of(grid: AnchorGrid, device: torch.device) -> Tensor:
     """(N, 2) float32: x, y of every anchor point in pixels."""
     return _points(grid, device)
 
 
 @lru_cache(maxsize=8)
-def _points(grid: Grid, device: torch.device) -> Tensor:
+def _points(grid: AnchorGrid, device: torch.device) -> Tensor:
     levels = []
     for (height, width), stride in zip(grid.shapes, grid.strides):
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
@@ -119,6 +119,6 @@ def _points(grid: Grid, device: torch.device) -> Tensor:
     return torch.cat(levels).to(device)
 
 
-def grid_of(maps: Sequence[Tensor], strides: Sequence[int]) -> Grid:
+def grid_of(maps: Sequence[Tensor], strides: Sequence[int]) -> AnchorGrid:
     """The grid of a head's outputs, one (B, C, H, W) map per level."""
-    return Grid(tuple((map_.size(-2), map_.size(-1)) for map_ in maps), tuple(strides))
+    return AnchorGrid(tuple((map_.size(-2), map_.size(-1)) for map_ in maps), tuple(strides))

@@ -3,7 +3,7 @@
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
-from o2f.assign.centre_region import Grid
+from o2f.assign.centre_region import AnchorGrid
 from o2f.assign.matching_score import Instances
 from o2f.assign.selection import Selected
 
@@ -43,7 +43,7 @@ class HybridEpochSelection:
             selection.set_epoch(epoch, max_epochs)
 
     def __call__(
-        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Selected:
         """Select as the active selection does; see :meth:`OneToFewSelection.__call__`."""
         return self.active(cls_logits, centerness_logits, boxes, instances, grid)

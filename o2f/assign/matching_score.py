@@ -7,7 +7,7 @@ from typing import Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from o2f.assign.centre_region import Grid, candidate_points, num_candidates
+from o2f.assign.centre_region import AnchorGrid, candidate_points, num_candidates
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class MatchingScore:
         self.radius = radius
 
     def candidates(
-        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Candidates:
         """Score the candidates of a whole batch, without a loop over images or instances.
 
@@ -113,7 +113,7 @@ class MatchingScore:
         centerness_logits: Tensor,
         boxes: Tensor,
         instances: Instances,
-        grid: Grid,
+        grid: AnchorGrid,
     ) -> Tuple[Tensor, ...]:
         """What ``function`` makes of the candidates, a few instances at a time where each has very many.
 

@@ -8,7 +8,7 @@ import torch
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
-from o2f.assign.centre_region import Grid, candidate_points, points_of
+from o2f.assign.centre_region import AnchorGrid, candidate_points, points_of
 from o2f.assign.matching_score import Candidates, Instances, MatchingScore, one_instance_per_anchor
 from o2f.assign.selection import Selected
 
@@ -44,7 +44,7 @@ class FCOSSelection:
 
     @torch.no_grad()
     def __call__(
-        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Selected:
         """Select for a whole batch, without a loop over images or instances and without waiting for the device.
 
@@ -67,7 +67,7 @@ class FCOSSelection:
         p = a.sigmoid() * centerness_logits.flatten()[anchor].double().sigmoid()
         return Selected(anchor, p, kept, kept)
 
-    def _in_range(self, index: Tensor, boxes: Tensor, grid: Grid) -> Tensor:
+    def _in_range(self, index: Tensor, boxes: Tensor, grid: AnchorGrid) -> Tensor:
         """(G, M) bool: whether the box's farthest edge is as far from the point as the point's level wants it."""
         points = points_of(grid, boxes.device)[index]
         farthest = torch.cat((points - boxes[:, None, :2], boxes[:, None, 2:] - points), dim=-1).amax(dim=-1)
@@ -109,7 +109,7 @@ class QualityATSSSelection(MatchingScore):
 
     @torch.no_grad()
     def __call__(
-        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Selected:
         """Select for a batch; the arguments are those of :meth:`MatchingScore.candidates`.
 
@@ -121,7 +121,7 @@ class QualityATSSSelection(MatchingScore):
         kept = one_instance_per_anchor(anchor, quality, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
         return Selected(anchor, p, kept, kept)
 
-    def _claims(self, grid: Grid, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _claims(self, grid: AnchorGrid, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
         """Anchor, joint score and quality of the best of each level, and which are positive; all (G, S)."""
         order = torch.cat(
             [

@@ -10,7 +10,7 @@ from mmdet.registry import TASK_UTILS
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from o2f.assign.centre_region import Grid
+from o2f.assign.centre_region import AnchorGrid
 from o2f.assign.matching_score import Instances, MatchingScore
 from o2f.assign.selection import Selected
 
@@ -35,7 +35,7 @@ class HungarianSelection(MatchingScore):
 
     @torch.no_grad()
     def __call__(
-        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Selected:
         """Select for a whole batch; the matching itself runs on the host.
 

@@ -7,7 +7,7 @@ import torch
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
-from o2f.assign.centre_region import Grid
+from o2f.assign.centre_region import AnchorGrid
 from o2f.assign.matching_score import Candidates, Instances, MatchingScore, one_instance_per_anchor
 
 
@@ -69,7 +69,7 @@ class OneToFewSelection(MatchingScore):
 
     @torch.no_grad()
     def __call__(
-        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: Grid
+        self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Selected:
         """Select for a whole batch, without a loop over images or instances and without waiting for the device.
 

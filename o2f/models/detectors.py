@@ -39,7 +39,7 @@ class TwoReadingsFCOS(FCOS):
             with_nms=False,
         )
         for sample, found in zip(batch_data_samples, candidates):
-            for reading, detections in postprocess.read_twice(
+            for reading, detections in postprocess.with_and_without_nms(
                 found, self.test_cfg.nms, self.test_cfg.max_per_img
             ).items():
                 setattr(sample, postprocess.FIELDS[reading], detections)
@@ -77,7 +77,7 @@ class TwoReadingsCondInst(CondInst):
         found = []
         for of_image in candidates:
             of_image.index = torch.arange(len(of_image), device=of_image.scores.device)
-            found.append(postprocess.read_twice(of_image, self.test_cfg.nms, self.test_cfg.max_per_img))
+            found.append(postprocess.with_and_without_nms(of_image, self.test_cfg.nms, self.test_cfg.max_per_img))
         wanted = [torch.cat([detections.index for detections in both.values()]).unique() for both in found]
         either = [of_image[index] for of_image, index in zip(candidates, wanted)]
         either = self.mask_head.predict(x, batch_data_samples, rescale=rescale, results_list=either)

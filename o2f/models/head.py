@@ -18,7 +18,7 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from o2f.assign.centre_region import Grid, grid_of, points_of
+from o2f.assign.centre_region import AnchorGrid, grid_of, points_of
 from o2f.assign.degrees import positives_per_instance
 from o2f.assign.matching_score import Instances
 from o2f.assign.selection import Selected
@@ -33,7 +33,7 @@ class Predictions:
     cls_logits: Tensor
     factor_logits: Tensor
     boxes: Tensor
-    grid: Grid
+    grid: AnchorGrid
 
 
 @MODELS.register_module()
@@ -278,7 +278,7 @@ class OneToFewHead(AnchorFreeHead):
         num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
         return self.loss_aux(scores, labels, weight, avg_factor=num_positives)
 
-    def _box_loss(self, boxes: Tensor, instances: Instances, selected: Selected, grid: Grid) -> Tensor:
+    def _box_loss(self, boxes: Tensor, instances: Instances, selected: Selected, grid: AnchorGrid) -> Tensor:
         """Eq. 5 over certain and ambiguous anchors alike, as a weighted mean."""
         target = instances.boxes.unsqueeze(1).expand(*selected.anchor.shape, 4)
         weight = selected.kept.float()

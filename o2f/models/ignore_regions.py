@@ -8,11 +8,11 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from o2f.assign.centre_region import Grid, grid_of, points_of
+from o2f.assign.centre_region import AnchorGrid, grid_of, points_of
 
 
 def ignored_points(
-    truth: Sequence[InstanceData], ignored: Optional[Sequence[InstanceData]], grid: Grid, device: torch.device
+    truth: Sequence[InstanceData], ignored: Optional[Sequence[InstanceData]], grid: AnchorGrid, device: torch.device
 ) -> Tensor:
     """The anchor points that lie in a region to ignore and in no instance's box.
 

@@ -11,7 +11,7 @@ WITH_NMS = 'with_nms'
 FIELDS = {WITHOUT_NMS: 'pred_instances', WITH_NMS: 'pred_instances_nms'}
 
 
-def read(candidates: InstanceData, nms: Optional[dict], max_per_img: int) -> InstanceData:
+def postprocess(candidates: InstanceData, nms: Optional[dict], max_per_img: int) -> InstanceData:
     """Cut an image's candidates down to its detections.
 
     Args:
@@ -32,7 +32,7 @@ def read(candidates: InstanceData, nms: Optional[dict], max_per_img: int) -> Ins
     return result
 
 
-def read_twice(candidates: InstanceData, nms: dict, max_per_img: int) -> Dict[str, InstanceData]:
-    """Both readings of an image's candidates, by name; the arguments are those of :func:`read`."""
+def with_and_without_nms(candidates: InstanceData, nms: dict, max_per_img: int) -> Dict[str, InstanceData]:
+    """Both readings of an image's candidates, by name; the arguments are those of :func:`postprocess`."""
     settings = {WITHOUT_NMS: None, WITH_NMS: nms}
-    return {reading: read(candidates, setting, max_per_img) for reading, setting in settings.items()}
+    return {reading: postprocess(candidates, setting, max_per_img) for reading, setting in settings.items()}

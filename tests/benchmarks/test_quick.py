@@ -21,5 +21,5 @@ def test_every_figure_is_there(module):
     assert len(table(rows).splitlines()) == len(rows) + 2
     assert any(row.met is not None for row in rows) or module is loading
     if module is grid:  # a share of what the workers had
-        shares = {row.case.split(': ')[1]: row.ours for row in rows if row.unit == '%'}
-        assert 0 < shares['workers waiting for data'] < shares['workers not training or evaluating'] < 100
+        split_batch = {row.case.split(': ')[1]: row.ours for row in rows if row.unit == '%'}
+        assert 0 < split_batch['workers waiting for data'] < split_batch['workers not training or evaluating'] < 100

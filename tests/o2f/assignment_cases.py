@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from reference import Settings, anchor_points
 from torch import Tensor
 
-from o2f.assign.centre_region import Grid
+from o2f.assign.centre_region import AnchorGrid
 from o2f.assign.degrees import LinearDegrees
 from o2f.assign.matching_score import Instances
 from o2f.assign.selection import OneToFewSelection, Selected
@@ -47,8 +47,8 @@ class Batch:
         return torch.cat((points - self.distances[..., :2], points + self.distances[..., 2:]), dim=-1)
 
     @property
-    def grid(self) -> Grid:
-        return Grid(self.shapes, self.strides)
+    def grid(self) -> AnchorGrid:
+        return AnchorGrid(self.shapes, self.strides)
 
     def joined(self) -> Instances:
         """All instances of the batch as ``o2f`` takes them."""

@@ -3,9 +3,9 @@
 import pytest
 
 from experiments.launchers.slurm import task as task_module
-from experiments.launchers.slurm.jobs import Records, Submission, look
+from experiments.launchers.slurm.jobs import Records, Submission, query
 from experiments.launchers.slurm.settings import Settings, read_settings
-from experiments.launchers.slurm.task import MAX_FRUITLESS, Task, rendezvous_port, started_file
+from experiments.launchers.slurm.task import MAX_STALLED_STARTS, Task, rendezvous_port, started_file
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 
@@ -38,7 +38,7 @@ def placed(tmp_path):
     folder.path.mkdir()
 
     def placed(**kwargs):
-        [found] = look(records, {'a': folder}, **kwargs).values()
+        [found] = query(records, {'a': folder}, **kwargs).values()
         return found
 
     placed.folder, placed.records = folder, records
@@ -130,18 +130,18 @@ def test_a_limit_too_short_for_an_epoch_ends_the_run(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(task_module.time, 'monotonic', lambda: now[0])
     task = Task(str(tmp_path), 'a', 'smoke', {}, 1, timeout_min=10)
-    for start in range(MAX_FRUITLESS):
+    for start in range(MAX_STALLED_STARTS):
         task._start = (now[0], 0)
         now[0] += 20
-        assert task.checkpoint().function.fruitless == start  # a pre-emption counts for nothing
+        assert task.checkpoint().function.stalled_starts == start  # a pre-emption counts for nothing
         now[0] += 500
-        if start < MAX_FRUITLESS - 1:
+        if start < MAX_STALLED_STARTS - 1:
             task = task.checkpoint().function
             assert task._start is None  # no state of this start travels
     with pytest.raises(UserError, match='ended 3 starts in a row'):
         task.checkpoint()
     RunFolder(tmp_path).add_epoch(1, {}, {}, 1, 1)
-    assert task.checkpoint().function.fruitless == 0
+    assert task.checkpoint().function.stalled_starts == 0
 
 
 def test_each_start_has_a_port_of_its_own():

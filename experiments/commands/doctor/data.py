@@ -12,7 +12,7 @@ from experiments.commands.doctor.findings import FAILS, NOTE, OK, WARNING, Findi
 from experiments.commands.estimate.counts import PUBLISHED
 from experiments.data.annotations import Content, datasets
 from experiments.data.weights import weight_files
-from experiments.spec.paths import generated, places
+from experiments.spec.paths import data_paths, generated
 from experiments.store.errors import UserError
 
 #: Images of each annotation file that are decoded.
@@ -33,7 +33,7 @@ def data(configs: Sequence[dict], folder: Path) -> Iterator[Finding]:
             yield from _generated(config, folder / 'desk', seen)
             continue
         drop = config.get('degenerate_boxes', 'error') == 'drop'
-        for annotations, images, check in datasets(config, places(config, folder)):
+        for annotations, images, check in datasets(config, data_paths(config, folder)):
             if (annotations, images) not in seen:
                 seen.add((annotations, images))
                 yield from _annotated(annotations, images, check, drop)

@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
+from rich.filesize import decimal
+
 from experiments.commands.doctor.findings import FAILS, NOTE, OK, WARNING, Finding
 from experiments.commands.estimate import disk
 from experiments.store.errors import UserError
-
-_GB = 1e9
 
 
 def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Finding]:
@@ -83,23 +83,21 @@ def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iter
         yield trouble or Finding(OK, 'data', f'{data} can be written')
     if writable is None:
         yield space(
-            shutil.disk_usage(_existing(runs)).free, disk.needed(disk.rooms(todo).values(), at_once), runs, len(todo)
+            shutil.disk_usage(_existing(runs)).free,
+            disk.needed(disk.disk_usages(todo).values(), at_once),
+            runs,
+            len(todo),
         )
 
 
 def space(free: int, needed: int, runs: Path, count: int) -> Finding:
     """Free bytes against those needed."""
-    text = f'{count} run(s) to do need about {size(needed)} of {size(free)} free at {runs}'
+    text = f'{count} run(s) to do need about {decimal(needed)} of {decimal(free)} free at {runs}'
     if needed > free:
-        return Finding(FAILS, 'disk', f'{text}: free {size(needed - free)}, or name another folder with --runs')
+        return Finding(FAILS, 'disk', f'{text}: free {decimal(needed - free)}, or name another folder with --runs')
     if needed > 0.8 * free:
         return Finding(WARNING, 'disk', f'{text}, which is tight')
     return Finding(OK, 'disk', text)
-
-
-def size(count: float) -> str:
-    """Bytes as a person reads them."""
-    return f'{count / _GB:.1f} GB' if count >= _GB else f'{count / 1e6:.1f} MB'
 
 
 def _existing(path: Path) -> Path:

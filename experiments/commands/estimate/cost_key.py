@@ -8,7 +8,7 @@ from typing import Any, Dict
 _OF_THE_METHOD = ('selection', 'degrees', 'auxiliary')
 
 
-def kind_of(config: dict) -> str:
+def cost_key(config: dict) -> str:
     """A name for all that one training step and one evaluation cost: the model, the pipelines, the batch, the data.
 
     Args:

@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Dict, Iterable
 
-from experiments.commands.estimate.cost_key import kind_of
+from experiments.commands.estimate.cost_key import cost_key
 from experiments.commands.estimate.counts import counts
 
 #: Tensors that an optimiser keeps beside each parameter that it trains.
@@ -16,14 +16,14 @@ _PER_DETECTION, _PER_ITERATION, _PER_EPOCH = 2, 160, 4000
 
 
 @dataclass(frozen=True)
-class Room:
+class DiskUsage:
     """Bytes of one run on the disk: when it is done, and at most while it trains."""
 
     done: int
     peak: int
 
 
-def room(config: dict, parameters: int, trained: int) -> Room:
+def disk_usage(config: dict, parameters: int, trained: int) -> DiskUsage:
     """What a run writes.
 
     While the newest checkpoint is written aside the one before it is still there, both with the optimiser's state.
@@ -39,25 +39,25 @@ def room(config: dict, parameters: int, trained: int) -> Room:
         detections = seen.val * config['model'].get('test_cfg', {}).get('max_per_img', 100)
         rest = _PER_DETECTION * detections + _PER_EPOCH * seen.epochs
         history = _PER_ITERATION * seen.epochs * seen.train // config['train_dataloader']['batch_size']
-    return Room(4 * parameters + history + rest, 2 * (4 * (parameters + states * trained) + history) + rest)
+    return DiskUsage(4 * parameters + history + rest, 2 * (4 * (parameters + states * trained) + history) + rest)
 
 
-def needed(rooms: Iterable[Room], at_once: int) -> int:
+def needed(usages: Iterable[DiskUsage], at_once: int) -> int:
     """Bytes for all of these runs: their final files, and beyond that what those that train at once need."""
-    rooms = list(rooms)
-    more = sorted((max(one.peak - one.done, 0) for one in rooms), reverse=True)
-    return sum(one.done for one in rooms) + sum(more[:at_once])
+    usages = list(usages)
+    more = sorted((max(one.peak - one.done, 0) for one in usages), reverse=True)
+    return sum(one.done for one in usages) + sum(more[:at_once])
 
 
-def rooms(configs: Dict[str, dict]) -> Dict[str, Room]:
-    """:class:`Room` of each run by its id; models are built, one for each kind, without their values."""
+def disk_usages(configs: Dict[str, dict]) -> Dict[str, DiskUsage]:
+    """:class:`DiskUsage` of each run by its id; models are built, one for each kind, without their values."""
     by_kind: Dict[str, tuple] = {}
     found = {}
     for run_id, config in configs.items():
-        kind = kind_of(config)
+        kind = cost_key(config)
         if kind not in by_kind:
             by_kind[kind] = _size(config)
-        found[run_id] = room(config, *by_kind[kind])
+        found[run_id] = disk_usage(config, *by_kind[kind])
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
-from experiments.spec.paths import fill_in, generated
+from experiments.spec.paths import generated, substitute_paths
 
 #: Images to train on, at least; they come again and again.
 _IMAGES = 64
@@ -81,7 +81,7 @@ def _config(config: dict, folder: Path) -> Any:
             where[name] = str(folder / name)
     else:
         _write_pictures(config['train_dataloader']['dataset'], folder)
-    ready = Config(fill_in(config, where), format_python_code=False)
+    ready = Config(substitute_paths(config, where), format_python_code=False)
     ready.model.backbone.init_cfg = None
     ready.model.test_cfg.score_thr = 0.0
     return ready
@@ -92,7 +92,7 @@ def _write_pictures(dataset: dict, folder: Path) -> None:
 
     from experiments.commands.estimate.pictures import write_coco, write_crowdhuman
 
-    place = Path(fill_in(dataset['data_root'], dict(DATA=str(folder))))
+    place = Path(substitute_paths(dataset['data_root'], dict(DATA=str(folder))))
     if dataset['type'] == 'CrowdHumanDataset':
         return write_crowdhuman(place, _IMAGES, _IMAGES // 4)
     classes = dataset.get('metainfo', {}).get('classes') or DATASETS.get(dataset['type']).METAINFO['classes']

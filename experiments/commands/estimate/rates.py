@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional
 
-from experiments.commands.estimate.cost_key import kind_of
+from experiments.commands.estimate.cost_key import cost_key
 from experiments.commands.estimate.counts import Counts, counts
 from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
@@ -38,7 +38,7 @@ def stored(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> Dict[str,
         if folders[run_id].status().state == DONE:
             with contextlib.suppress(UserError):  # a damaged file says nothing of time
                 epochs = [entry['seconds'] for entry in folders[run_id].epochs()]
-                seconds.setdefault(kind_of(config), []).append(sum(epochs) / len(epochs))
+                seconds.setdefault(cost_key(config), []).append(sum(epochs) / len(epochs))
     return {kind: Epoch(sum(means) / len(means), STORED) for kind, means in seconds.items()}
 
 

@@ -5,9 +5,10 @@ import heapq
 import sys
 from typing import Any, Dict, Iterable, List, Optional
 
-from experiments.commands.doctor.machine import size
+from rich.filesize import decimal
+
 from experiments.commands.estimate import disk, rates
-from experiments.commands.estimate.cost_key import kind_of
+from experiments.commands.estimate.cost_key import cost_key
 from experiments.commands.estimate.rates import Epoch
 from experiments.spec.plan import Plan
 from experiments.store.runs import DONE, RunFolder, Status
@@ -37,14 +38,14 @@ def print_estimate(
     if not epochs:
         print('how long it takes: add --probe (about two minutes), or --images-per-second N if you know it')
         return
-    seconds = {run_id: _left(config, statuses[run_id], epochs.get(kind_of(config))) for run_id, config in todo.items()}
-    rooms = disk.rooms(todo) if args.probe or args.images_per_second else _stored_rooms(configs, todo, folders)
+    seconds = {run_id: _left(config, statuses[run_id], epochs.get(cost_key(config))) for run_id, config in todo.items()}
+    usages = disk.disk_usages(todo) if args.probe or args.images_per_second else _stored_usages(configs, todo, folders)
     place = _Place(launcher, args)
     print(f'{"estimate":10}{"to do":>6}{place.unit:>12}{"wall time":>12}{"disk":>10}')
     for plan in plans:
-        print(place.line(plan.name, [run_id for run_id in plan.runs() if run_id in todo], seconds, rooms))
+        print(place.line(plan.name, [run_id for run_id in plan.runs() if run_id in todo], seconds, usages))
     if len(plans) > 1:
-        print(place.line('all', list(todo), seconds, rooms))
+        print(place.line('all', list(todo), seconds, usages))
     _print_sources(todo, epochs, place)
 
 
@@ -57,12 +58,12 @@ def _epochs(
     args: argparse.Namespace,
 ) -> Dict[str, Epoch]:
     known = rates.stored(configs, folders)
-    every = {kind_of(config): config for config in configs.values()}
-    lacking = {kind: every[kind] for kind in map(kind_of, todo.values()) if kind not in known}
+    every = {cost_key(config): config for config in configs.values()}
+    lacking = {kind: every[kind] for kind in map(cost_key, todo.values()) if kind not in known}
     if args.images_per_second and lacking:
         known |= rates.told(lacking, args.images_per_second)
     elif args.probe and lacking:
-        names = {kind_of(config): labels[run_id] for run_id, config in reversed(todo.items())}
+        names = {cost_key(config): labels[run_id] for run_id, config in reversed(todo.items())}
         known |= rates.probed(
             lacking, args.probe, launcher, lambda line: print(line, file=sys.stderr, flush=True), names
         )
@@ -79,13 +80,13 @@ def _left(config: dict, status: Status, epoch: Optional[Epoch]) -> Optional[floa
     return None if epoch is None else epoch.seconds * max(config['train_cfg']['max_epochs'] - max(done, 0), 0)
 
 
-def _stored_rooms(
+def _stored_usages(
     configs: Dict[str, dict], todo: Dict[str, dict], folders: Dict[str, RunFolder]
-) -> Dict[str, disk.Room]:
+) -> Dict[str, disk.DiskUsage]:
     """The largest final folder of any finished run for each; without torch nothing is known of their models."""
     done = [run_id for run_id in configs if run_id not in todo]
     largest = max(sum(path.stat().st_size for path in folders[run_id].path.glob('*.*')) for run_id in done)
-    return {run_id: disk.Room(largest, 6 * largest) for run_id in todo}
+    return {run_id: disk.DiskUsage(largest, 6 * largest) for run_id in todo}
 
 
 class _Place:
@@ -102,13 +103,13 @@ class _Place:
         self.unit = 'GPU-hours' if on_gpu else 'core-hours'
         self.each = processes * (1 if on_gpu else threads)
 
-    def line(self, name: str, run_ids: List[str], seconds: Dict[str, Optional[float]], rooms: Dict[str, Any]) -> str:
+    def line(self, name: str, run_ids: List[str], seconds: Dict[str, Optional[float]], usages: Dict[str, Any]) -> str:
         """One line of the estimate."""
         known = [left for run_id in run_ids if (left := seconds[run_id]) is not None]
         hours = f'{sum(known) * self.each / 3600:.1f}'
-        bytes_ = disk.needed((rooms[run_id] for run_id in run_ids), self.jobs)
+        bytes_ = disk.needed((usages[run_id] for run_id in run_ids), self.jobs)
         more = f'  without {len(run_ids) - len(known)} of unknown data' if len(known) < len(run_ids) else ''
-        return f'{name:10}{len(run_ids):6}{hours:>12}{duration(self.wall(known)):>12}{size(bytes_):>10}{more}'
+        return f'{name:10}{len(run_ids):6}{hours:>12}{duration(self.wall(known)):>12}{decimal(bytes_):>10}{more}'
 
     def wall(self, seconds: Iterable[float]) -> float:
         """Seconds until all are done, each begun in order as soon as there is room."""
@@ -131,7 +132,7 @@ def duration(seconds: float) -> str:
 def _print_sources(todo: Dict[str, dict], epochs: Dict[str, Epoch], place: _Place) -> None:
     found: Dict[str, int] = {}
     for config in todo.values():
-        epoch = epochs.get(kind_of(config))
+        epoch = epochs.get(cost_key(config))
         if epoch is not None:
             found[epoch.source] = found.get(epoch.source, 0) + 1
     words = ', '.join(f'{count} run(s) from {source}' for source, count in found.items())

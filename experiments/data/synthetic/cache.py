@@ -11,13 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from experiments.spec.synthetic import canonical, folder_name
+
 MANIFEST = 'MANIFEST.json'
 Progress = Callable[[int, int], None]
-
-
-def folder_name(name: str, spec: Any) -> str:
-    """`<name>-v<version>-<8 hex>`, where `spec` is a dataclass with a `version`; needs nothing built."""
-    return f'{name}-v{spec.version}-{hashlib.sha256(_canonical(spec).encode()).hexdigest()[:8]}'
 
 
 def ensure(
@@ -63,7 +60,7 @@ def damage(folder: Path, spec: Any) -> str | None:
     """What is wrong with a built folder, in a few words, or None. Files added later are no damage."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
-        files, same = manifest['files'], manifest['spec'] == json.loads(_canonical(spec))
+        files, same = manifest['files'], manifest['spec'] == json.loads(canonical(spec))
         if not same or manifest['sha256'] != _total(files):
             return f'{MANIFEST} is altered'
         for path, entry in files.items():
@@ -76,10 +73,6 @@ def damage(folder: Path, spec: Any) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return f'{MANIFEST} is not readable'
     return None
-
-
-def _canonical(spec: Any) -> str:
-    return json.dumps(asdict(spec), sort_keys=True, separators=(',', ':'))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional
 from experiments.launchers.ray import cluster, trial
 from experiments.launchers.ray.cluster import Resources
 from experiments.spec.config import Run
-from experiments.spec.paths import places
+from experiments.spec.paths import data_paths
 from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
 
 Show = Callable[[Dict[str, Status]], None]
@@ -172,7 +172,7 @@ def _task(run: Run, folder: RunFolder, data: Path, resources: Resources) -> tria
         path=str(folder.path.resolve()),
         run_id=run.id,
         profile=run.profile,
-        places=places(run.config, data.resolve()),
+        paths=data_paths(run.config, data.resolve()),
         threads=resources.cpus,
         gpus=resources.gpus or 0.0,
         epochs=run.config['train_cfg']['max_epochs'],

@@ -29,7 +29,7 @@ class Task:
     path: str
     run_id: str
     profile: str
-    places: Dict[str, str]
+    paths: Dict[str, str]
     threads: int
     gpus: float
     epochs: int
@@ -60,7 +60,7 @@ def _train(folder: RunFolder, task: Task) -> str:
         return DONE
     if not task.gpus:
         os.environ['CUDA_VISIBLE_DEVICES'] = ''  # before torch looks for GPUs
-    status = worker.attempt(folder, task.run_id, task.profile, task.places, task.threads, PATIENCE_S)
+    status = worker.attempt(folder, task.run_id, task.profile, task.paths, task.threads, PATIENCE_S)
     return {worker.DONE: DONE, worker.BUSY: BUSY}.get(status, FAILED)
 
 

@@ -228,7 +228,7 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Placed:
+class JobStatus:
     """A run and its job.
 
     Attributes:
@@ -247,7 +247,7 @@ class Placed:
         return self.job is not None and not self.job.ended
 
 
-def look(records: Records, folders: Dict[str, RunFolder], must_know: bool = False) -> Dict[str, Placed]:
+def query(records: Records, folders: Dict[str, RunFolder], must_know: bool = False) -> Dict[str, JobStatus]:
     """The state of each run.
 
     Args:
@@ -270,12 +270,12 @@ def look(records: Records, folders: Dict[str, RunFolder], must_know: bool = Fals
     for run_id, folder in folders.items():
         status = folder.status()
         if run_id not in newest or status.state == DONE:
-            found[run_id] = Placed(status, jobs.get(newest[run_id][1]) if run_id in newest else None)
+            found[run_id] = JobStatus(status, jobs.get(newest[run_id][1]) if run_id in newest else None)
         else:
             job_id = newest[run_id][1]
             restarts = _restarts(records.logs, job_id, jobs.get(job_id))
             found[run_id] = (
-                Placed(_guess(status, job_id, restarts, silence))
+                JobStatus(_guess(status, job_id, restarts, silence))
                 if silence
                 else _judge(status, job_id, jobs.get(job_id), restarts, records.logs)
             )
@@ -299,21 +299,21 @@ def _restarts(logs: Path, job_id: str, job: Optional[Job]) -> Optional[int]:
     return None if note is None else note['restarts']
 
 
-def _judge(status: Status, job_id: str, job: Optional[Job], restarts: Optional[int], logs: Path) -> Placed:
+def _judge(status: Status, job_id: str, job: Optional[Job], restarts: Optional[int], logs: Path) -> JobStatus:
     """The state of a run that is not done."""
     if status.state == RUNNING:
-        return Placed(replace(status, message=_lives(job_id, restarts)), job)
+        return JobStatus(replace(status, message=_lives(job_id, restarts)), job)
     if job is None or job.ended:
         if status.state == FAILED:
-            return Placed(status, job)
-        return Placed(replace(status, state=FAILED, message=_end(job_id, job, logs)), job, judged=True)
+            return JobStatus(status, job)
+        return JobStatus(replace(status, state=FAILED, message=_end(job_id, job, logs)), job, judged=True)
     if job.waits:
         message = f'{_lives(job_id, restarts)}, waits ({job.reason or job.state})'
-        return Placed(replace(status, state=REQUEUED if restarts else QUEUED, message=message), job)
+        return JobStatus(replace(status, state=REQUEUED if restarts else QUEUED, message=message), job)
     if status.state == FAILED:
-        return Placed(status, job)
+        return JobStatus(status, job)
     # It does not hold the run's folder: it is about to begin or to end.
-    return Placed(replace(status, state=RUNNING, message=f'{_lives(job_id, restarts)}, {job.state.lower()}'), job)
+    return JobStatus(replace(status, state=RUNNING, message=f'{_lives(job_id, restarts)}, {job.state.lower()}'), job)
 
 
 def _guess(status: Status, job_id: str, restarts: Optional[int], silence: str) -> Status:

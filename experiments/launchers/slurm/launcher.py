@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from experiments.launchers.slurm import jobs
-from experiments.launchers.slurm.jobs import Placed, Records, Submission, look
+from experiments.launchers.slurm.jobs import JobStatus, Records, Submission, query
 from experiments.launchers.slurm.settings import Settings
 from experiments.launchers.slurm.task import Task
 from experiments.spec.config import Run
-from experiments.spec.paths import places
+from experiments.spec.paths import data_paths
 from experiments.store.errors import UserError
 from experiments.store.runs import DONE, QUEUED, REQUEUED, RUNNING, RunFolder, Status
 
@@ -76,7 +76,7 @@ class SlurmLauncher:
         """
         with self.records.lock():
             self._withdraw()
-            placed = look(self.records, {run.id: folders[run.id] for run in runs}, must_know=True)
+            placed = query(self.records, {run.id: folders[run.id] for run in runs}, must_know=True)
             missing = [
                 run
                 for run in runs
@@ -96,7 +96,7 @@ class SlurmLauncher:
         pause, before = _POLL_S[0], None
         settled: Dict[str, float] = {}
         while True:
-            placed = look(self.records, folders)
+            placed = query(self.records, folders)
             states = {run_id: run.status for run_id, run in placed.items()}
             show(states)
             if not any(_goes_on(run_id, run, settled) for run_id, run in placed.items()):
@@ -122,7 +122,7 @@ class SlurmLauncher:
             return []
         with self.records.lock():
             self._withdraw()
-            placed = look(self.records, folders, must_know=True)
+            placed = query(self.records, folders, must_know=True)
             live = {run_id: run.job.id for run_id, run in placed.items() if run.job is not None and run.live}
             if live:
                 jobs.cancel(list(live.values()))
@@ -135,7 +135,7 @@ class SlurmLauncher:
             path=str(folder.path.resolve()),
             run_id=run.id,
             profile=run.profile,
-            places=places(run.config, data.resolve()),
+            paths=data_paths(run.config, data.resolve()),
             threads=self.settings.cpus_per_task,
             timeout_min=self.settings.timeout_min,
         )
@@ -200,7 +200,7 @@ class SlurmLauncher:
         return executor
 
 
-def _goes_on(run_id: str, run: Placed, settled: Dict[str, float]) -> bool:
+def _goes_on(run_id: str, run: JobStatus, settled: Dict[str, float]) -> bool:
     """Whether a run may still get further; ``settled`` keeps since when a job has ended that left no result yet."""
     if run.judged and run.job is not None and run.job.state == 'COMPLETED':
         return time.monotonic() < settled.setdefault(run_id, time.monotonic() + _SETTLE_S)

@@ -25,7 +25,7 @@ PATIENCE_S = 180
 #: What a line of the job's log begins with that says why its run has failed.
 SAYS = 'o2f: '
 #: Starts that may reach the time limit, one after the other, without finishing an epoch.
-MAX_FRUITLESS = 3
+MAX_STALLED_STARTS = 3
 
 
 @dataclass
@@ -45,10 +45,10 @@ class Task:
     path: str
     run_id: str
     profile: str
-    places: Dict[str, str]
+    paths: Dict[str, str]
     threads: int
     timeout_min: int
-    fruitless: int = 0
+    stalled_starts: int = 0
     # When the training of this start began, and the epochs finished before; no field, so it is in no pickle.
     _start = None
 
@@ -59,7 +59,7 @@ class Task:
         _keep_signal_from_children()
         _note_start()
         self._start = time.monotonic(), _epochs_done(folder)
-        task = self.run_id, self.profile, self.places, self.threads
+        task = self.run_id, self.profile, self.paths, self.threads
         job_log = os.dup(2)  # from here on the output goes to the run's log
         status = worker.attempt(folder, *task, PATIENCE_S, find_ranks(restarts()))
         if status == worker.FAILED:
@@ -82,15 +82,15 @@ class Task:
             return DelayedSubmission(replace(self))
         began, epochs = self._start
         if _epochs_done(RunFolder(Path(self.path))) > epochs:
-            return DelayedSubmission(replace(self, fruitless=0))
+            return DelayedSubmission(replace(self, stalled_starts=0))
         # A pre-emption, which may come at any time, is no sign of a short limit.
         timed_out = time.monotonic() - began > 0.5 * 60 * self.timeout_min
-        if timed_out and self.fruitless + 1 >= MAX_FRUITLESS:
+        if timed_out and self.stalled_starts + 1 >= MAX_STALLED_STARTS:
             raise UserError(
-                f'{self.path}: the time limit of {self.timeout_min} min ended {MAX_FRUITLESS} starts in a row before '
-                'they had finished an epoch: give timeout_min in the cluster file more'
+                f'{self.path}: the time limit of {self.timeout_min} min ended {MAX_STALLED_STARTS} starts in a row '
+                'before they had finished an epoch: give timeout_min in the cluster file more'
             )
-        return DelayedSubmission(replace(self, fruitless=self.fruitless + timed_out))
+        return DelayedSubmission(replace(self, stalled_starts=self.stalled_starts + timed_out))
 
 
 def _epochs_done(folder: RunFolder) -> int:

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from experiments.commands.estimate import disk, rates
-from experiments.commands.estimate.cost_key import kind_of
+from experiments.commands.estimate.cost_key import cost_key
 from experiments.commands.estimate.counts import Counts, counts
 from experiments.commands.estimate.report import _Place, duration
 from experiments.launchers.local import LocalLauncher
@@ -21,12 +21,12 @@ def config(profile, *use, **overrides):
 
 
 def test_what_costs_the_same():
-    plain = kind_of(config('desk'))
-    assert plain == kind_of(config('desk', model__bbox_head__degrees__t_max=0.4))
-    assert plain == kind_of(config('desk', model__bbox_head__selection__k=3, optim_wrapper__optimizer__lr=0.001))
+    plain = cost_key(config('desk'))
+    assert plain == cost_key(config('desk', model__bbox_head__degrees__t_max=0.4))
+    assert plain == cost_key(config('desk', model__bbox_head__selection__k=3, optim_wrapper__optimizer__lr=0.001))
     others = [config('desk', 'fcos'), config('desk', '3x'), config('desk', 'r101'), config('desk-subset0.1')]
     others += [config('desk', model__bbox_head__centerness_convs=1), config('desk', train_dataloader__batch_size=8)]
-    assert len({plain, *map(kind_of, others)}) == 1 + len(others)
+    assert len({plain, *map(cost_key, others)}) == 1 + len(others)
 
 
 def test_images_of_a_run():
@@ -49,13 +49,13 @@ def test_runs_like_finished_ones_take_as_long(tmp_path):
         folder.finish(run.id, 'desk', seed, {})
     todo = config('desk', model__bbox_head__degrees__t_max=0.4)
     known = rates.stored({run.id: run.config for run in done.values()}, folders)
-    assert known[kind_of(todo)] == rates.Epoch(11.0, rates.STORED)
+    assert known[cost_key(todo)] == rates.Epoch(11.0, rates.STORED)
     other = config('desk', 'fcos')
-    every = {kind_of(each): each for each in (todo, other)}
-    found = rates.complete({kind_of(other): other}, known, every)[kind_of(other)]
+    every = {cost_key(each): each for each in (todo, other)}
+    found = rates.complete({cost_key(other): other}, known, every)[cost_key(other)]
     assert found == rates.Epoch(pytest.approx(11.0), rates.LIKE_OTHERS)  # as many images, at the same rate
     crowd = config('desk', 'crowdhuman')
-    assert kind_of(crowd) not in rates.complete({kind_of(crowd): crowd}, known, every)
+    assert cost_key(crowd) not in rates.complete({cost_key(crowd): crowd}, known, every)
 
 
 def test_runs_in_turn_and_in_words():
@@ -68,7 +68,7 @@ def test_room_on_the_disk_is_that_of_real_checkpoints(finished):
     table = schema.load_table('table3')
     runs = make_plan(table, table.cells[:1], 'smoke', [0], {}).runs()
     [(run_id, run)] = runs.items()
-    [room] = disk.rooms({run_id: run.config}).values()
+    [room] = disk.disk_usages({run_id: run.config}).values()
     folder = finished.runs / 'smoke' / run_id
     there = sum(
         (folder / name).stat().st_size for name in ('epoch_1.pth', 'matches.npz', 'metrics.json', 'result.json')

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.data.annotations import check_coco, check_crowdhuman, check_datasets
 from experiments.spec.config import compose
-from experiments.spec.paths import places
+from experiments.spec.paths import data_paths
 from experiments.store.errors import UserError
 
 SOUND = {
@@ -94,9 +94,9 @@ def test_the_paper_profile_reads_cocos_layout(tmp_path):
     (tmp_path / 'coco' / 'annotations').mkdir()
     (tmp_path / 'coco' / 'annotations' / 'instances_train2017.json').write_text(json.dumps(with_box(1, 1, 0, 5)))
     with pytest.raises(UserError, match='instances_val2017.json is missing'):
-        check_datasets(config, places(config, tmp_path), set())
+        check_datasets(config, data_paths(config, tmp_path), set())
     (tmp_path / 'coco' / 'annotations' / 'instances_val2017.json').write_text(json.dumps(SOUND))
-    check_datasets(config, places(config, tmp_path), set())
+    check_datasets(config, data_paths(config, tmp_path), set())
 
 
 CROWD_IDS = ('273271,c9db000d5146c15', '284193,faa9000f2678b5e')
@@ -208,9 +208,9 @@ def test_the_paper_profile_reads_crowdhumans_layout(tmp_path):
     for split, name in zip(('train', 'val'), CROWD_IDS):
         (folder / 'Images' / f'{name}.jpg').write_bytes(b'')
         with pytest.raises(UserError, match=f'annotation_{split}.odgt is missing'):
-            check_datasets(config, places(config, tmp_path), set())
+            check_datasets(config, data_paths(config, tmp_path), set())
         (folder / f'annotation_{split}.odgt').write_text(f'{crowd_line(name)}\n')
     checked = set()
-    check_datasets(config, places(config, tmp_path), checked)
+    check_datasets(config, data_paths(config, tmp_path), checked)
     (folder / 'annotation_train.odgt').write_text('broken')
-    check_datasets(config, places(config, tmp_path), checked)
+    check_datasets(config, data_paths(config, tmp_path), checked)

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.data.prepare import prepare
 from experiments.spec.config import resolve
-from experiments.spec.paths import generated, places
+from experiments.spec.paths import data_paths, generated
 from experiments.store.errors import UserError
 
 
@@ -48,7 +48,7 @@ def test_the_crowd_is_made_once_and_mended(data):
     prepared([configs[2]], data)
     first = prepared(configs, data)
     folder = data / 'desk' / generated(configs[0])['CROWD'][0]
-    assert places(configs[0], data)['CROWD'] == str(folder)
+    assert data_paths(configs[0], data)['CROWD'] == str(folder)
     assert len(list((folder / 'Images').glob('*.jpg'))) == 24
     assert first in ({'crowd': 24}, {})  # another test may have made it
     assert prepared(configs, data) == {}

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.spec import config as composing
 from experiments.spec.config import compose, profile_names, resolve, variant_names
-from experiments.spec.paths import fill_in, generated, places
+from experiments.spec.paths import data_paths, generated, substitute_paths
 from experiments.spec.schema import load_table, table_names
 from experiments.store.errors import UserError
 
@@ -70,7 +70,7 @@ def test_the_config_is_complete_and_free_of_this_machine():
     assert run.config['randomness'] == dict(seed=3)
     assert str(composing.PROFILES.parent) not in run.config_text
     data = composing.PROFILES.parent / 'data'
-    filled = fill_in(run.config, places(run.config, data))
+    filled = substitute_paths(run.config, data_paths(run.config, data))
     assert filled['val_evaluator']['ann_file'].startswith(str(data / 'desk' / 'scenes-v'))
     assert filled['model']['backbone']['init_cfg']['checkpoint'].endswith('/backbone.pth')
     assert '${' not in str(filled)

@@ -13,7 +13,7 @@ from tiny_datasets import write_tiny_coco
 
 from experiments.data.prepare import prepare
 from experiments.spec.dump import LEFTOVERS, dump_configs, file_name
-from experiments.spec.paths import fill_in, places
+from experiments.spec.paths import data_paths, substitute_paths
 from experiments.spec.plan import make_plan
 from experiments.spec.schema import load_table, select, table_names
 from experiments.store.errors import UserError
@@ -41,7 +41,7 @@ def test_a_file_is_the_resolved_config(tmp_path):
     for run_id, run in runs.items():
         config = read(by_id[run_id])
         assert config.pop('work_dir') == f'./work_dirs/{by_id[run_id].stem}'
-        wanted = fill_in(run.config, places(run.config, tmp_path / 'data'))
+        wanted = substitute_paths(run.config, data_paths(run.config, tmp_path / 'data'))
         assert 8 * config['train_dataloader'].pop('batch_size') == wanted['train_dataloader'].pop('batch_size') == 16
         assert config == {key: value for key, value in wanted.items() if key not in LEFTOVERS}
         assert '${' not in by_id[run_id].read_text()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.training.batch import share_out, shares
+from experiments.training.batch import apply_batch_split, split_batch
 
 
 def config_of(batch, enable):
@@ -13,7 +13,7 @@ def config_of(batch, enable):
 @pytest.mark.parametrize('processes, each', [(1, 16), (2, 8), (4, 4), (8, 2), (16, 1)])
 def test_a_batch_that_divides_stays_what_it_is(enable, processes, each):
     config = config_of(16, enable)
-    assert share_out(config, processes).note() == ''
+    assert apply_batch_split(config, processes).note() == ''
     assert config == dict(config_of(each, enable))
 
 
@@ -22,7 +22,7 @@ def test_one_that_does_not_divide_scales_the_learning_rate(batch, processes, eac
     desk, paper = config_of(batch, False), config_of(batch, True)
     real = each * processes
     for config in (desk, paper):
-        found = share_out(config, processes)
+        found = apply_batch_split(config, processes)
         assert config['train_dataloader']['batch_size'] == each and found.real == real
         assert f'{each} each make {real}, and the learning rate is scaled by {real}/{batch}' in found.note()
     # mmengine scales by images in a batch / base_batch_size.
@@ -32,4 +32,4 @@ def test_one_that_does_not_divide_scales_the_learning_rate(batch, processes, eac
 
 def test_looking_at_the_shares_changes_nothing():
     config = config_of(16, True)
-    assert shares(config, 3).real == 15 and config == config_of(16, True)
+    assert split_batch(config, 3).real == 15 and config == config_of(16, True)

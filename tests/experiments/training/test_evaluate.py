@@ -12,7 +12,7 @@ from tiny_datasets import write_tiny_coco
 
 from experiments.data.prepare import prepare
 from experiments.spec.config import resolve
-from experiments.spec.paths import places
+from experiments.spec.paths import data_paths
 from experiments.spec.plan import find_run
 from experiments.spec.schema import load_table
 from experiments.store.errors import UserError
@@ -32,7 +32,7 @@ def trained(tmp_path_factory, data):
     folder = RunFolder(tmp_path_factory.mktemp('trained') / run.id)
     folder.create(run)
     with folder.lock():
-        train(folder, run.id, run.profile, places(run.config, data), threads=1)
+        train(folder, run.id, run.profile, data_paths(run.config, data), threads=1)
     return folder
 
 

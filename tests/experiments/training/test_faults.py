@@ -102,7 +102,7 @@ def test_a_loss_is_looked_at_before_the_epoch_counts(suite):
     class Runner:
         epoch, train_dataloader = 3, range(40)
 
-    hook = RunFolderHook(type('Folder', (), dict(path=Path('run'))), shares=None)
+    hook = RunFolderHook(type('Folder', (), dict(path=Path('run'))), split_batch=None)
     hook.outputs = dict(loss=torch.tensor(2.0))
     hook.after_train_epoch(Runner)
     hook.outputs = dict(loss=torch.tensor(float('nan')))

@@ -14,7 +14,7 @@ from mmdet.registry import DATASETS, MODELS  # isort: skip
 
 from experiments.data.prepare import prepare
 from experiments.spec.config import resolve
-from experiments.spec.paths import fill_in, generated, places
+from experiments.spec.paths import data_paths, generated, substitute_paths
 from experiments.training.datasets import KeptSamples, keep_samples
 
 
@@ -24,7 +24,7 @@ def config_of(use, data):
     makes = {key: config['generate'][key] for key in config['generate'] if key != 'backbone'}
     assert set(makes) <= set(map(str.lower, generated(config)))
     prepare([config], data, lambda *_: None, lambda function, *args: function(*args))
-    config = Config(fill_in(copy.deepcopy(config), places(config, data)))
+    config = Config(substitute_paths(copy.deepcopy(config), data_paths(config, data)))
     init_default_scope(config.default_scope)
     return config
 

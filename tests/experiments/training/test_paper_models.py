@@ -18,7 +18,7 @@ import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations
 from mmdet.registry import DATASETS, TRANSFORMS  # isort: skip
 
 from experiments.spec.config import resolve
-from experiments.spec.paths import fill_in, places
+from experiments.spec.paths import data_paths, substitute_paths
 from experiments.spec.schema import load_table, table_names
 
 torch.set_num_threads(1)
@@ -324,7 +324,7 @@ def shrink(step):
 
 def train_once(config, data, folder, small=True):
     """Train for one iteration and evaluate, as mmengine does it, on ``data``."""
-    config = Config(fill_in(copy.deepcopy(config), places(config, data)))
+    config = Config(substitute_paths(copy.deepcopy(config), data_paths(config, data)))
     config.model.backbone.init_cfg = None
     config.model.test_cfg.score_thr = 0.0  # a model that has learnt nothing is sure of nothing
     for loader in (config.train_dataloader, config.val_dataloader):
@@ -452,7 +452,7 @@ def test_every_dataset_loads(data):
     init_default_scope('mmdet')
     seen = set()
     for label, _, config in all_cells():
-        filled = fill_in(copy.deepcopy(config), places(config, data))
+        filled = substitute_paths(copy.deepcopy(config), data_paths(config, data))
         for loader in ('train_dataloader', 'val_dataloader'):
             settings = filled[loader]['dataset']
             if str(settings) in seen:

@@ -15,7 +15,7 @@ import o2f  # noqa: F401  (lets torch read mmengine's checkpoints)
 from experiments.data.prepare import prepare
 from experiments.launchers.local import LocalLauncher
 from experiments.spec.config import resolve
-from experiments.spec.paths import places
+from experiments.spec.paths import data_paths
 from experiments.store.runs import FAILED, RunFolder
 from experiments.training import worker
 from experiments.training.distributed import ranks_here
@@ -132,7 +132,7 @@ def exit_codes(path, run, places_):
 
 def test_a_failure_of_one_rank_is_told_and_ends_all(run, data, tmp_path):
     """An image that rank 1 alone reads in the first epoch is gone."""
-    here = places(run.config, data)
+    here = data_paths(run.config, data)
     shutil.copytree(here['SCENES'], tmp_path / 'scenes')
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0)).tolist()
     images = json.loads((tmp_path / 'scenes' / 'annotations' / 'instances_train2017.json').read_text())['images']
@@ -150,13 +150,13 @@ def test_all_leave_a_run_that_another_process_trains(run, data, tmp_path):
     folder = RunFolder(tmp_path)
     folder.create(run)
     with folder.lock():
-        assert exit_codes(folder.path, run, places(run.config, data)) == [worker.BUSY] * 2
+        assert exit_codes(folder.path, run, data_paths(run.config, data)) == [worker.BUSY] * 2
     assert not folder.log.exists() and not folder.log_of(1).exists()
 
 
 def test_all_leave_a_run_that_is_done(run, data, trained):
     before = trained[2].result()
-    assert exit_codes(trained[2].path, run, places(run.config, data)) == [worker.DONE] * 2
+    assert exit_codes(trained[2].path, run, data_paths(run.config, data)) == [worker.DONE] * 2
     assert trained[2].result() == before
 
 

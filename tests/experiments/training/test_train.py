@@ -12,7 +12,7 @@ import torch
 from experiments.data.prepare import prepare
 from experiments.data.synthetic.cache import ensure
 from experiments.spec.config import resolve
-from experiments.spec.paths import generated, places
+from experiments.spec.paths import data_paths, generated
 from experiments.store import files
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
@@ -39,7 +39,7 @@ def here(data):
     """The run's folders of this machine, with the data in them."""
     config = run_of({}).config
     prepare([config], data, lambda *_: None, lambda function, *args: function(*args))
-    return places(config, data)
+    return data_paths(config, data)
 
 
 @pytest.fixture(scope='module')

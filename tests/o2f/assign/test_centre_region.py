@@ -9,9 +9,9 @@ from assignment_cases import TRUTH, make_batch
 from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 from reference import anchor_points, in_centre_region
 
-from o2f.assign.centre_region import Grid, candidate_points, grid_of, points_of
+from o2f.assign.centre_region import AnchorGrid, candidate_points, grid_of, points_of
 
-GRID = Grid(((12, 17), (6, 9), (3, 5), (2, 3), (1, 2)), (8, 16, 32, 64, 128))
+GRID = AnchorGrid(((12, 17), (6, 9), (3, 5), (2, 3), (1, 2)), (8, 16, 32, 64, 128))
 
 
 def found(boxes, grid, radius, centres=None) -> list:
@@ -65,7 +65,7 @@ def test_given_centres(kind, radius):
 
 def test_a_centre_on_the_edge_of_the_box():
     """Half of the square is outside of the box and does not count; a centre far away leaves nothing."""
-    grid, box = Grid(((8, 8),), (8,)), [0, 0, 40, 64]
+    grid, box = AnchorGrid(((8, 8),), (8,)), [0, 0, 40, 64]
     assert found([box], grid, 1.5, [(40, 28)]) == [[r * 8 + c for r in (2, 3, 4) for c in (4,)]]
     assert found([box], grid, 1.5, [(1000, 28)]) == found([box], grid, 1.5, [(-1000, 28)]) == [[]]
     assert found([box], grid, 1.5, [(20, 32)]) == found([box], grid, 1.5)
@@ -73,7 +73,7 @@ def test_a_centre_on_the_edge_of_the_box():
 
 def test_points_on_the_edge_are_outside():
     """Both conditions are strict: a point on the box's edge or on the square's edge does not count."""
-    grid = Grid(((8, 8),), (8,))
+    grid = AnchorGrid(((8, 8),), (8,))
     assert found([[4, 4, 20, 20]], grid, 1.5) == [[9]]  # points 4 and 20 lie on the edge, 12 is inside
     # Centre (32, 32): the square reaches from 20 to 44, where points lie; those at 28 and 36 are inside.
     assert found([[0, 0, 64, 64]], grid, 1.5) == [[27, 28, 35, 36]]

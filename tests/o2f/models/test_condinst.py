@@ -20,7 +20,7 @@ from tiny_condinst import HEADS, condinst_config, ellipses, make_condinst, make_
 from tiny_detectors import METAS, collate, head_config, make_head, random_maps, random_outputs, truth_of
 from torch.nn.functional import conv2d
 
-from o2f.assign.centre_region import Grid, candidate_points
+from o2f.assign.centre_region import AnchorGrid, candidate_points
 from o2f.models.condinst import mask_centroids, semantic_target
 
 CPU = torch.device('cpu')
@@ -97,7 +97,7 @@ def test_centroids_of_polygons_and_of_nothing():
 @pytest.mark.parametrize('seed', range(5))
 def test_omega_is_the_centre_region_of_mmdetections_condinst(seed):
     """With no limit on sizes its positives for one instance are the points of Omega."""
-    grid = Grid(((8, 12), (4, 6), (2, 3)), (8, 16, 32))
+    grid = AnchorGrid(((8, 12), (4, 6), (2, 3)), (8, 16, 32))
     points = anchor_points(grid.shapes, grid.strides)
     rule = SimpleNamespace(num_classes=3, center_sampling=True, center_sample_radius=1.5, strides=grid.strides)
     ranges = torch.tensor([[-1.0, 1e8]]).expand(len(points), 2)

@@ -21,7 +21,7 @@ from tiny_detectors import (
 )
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from o2f.assign.centre_region import Grid
+from o2f.assign.centre_region import AnchorGrid
 from o2f.assign.matching_score import Instances
 from o2f.models.head import Predictions
 
@@ -174,7 +174,10 @@ def test_training_after_validation_in_inference_mode():
 @pytest.mark.parametrize('number', [5, 0])
 def test_the_losses_read_nothing_back_from_the_device(number):
     """Targets, both losses and the backward pass on fake tensors, which have no values: reading one would raise."""
-    head, grid = make_head(80), Grid(((7, 13), (4, 6)), (8, 16 + number))  # of this test alone, as its tables are kept
+    head, grid = (
+        make_head(80),
+        AnchorGrid(((7, 13), (4, 6)), (8, 16 + number)),
+    )  # of this test alone, as its tables are kept
     with FakeTensorMode(allow_non_fake_inputs=False):
         leaves = [torch.zeros(2, grid.num_points, *rest, requires_grad=True) for rest in ((80,), (), (4,))]
         predictions = Predictions(*leaves, grid)

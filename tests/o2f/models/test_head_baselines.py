@@ -25,7 +25,7 @@ from tiny_detectors import (
 )
 
 from experiments.spec.config import compose
-from o2f.assign.centre_region import Grid
+from o2f.assign.centre_region import AnchorGrid
 from o2f.models.head import Predictions
 
 RANGES = ((-1, 16), (16, 32), (32, 1e8))
@@ -151,7 +151,7 @@ def test_targets_are_chosen_by_the_joint_score(selection):
         factors = torch.zeros(1, 2)
         factors[0, better] = 1.0
         boxes = torch.tensor([[[0.0, 0.0, 16.0, 8.0]] * 2])
-        predictions = Predictions(torch.zeros(1, 2, 3), factors, boxes, Grid(((1, 2),), (8,)))
+        predictions = Predictions(torch.zeros(1, 2, 3), factors, boxes, AnchorGrid(((1, 2),), (8,)))
         truth = [InstanceData(bboxes=boxes[0, :1], labels=torch.tensor([2]))]
         selected, _ = head.get_targets(predictions, head._gather_instances(truth, boxes.device))
         assert selected.anchor[selected.certain].tolist() == [better]

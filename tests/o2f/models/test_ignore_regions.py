@@ -8,10 +8,10 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from tiny_detectors import collate, fcos_head_config, head_config, make_detector, make_images, random_maps
 
-from o2f.assign.centre_region import Grid, points_of
+from o2f.assign.centre_region import AnchorGrid, points_of
 from o2f.models.ignore_regions import ignored_points
 
-GRID = Grid(((8, 12), (4, 6), (2, 3)), (8, 16, 32))  # a 64 x 96 image
+GRID = AnchorGrid(((8, 12), (4, 6), (2, 3)), (8, 16, 32))  # a 64 x 96 image
 PERSON = (10.0, 6.0, 40.0, 60.0)
 REGION = (50.0, 20.0, 80.0, 50.0)
 IN_REGION, OUTSIDE = (8 * 4 + 4, 8 * 7 + 4), (8 * 4 + 4, 8 * 11 + 4)  # y, x of anchor points of the first level

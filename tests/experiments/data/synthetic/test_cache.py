@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.data.synthetic.cache import MANIFEST, ensure, folder_name
+from experiments.data.synthetic.cache import MANIFEST, ensure
+from experiments.spec.synthetic import folder_name
 
 ROOT = Path(__file__).parents[4]
 

@@ -8,7 +8,7 @@ import pytest
 from experiments.data.synthetic.crowd import CrowdSpec, draw_crowd, image_id, write_crowd
 from experiments.data.synthetic.scenes import SPLITS
 from experiments.spec.config import resolve
-from experiments.spec.paths import fill_in
+from experiments.spec.paths import substitute_paths
 from experiments.spec.schema import load_table
 
 
@@ -176,7 +176,9 @@ def test_each_row_of_table8_trains_on_it(cell, crowd_spec, crowd_folder, tmp_pat
 
     # One epoch makes nobody sure.
     overrides = {**cell.overrides, 'model.backbone.init_cfg': None, 'model.test_cfg.score_thr': 0.0}
-    config = Config(fill_in(resolve('smoke', cell.use, overrides, 0, 'test').config, dict(CROWD=str(crowd_folder))))
+    config = Config(
+        substitute_paths(resolve('smoke', cell.use, overrides, 0, 'test').config, dict(CROWD=str(crowd_folder)))
+    )
     config.work_dir, config.log_level, config.visualizer = str(tmp_path), 'WARNING', None
     runner = Runner.from_cfg(config)
     samples = [item['data_samples'] for item in runner.build_dataloader(config.train_dataloader).dataset]

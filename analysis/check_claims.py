@@ -39,16 +39,16 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
 
 
 def _check(args: argparse.Namespace) -> int:
-    judged = judge.judge(args.runs, args.profile, cli.names_of(args), args.samples)
-    for warning in judged.warnings:
+    verdicts, warnings = judge.judge(args.runs, args.profile, cli.names_of(args), args.samples)
+    for warning in warnings:
         cli.warner('check_claims.py')(warning)
-    text = explain.render(judged.verdicts, args.format)
+    text = explain.render(verdicts, args.format)
     if args.out is None:
         print(text, end='', flush=True)
     else:
         path = args.out / f'claims{explain.SUFFIXES[args.format]}'
         cli.write_and_say(path, text.encode('utf-8', errors='replace'))
-    lacking = [verdict.id for verdict in judged.verdicts if not all(map(_whole, verdict.findings))]
+    lacking = [verdict.claim.id for verdict in verdicts if not all(map(_whole, verdict.findings))]
     if args.strict and lacking:
         which = ', '.join(lacking)
         print(f'check_claims.py: {len(lacking)} claims lack numbers or an interval ({which})', file=sys.stderr)
@@ -58,8 +58,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _whole(found: judge.Finding) -> bool:
     """Whether all of its numbers are there, of each seed that was planned, and an interval."""
-    values = [*found.left.values.values(), *found.right.values.values()]
-    return None not in values and found.interval is not None
+    return bool(found.left.notna().all() and found.right.notna().all()) and found.interval is not None
 
 
 if __name__ == '__main__':

@@ -18,8 +18,8 @@ from analysis import cli, figures, results  # noqa: E402
 from analysis.claims import explain, judge  # noqa: E402
 from analysis.claims.judge import FAILS, HOLDS, UNDECIDED  # noqa: E402
 from analysis.claims.statistics import SAMPLES  # noqa: E402
-from analysis.plans import Cell, Plan  # noqa: E402
 from analysis.tables import render  # noqa: E402
+from experiments.spec.schema import Cell, StoredPlan  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 
@@ -71,18 +71,18 @@ def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[st
     names = results.plan_names(runs, profile)
     if not names:
         raise results.no_plans(runs, profile)
-    judged = judge.judge(runs, profile, names, samples)
+    verdicts, warnings = judge.judge(runs, profile, names, samples)
     plans = [results.load_plan(runs, profile, name) for name in names]
     stored = [results.load_results(runs, profile, plan) for plan in plans]
-    for warning in dict.fromkeys([*judged.warnings, *(line for each in stored for line in each.warnings)]):
+    for warning in dict.fromkeys([*warnings, *(line for each in stored for line in each.warnings)]):
         cli.warner('make_results.py')(warning)
     pictures = _pictures(names, runs, profile)
-    parts = [f'# Results (profile {profile})', _note(runs, 'head'), *_summary(judged.verdicts), _machines(stored)]
+    parts = [f'# Results (profile {profile})', _note(runs, 'head'), *_summary(verdicts), _machines(stored)]
     for plan, found in zip(plans, stored):
-        of_table = [verdict for verdict in judged.verdicts if verdict.table == plan.name]
+        of_table = [verdict for verdict in verdicts if verdict.plan.name == plan.name]
         shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
         parts += [render.render(plan, found).strip(), *shown, _note(runs, plan.name), _claims(of_table), _again(plan)]
-    return '\n\n'.join(part for part in parts if part) + '\n', pictures, explain.headline(judged.verdicts, HEADLINE)
+    return '\n\n'.join(part for part in parts if part) + '\n', pictures, explain.headline(verdicts, HEADLINE)
 
 
 def _note(runs: Path, name: str) -> str:
@@ -104,11 +104,11 @@ def _summary(found: List[judge.Verdict]) -> List[str]:
 def _machines(stored: List[results.Results]) -> str:
     """How many trainings on which devices, from which commits, and the time that they took."""
     by_run = {run: result for each in stored for run, result in each.runs.items()}
-    origins = [result['provenance'] for result in by_run.values()]
-    hours = sum(origin.get('wall_s') or 0 for origin in origins) / 3600
-    devices = ', '.join(sorted({origin['device'] for origin in origins}))
-    commits = ', '.join(sorted({origin['commit'] or 'unknown' for origin in origins}))
-    seeds = len({result['seed'] for result in by_run.values()})
+    origins = [result.provenance for result in by_run.values()]
+    hours = sum(origin.wall_s or 0 for origin in origins) / 3600
+    devices = ', '.join(sorted({origin.device for origin in origins}))
+    commits = ', '.join(sorted({origin.commit or 'unknown' for origin in origins}))
+    seeds = len({result.seed for result in by_run.values()})
     each = 'one seed' if seeds == 1 else f'up to {seeds} seeds'
     text = f'{len(by_run)} trainings, {each} per cell, {hours:.1f} hours of training and evaluation'
     return f'## What was run\n\n{text}, on {devices}; code of commits {commits}. Each `result.json` says its own.'
@@ -134,7 +134,9 @@ def _claims(found: List[judge.Verdict]) -> str:
     """The verdicts on a table's claims, with why; the evidence of each is folded away."""
     parts = []
     for verdict in found:
-        says = f'**{verdict.verdict.capitalize()}**: {" ".join(verdict.says.split())} ({verdict.where}).'
+        says = (
+            f'**{verdict.verdict.capitalize()}**: {" ".join(verdict.claim.statement.split())} ({verdict.claim.where}).'
+        )
         parts.append(f'- {says} {explain.why(verdict)}')
     if not parts:
         return ''
@@ -147,7 +149,7 @@ def _folded(summary: str, text: str) -> str:
     return f'<details><summary>{summary}</summary>\n\n{text}\n\n</details>'
 
 
-def _again(plan: Plan) -> str:
+def _again(plan: StoredPlan) -> str:
     """The command that trains each cell again."""
     lines = [_command(plan, cell) for cell in plan.cells if cell.runs]
     if not lines:
@@ -156,7 +158,7 @@ def _again(plan: Plan) -> str:
     return _folded('To train any cell again', f'```\n{text}\n```')
 
 
-def _command(plan: Plan, cell: Cell) -> str:
+def _command(plan: StoredPlan, cell: Cell) -> str:
     words = ['python', 'experiments/run.py', plan.table]
     words += [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
     words += [] if plan.profile == 'desk' else ['--profile', plan.profile]

@@ -8,7 +8,7 @@ from typing import List, Optional
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
 
-from analysis import cli, readings, results  # noqa: E402
+from analysis import cli, results  # noqa: E402
 from analysis.tables import render  # noqa: E402
 
 
@@ -37,11 +37,11 @@ def _make(args: argparse.Namespace) -> int:
     for name, text in zip(names, texts) if args.out else ():
         content = text.encode('utf-8', errors='replace')
         cli.write_and_say(args.out / f'{name}{render.SUFFIXES[args.format]}', content)
-    return _strict(plans, found) if args.strict else 0
+    return _strict(found) if args.strict else 0
 
 
-def _strict(plans: List[results.Plan], found: List[results.Results]) -> int:
-    lacking = [(plan, readings.missing_cells(plan, each)) for plan, each in zip(plans, found)]
+def _strict(found: List[results.Results]) -> int:
+    lacking = [(each.plan, each.missing_cells) for each in found]
     where = ', '.join(f'{plan.name}: {count} of {len(plan.cells)}' for plan, count in lacking if count)
     if where:
         print(f'make_tables.py: {sum(count for _, count in lacking)} cells are missing ({where})', file=sys.stderr)

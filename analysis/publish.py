@@ -15,8 +15,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
 
 from analysis import cli, results  # noqa: E402
-from analysis.claims.claims import cell_at, read_claims  # noqa: E402
-from analysis.plans import Plan  # noqa: E402
+from experiments.spec.schema import StoredPlan  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 
 ALWAYS = ('metrics.json', 'speed.json', 'config.py')
@@ -42,7 +41,7 @@ def _publish_all(args: argparse.Namespace) -> int:
     return 0
 
 
-def _publish(plan: Plan, args: argparse.Namespace) -> str:
+def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
     """Publish the finished runs of a plan, then the plan with these alone; what was done, in a line."""
     found = results.load_results(args.runs, args.profile, plan)
     for warning in found.warnings:
@@ -51,7 +50,7 @@ def _publish(plan: Plan, args: argparse.Namespace) -> str:
     target = args.to / args.profile
     new = 0
     for run, result in found.runs.items():
-        if result['provenance']['dirty'] is not False:
+        if result.provenance.dirty is not False:
             cli.warner('publish.py')(f'{run} was trained by code that no commit holds: left out')
         elif args.replace or not (target / run / RESULT).exists():
             _copy(args.runs / args.profile / run, target / run, run in compared)
@@ -64,10 +63,10 @@ def _publish(plan: Plan, args: argparse.Namespace) -> str:
     return f'{plan.name}: {new} runs published, {len(kept)} are there' + (f', {missing} missing' if missing else '')
 
 
-def _compared(plan: Plan) -> Set[str]:
+def _compared(plan: StoredPlan) -> Set[str]:
     """The runs whose final metrics a claim compares, which need matches for its interval."""
-    sides = [side for claim in read_claims(plan) for each in claim.comparisons for side in (each.left, each.right)]
-    return {run for side in sides if side.epoch is None for run in cell_at(plan, side.at).runs.values()}
+    sides = [side for claim in plan.claims for each in claim.comparisons for side in (each.left, each.right)]
+    return {run for side in sides if side.epoch is None for run in plan.cell_at(side.at).runs.values()}
 
 
 def _copy(source: Path, target: Path, with_matches: bool) -> None:

@@ -1,50 +1,205 @@
-"""Reads what experiments/run.py stores, and knows nothing else of the suite.
+"""Stored runs, read and checked, as pandas frames.
 
-Three kinds of file, all JSON (``epochs`` and ``matches`` read two more, which tables do not need)::
-
-    <runs>/<profile>/tables/<name>.json     the plan of a table (analysis/plans.py)
-    <runs>/<profile>/<run id>/result.json   what one training measured, as fractions from 0 to 1, and its provenance
-    <runs>/<profile>/<run id>/speed.json    how fast its detector is, where that was measured: the metrics whose keys
-                                            begin with speed/, in ms and images per second, on which device and image
+:func:`load` gives all that a folder of runs holds as one tidy frame. :class:`Results` is what is there of one table:
+each run's result, and over the seeds of each cell the mean and spread that the tables show.
 
 A plan that cannot be read is an error. A result that cannot be trusted is left out with a warning: no number is shown.
 """
 
 import re
 import shlex
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
-from analysis.plans import KEYS, Plan, read_plan
-from experiments.store.checks import called, has, number_or_null, read, same, short
+import pandas as pd
+
+from experiments.spec.schema import SPEED, Cell, Epoch, Epochs, Result, Speed, StoredPlan
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
+from experiments.store.model import Metrics, Stored, called, read_stored, short
 
-PLAN_SCHEMA = 2
-RESULT_SCHEMA = 1  # of result.json and speed.json
-SPEED = 'speed/'
-
-_RESULT = dict(run=str, profile=str, seed=int, metrics=dict, provenance=dict)
-_PROVENANCE = dict(commit=Optional[str], dirty=Optional[bool], device=str)
-_SPEED = dict(run=str, device=str, versions=dict, image=list, repeats=int, metrics=dict)
 _KINDS = ('table', 'fig')
+_NUMBER = re.compile(r'[0-9]+(\.[0-9]+)?')
+S = TypeVar('S', bound=Stored)
+
+
+def load(
+    runs: Union[Path, str] = RUNS, profile: str = 'desk', tables: Optional[Sequence[str]] = None, epochs: bool = False
+) -> pd.DataFrame:
+    """All that was measured, one number a row.
+
+    Args:
+        runs (Path | str): folder of the runs, such as ``'results'``.
+        profile (str): the profile they were trained in.
+        tables (sequence[str], optional): plans to read; None: all.
+        epochs (bool): give the metrics after every epoch in place of the final ones.
+
+    Returns:
+        DataFrame: a run that several tables show stands once for each. The columns are
+
+        ============  =========================================================================================
+        table         name of the plan, such as 'table3'
+        profile       the profile
+        axis_<name>   name of the cell's value on each axis of the table, NA on axes of other tables
+        run, seed     id of the run, and its random seed
+        epoch         after which epoch it was measured, counted from 1; NA for speeds
+        metric        'AP', 'mask_AP', 'mMR', 'fps', ...
+        nms           True with NMS, False without
+        value         in ``unit``, as stored; NaN where it is not defined on the data
+        unit          'fraction' from 0 to 1, 'ms', or '1/s' (images per second, one at a time)
+        paper         the paper's number for this cell and metric in the same unit, NaN where it prints none
+        ============  =========================================================================================
+
+    Raises:
+        UserError: there is no plan, or one is broken.
+    """
+    names = list(tables) if tables is not None else plan_names(Path(runs), profile)
+    if not names:
+        raise no_plans(Path(runs), profile)
+    rows: List[dict] = []
+    for name in names:
+        plan = load_plan(Path(runs), profile, name)
+        results = load_results(Path(runs), profile, plan)
+        of_epochs = load_epochs(Path(runs), profile, plan)[0] if epochs else None
+        for cell in plan.cells:
+            rows += _cell_rows(results, cell, of_epochs)
+    frame = pd.DataFrame(rows, columns=[*dict.fromkeys(key for row in rows for key in row)] or _COLUMNS)
+    axes = [column for column in frame if column.startswith('axis_')]
+    frame = frame[['table', 'profile', *axes, *_COLUMNS[2:]]]
+    return frame.astype({'epoch': 'Int64', 'nms': bool, 'value': float, 'paper': float})
+
+
+_COLUMNS = ['table', 'profile', 'run', 'seed', 'epoch', 'metric', 'nms', 'value', 'unit', 'paper']
+
+
+def _cell_rows(results: 'Results', cell: Cell, epochs: Optional[Dict[str, List[Epoch]]]) -> Iterator[dict]:
+    """The rows of :func:`load` for a cell."""
+    plan, paper = results.plan, _paper_numbers(cell)
+    place = {f'axis_{axis}': value for axis, value in cell.at.items()}
+    for seed, run in cell.runs.items():
+        measured: List[Tuple[Optional[int], Metrics]] = []
+        if epochs is not None:
+            measured = [(each.epoch, each.metrics) for each in epochs.get(run, ())]
+        elif run in results.runs:
+            measured = [(results.runs[run].epochs, results.runs[run].metrics)]
+        if run in results.speeds and epochs is None:
+            measured.append((None, results.speeds[run].metrics))
+        for epoch, metrics in measured:
+            for key, value in metrics.items():
+                reading, _, metric = key.removeprefix(SPEED).rpartition('/')
+                unit = unit_of(key)
+                printed = paper.get(key)
+                yield dict(
+                    table=plan.name,
+                    profile=plan.profile,
+                    **place,
+                    run=run,
+                    seed=seed,
+                    epoch=epoch,
+                    metric=metric,
+                    nms=reading == 'with_nms',
+                    value=value,
+                    unit='fraction' if unit == '%' else unit,
+                    paper=round(printed / 100, 6) if printed is not None and unit == '%' else printed,
+                )
 
 
 @dataclass(frozen=True)
 class Results:
-    """What is there of a plan's runs: by run id the content of result.json and of speed.json, and a line for each file
-    that is broken."""
+    """What is there of a plan's runs.
 
-    runs: Dict[str, dict]
+    Attributes:
+        plan (StoredPlan): the plan.
+        runs (dict): results by run id.
+        speeds (dict): speeds by run id, where they were measured.
+        warnings (list): a line for each file that is broken.
+    """
+
+    plan: StoredPlan
+    runs: Dict[str, Result]
+    speeds: Dict[str, Speed]
     warnings: List[str]
-    speeds: Dict[str, dict] = field(default_factory=dict)
 
     def number(self, run: str, key: str) -> Optional[float]:
         """A metric of a run as stored (a fraction, ms or images per second); None where it is missing."""
-        stored = self.speeds if key.startswith(SPEED) else self.runs
-        return stored[run]['metrics'][key] if run in stored else None
+        stored: Dict[str, Any] = self.speeds if key.startswith(SPEED) else self.runs
+        return stored[run].metrics.get(key) if run in stored else None
+
+    @cached_property
+    def statistics(self) -> pd.DataFrame:
+        """What the cells show, a row for each key of each metric of each cell in their order.
+
+        Columns: ``cell`` (its label), ``metric``, ``key``, ``unit`` ('%', 'ms' or '1/s'), ``mean`` and ``std`` (the
+        sample's standard deviation) over the seeds in that unit, ``seeds`` (how many have a value), ``paper`` in the
+        same unit, and ``difference``, the mean less the paper's number; NaN where there is none, and of speeds, which
+        are this machine's.
+        """
+        shown: List[tuple] = []
+        values: List[tuple] = []
+        for cell in self.plan.cells:
+            paper = _paper_numbers(cell)
+            for metric, keys in cell.keys.items():
+                for key in keys:
+                    unit = unit_of(key)
+                    stored = [self.number(run, key) for run in cell.runs.values()]
+                    values += [(len(shown), number) for number in stored]
+                    shown.append((cell.label, metric, key, unit, paper.get(key)))
+        frame = pd.DataFrame(shown, columns=['cell', 'metric', 'key', 'unit', 'paper'])
+        measured = pd.DataFrame(values, columns=['row', 'value']).astype({'value': float})
+        over_seeds = measured.groupby('row')['value'].agg(['mean', 'std', 'count']).reindex(frame.index)
+        scale = frame['unit'].map({'%': 100.0}).fillna(1.0)
+        frame['mean'] = (scale * over_seeds['mean']).round(6)
+        frame['std'] = (scale * over_seeds['std']).round(6)
+        frame['seeds'] = over_seeds['count'].fillna(0).astype(int)
+        frame['paper'] = frame['paper'].astype(float)
+        frame['difference'] = (frame['mean'] - frame['paper']).round(6).where(frame['unit'] == '%')
+        return frame[['cell', 'metric', 'key', 'unit', 'mean', 'std', 'seeds', 'paper', 'difference']]
+
+    def shown(self, cell: Cell, metric: str) -> List[Any]:
+        """The rows of :attr:`statistics` for a cell and a metric, none where it does not show it."""
+        return self._by_cell.get((cell.label, metric), [])
+
+    @cached_property
+    def _by_cell(self) -> Dict[Tuple[str, str], List[Any]]:
+        rows: Dict[Tuple[str, str], List[Any]] = {}
+        for row in self.statistics.itertuples():
+            rows.setdefault((row.cell, row.metric), []).append(row)
+        return rows
+
+    @property
+    def missing_cells(self) -> int:
+        """How many cells lack a number that they should show, of any metric, seed, and without or with NMS."""
+        least = self.statistics.groupby('cell')['seeds'].min()
+        return sum(int(least.get(cell.label, 0)) < max(1, len(cell.runs)) for cell in self.plan.cells if cell.keys)
+
+
+def unit_of(key: str) -> str:
+    """In what a metric is shown: '%', 'ms' or '1/s'."""
+    if not key.startswith(SPEED):
+        return '%'
+    return '1/s' if key.endswith('fps') else 'ms'
+
+
+def is_speed(keys: Iterable[str]) -> bool:
+    """Whether keys of a metric are speeds, which are measured apart and are no fractions."""
+    return any(key.startswith(SPEED) for key in keys)
+
+
+def lower_is_better(keys: Iterable[str]) -> bool:
+    """Whether the best of a metric is its smallest value: a miss rate's or a time's."""
+    return all(key.endswith(('/mMR', '_ms')) for key in keys)
+
+
+def _paper_numbers(cell: Cell) -> Dict[str, float]:
+    """The paper's numbers of a cell by key, as printed."""
+    numbers = {}
+    for metric, keys in cell.keys.items():
+        for key, text in zip(keys, cell.paper.get(metric, '').split('/')):
+            if _NUMBER.fullmatch(text):
+                numbers[key] = float(text)
+    return numbers
 
 
 def plan_names(runs: Path, profile: str) -> List[str]:
@@ -57,7 +212,7 @@ def no_plans(runs: Path, profile: str) -> UserError:
     return UserError(f'no plans in {Path(runs) / profile / "tables"}: run {command(runs, profile, "table3")} first')
 
 
-def load_plan(runs: Path, profile: str, name: str) -> Plan:
+def load_plan(runs: Path, profile: str, name: str) -> StoredPlan:
     """Read the plan of a table.
 
     Raises:
@@ -69,22 +224,59 @@ def load_plan(runs: Path, profile: str, name: str) -> Plan:
         there = f' (there are {", ".join(known)})' if known else ''
         raise UserError(f'no plan {path}{there}: run {command(runs, profile, name)} first')
     try:
-        return read_plan(read(path, PLAN_SCHEMA, KEYS), profile, name)
+        plan = read_stored(StoredPlan, path)
+        _same(plan, table=name.partition('+')[0], profile=profile)
+        return plan
     except ValueError as error:
         raise UserError(f'{path}: {error}: delete it and run {command(runs, profile, name)} again') from error
 
 
-def load_results(runs: Path, profile: str, plan: Plan) -> Results:
+def load_results(runs: Path, profile: str, plan: StoredPlan) -> Results:
     """Read the results of a plan's runs. A file that is not there is left out; a broken one also gives a warning."""
-    found = Results({}, [])
+    results: Dict[str, Result] = {}
+    speeds: Dict[str, Speed] = {}
+    warnings: List[str] = []
     for run, seed in plan.runs.items():
         folder, keys = Path(runs) / profile / run, plan.keys(run)
-        fractions, speeds = ([key for key in keys if key.startswith(SPEED) == speed] for speed in (False, True))
-        result = partial(_result, fractions, run=run, profile=profile, seed=seed)
-        _load(folder / 'result.json', result, found.runs, found.warnings)
-        if speeds:
-            _load(folder / 'speed.json', partial(_speed, speeds, run=run), found.speeds, found.warnings)
-    return found
+        fractions = [key for key in keys if not key.startswith(SPEED)]
+        timed = [key for key in keys if key.startswith(SPEED)]
+        expected = dict(run=run, profile=profile, seed=seed)
+        _read(Result, folder / 'result.json', fractions, 1.0, expected, results, warnings)
+        if timed:
+            _read(Speed, folder / 'speed.json', timed, None, dict(run=run), speeds, warnings)
+    return Results(plan, results, speeds, warnings)
+
+
+def load_epochs(runs: Path, profile: str, plan: StoredPlan) -> Tuple[Dict[str, List[Epoch]], List[str]]:
+    """The epochs of a plan's runs by run id, and a line for each file that is broken. A run without any is left out."""
+    found: Dict[str, List[Epoch]] = {}
+    warnings = []
+    for run in plan.runs:
+        path = Path(runs) / profile / run / 'metrics.json'
+        if path.exists():
+            try:
+                found[run] = list(read_stored(Epochs, path).epochs)
+            except ValueError as error:
+                warnings.append(f'{path}: {error}: left out')
+    return found, warnings
+
+
+def over_seeds(
+    stored: Dict[str, List[Epoch]], runs: Dict[int, str], value: Callable[[Epoch], Optional[float]]
+) -> pd.DataFrame:
+    """A value of each epoch over the runs of a cell.
+
+    Args:
+        stored (dict): epochs by run id.
+        runs (dict): the cell's runs by seed.
+        value (callable): what is taken of an epoch, None where it has none.
+
+    Returns:
+        DataFrame: ``mean``, ``min``, ``max`` and ``count`` by epoch, of the epochs at which a run has a value.
+    """
+    rows = [(each.epoch, value(each)) for run in dict.fromkeys(runs.values()) for each in stored.get(run, ())]
+    frame = pd.DataFrame(rows, columns=['epoch', 'value']).astype({'value': float}).dropna()
+    return frame.groupby('epoch')['value'].agg(['mean', 'min', 'max', 'count'])
 
 
 def command(runs: Path, profile: str, name: str) -> str:
@@ -101,41 +293,39 @@ def _natural(name: str) -> Tuple[int, int, str]:
     return _KINDS.index(kind) if kind in _KINDS and number else len(_KINDS), int(number or 0), name
 
 
-def _load(path: Path, read_content: Callable[[Path], dict], into: Dict[str, dict], warnings: List[str]) -> None:
+def _read(
+    model: Type[S],
+    path: Path,
+    keys: List[str],
+    most: Optional[float],
+    expected: dict,
+    into: Dict[str, S],
+    warnings: List[str],
+) -> None:
+    """Read a result that has all ``keys``, from 0 to ``most``; a line joins the warnings where it is broken."""
     if not path.exists():
         return
     try:
-        into[path.parent.name] = read_content(path)
+        content: Any = read_stored(model, path)
+        _same(content, **expected)
+        for key in keys:
+            _check_metric(content.metrics, key, most)
+        into[path.parent.name] = content
     except ValueError as error:
         warnings.append(f'{path}: {error}: left out; delete it and run the table again')
 
 
-def _result(keys: List[str], path: Path, **expected: Any) -> dict:
-    content = read(path, RESULT_SCHEMA, _RESULT)
-    same(content, **expected)
-    has(content['provenance'], _PROVENANCE, 'provenance')
-    for key, value in _metrics(content, keys).items():
-        if key in keys and value is not None and not 0 <= value <= 1:
-            raise ValueError(f'metric {called(key)} must be a fraction from 0 to 1, not {short(value)}')
-    return content
+def _check_metric(metrics: Metrics, key: str, most: Optional[float]) -> None:
+    if key not in metrics:
+        raise ValueError(f'metric {called(key)} is missing')
+    value = metrics[key]
+    if value is not None and (value < 0 or most is not None and value > most):
+        what = '0 or more' if most is None else 'a fraction from 0 to 1'
+        raise ValueError(f'metric {called(key)} must be {what}, not {short(value)}')
 
 
-def _speed(keys: List[str], path: Path, **expected: Any) -> dict:
-    content = read(path, RESULT_SCHEMA, _SPEED)
-    same(content, **expected)
-    image = content['image']
-    if len(image) != 2 or not all(type(side) is int and side > 0 for side in image):
-        raise ValueError(f'image must be a height and a width in pixels, not {short(image)}')
-    for key, value in _metrics(content, keys).items():
-        if value is not None and value < 0:
-            raise ValueError(f'metric {called(key)} must be 0 or more, not {short(value)}')
-    return content
-
-
-def _metrics(content: dict, keys: List[str]) -> Dict[str, Optional[float]]:
-    """The metrics of a result, all of them numbers or None, with all ``keys`` among them; else a ValueError."""
-    metrics = content['metrics']
-    for key in keys:
-        if key not in metrics:
-            raise ValueError(f'metric {called(key)} is missing')
-    return {key: number_or_null(value, f'metric {called(key)}') for key, value in metrics.items()}
+def _same(content: Any, **expected: Any) -> None:
+    """A ValueError unless ``content`` has the ``expected`` values."""
+    for key, value in expected.items():
+        if getattr(content, key) != value:
+            raise ValueError(f'{key} is {short(getattr(content, key))}, but {value!r} belongs here')

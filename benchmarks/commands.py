@@ -69,10 +69,10 @@ def _python(command: List[str]) -> str:
 
 def store_runs(folder: Path, least: int) -> int:
     """Store made-up results of every cell of every table, for seeds enough to be ``least`` runs; returns how many."""
-    from experiments.spec import schema
+    from experiments.spec import table_file
     from experiments.spec.plan import make_plan, save_plan
 
-    tables = [schema.load_table(name) for name in schema.table_names()]
+    tables = [table_file.load_table(name) for name in table_file.table_names()]
     one_seed = {run_id for table in tables for run_id in make_plan(table, table.cells, 'desk', [0], {}).runs()}
     seeds = range(-(-least // len(one_seed)))
     stored = set()

@@ -14,7 +14,7 @@ from mmdet.registry import MODELS  # isort: skip
 from mmdet.structures import DetDataSample  # isort: skip
 
 from experiments.spec.plan import find_run
-from experiments.spec.schema import load_table
+from experiments.spec.table_file import load_table
 
 SIZE = (800, 1344)  # height and width of a batch: 800 x 1333 padded to a multiple of 32
 DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')

@@ -19,7 +19,7 @@ from benchmarks.detectors import SIZE, build, ready, scenes, with_candidates
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns
 from experiments.spec.plan import find_run
-from experiments.spec.schema import load_table
+from experiments.spec.table_file import load_table
 
 from mmdet.models.dense_heads import FCOSHead  # isort: skip  (after o2f, which answers for mmcv's operations)
 from o2f.export import write_onnx

@@ -61,7 +61,7 @@ def _interrupt(*_) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    from experiments.spec import schema
+    from experiments.spec import table_file
 
     if args.list:
         return _list()
@@ -73,14 +73,14 @@ def _command(args: argparse.Namespace) -> int:
         return clean(run_folders(args.runs / args.profile), args)
     if args.status and not args.tables:
         args.tables = ['all']
-    names = schema.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
-    tables = [schema.load_table(name) for name in names]
+    names = table_file.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
+    tables = [table_file.load_table(name) for name in names]
 
     from experiments.spec.plan import make_plan
 
     overrides = _overrides(args.set)
     only = [_pair(text, '--only') for text in args.only]
-    plans = [make_plan(table, schema.select(table, only), args.profile, args.seeds, overrides) for table in tables]
+    plans = [make_plan(table, table_file.select(table, only), args.profile, args.seeds, overrides) for table in tables]
     if args.dry_run or args.status:
         return _overview(plans, args)
     if args.cancel:
@@ -105,10 +105,10 @@ def _command(args: argparse.Namespace) -> int:
 
 
 def _list() -> int:
-    from experiments.spec import schema
+    from experiments.spec import table_file
 
-    for name in schema.table_names():
-        table = schema.load_table(name)
+    for name in table_file.table_names():
+        table = table_file.load_table(name)
         print(f'{name}  {len(table.cells):3} cells  {table.title} ({table.source})')
     print('profiles:', ', '.join(sorted(path.stem for path in Path(__file__).with_name('profiles').glob('*.py'))))
     return 0
@@ -124,10 +124,10 @@ def _dump(plans: list, args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from experiments.commands.view import open_view
-    from experiments.spec import schema
+    from experiments.spec import table_file
     from experiments.spec.plan import find_run
 
-    table = schema.load_table(args.table or args.tables[0])
+    table = table_file.load_table(args.table or args.tables[0])
     run, cells = find_run(table, args.cell, args.profile, _overrides(args.set))
     same = f' (of the same model: {"; ".join(cell.label for cell in cells[1:])})' if cells[1:] else ''
     print(f'{table.name} {cells[0].label}, profile {args.profile}{same}', file=sys.stderr, flush=True)

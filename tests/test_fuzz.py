@@ -11,7 +11,7 @@ from analysis.claims.matches import load_matches
 from analysis.epochs import load_epochs
 from analysis.results import load_plan, load_results
 from experiments.data.annotations import check_coco, check_crowdhuman
-from experiments.spec.schema import FOLDER, load_table
+from experiments.spec.table_file import FOLDER, load_table
 from experiments.store.errors import UserError
 from experiments.store.qualitative import load_assignment
 from experiments.store.runs import RunFolder

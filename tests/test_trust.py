@@ -12,7 +12,7 @@ from test_fuzz import COCO, CROWD, RUNS
 from analysis.claims.matches import load_matches
 from analysis.results import load_plan
 from experiments.data.annotations import LONGEST_LINE, check_coco, check_crowdhuman
-from experiments.spec.schema import load_table
+from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.store.files import read_arrays
 

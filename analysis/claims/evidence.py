@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
+import pandas as pd
 
-from analysis.claims.claims import Claim, Quantity, cell_at
 from analysis.claims.matches import Matches, load_matches
 from analysis.claims.statistics import over_images
-from analysis.epochs import Epoch, load_epochs
-from analysis.plans import Plan
-from analysis.results import SPEED, Results, load_results
+from analysis.results import SPEED, Results, load_epochs, load_results
+from experiments.spec.schema import Claim, Epoch, Quantity, StoredPlan
 
 
 @dataclass(frozen=True)
@@ -19,14 +18,14 @@ class Evidence:
     """What is there of a plan's runs.
 
     Attributes:
-        plan (Plan): the plan.
+        plan (StoredPlan): the plan.
         results (Results): the final results and speeds.
         epochs (dict): by run id the epochs; empty where no claim asks for them.
         matches (dict): by run id the matches.
         resampled (dict): by run id and key, (samples,) fractions on samples of the test images.
     """
 
-    plan: Plan
+    plan: StoredPlan
     results: Results
     epochs: Dict[str, List[Epoch]]
     matches: Dict[str, Matches]
@@ -40,6 +39,12 @@ class Evidence:
             return None
         return quantity.times * scale(quantity.key) * (values[0] - sum(values[1:]))
 
+    def over_seeds(self, quantity: Quantity) -> pd.Series:
+        """A quantity of its cell by seed, NaN where it was not measured; the name of the series says what it is."""
+        runs = self.plan.cell_at(quantity.at).runs
+        values = {seed: self.value(run, quantity) for seed, run in runs.items()}
+        return pd.Series(values, dtype=float, name=words(self.plan, quantity))
+
     def on_samples(self, run: str, quantity: Quantity) -> Optional[np.ndarray]:
         """(samples,) the same on samples of the test images; None where there are no matches."""
         if quantity.epoch is not None or any((run, key) not in self.resampled for key in quantity.keys):
@@ -49,10 +54,24 @@ class Evidence:
 
     def _stored(self, run: str, key: str, epoch: Optional[int]) -> Optional[float]:
         if epoch is None:
-            stored = self.results.speeds if key.startswith(SPEED) else self.results.runs
-            return stored[run]['metrics'].get(key) if run in stored else None
+            return self.results.number(run, key)
         epochs = self.epochs.get(run, ())
         return epochs[epoch - 1].metrics.get(key) if epoch <= len(epochs) else None
+
+
+def words(plan: StoredPlan, quantity: Quantity) -> str:
+    """'0.5 × AP with NMS, Method FCOS, 1×, after epoch 6'."""
+    value = ' − '.join(map(_metric_words, quantity.keys))
+    if quantity.times != 1:
+        value = f'{quantity.times:g} × ' + (f'({value})' if quantity.minus else value)
+    when = [f'after epoch {quantity.epoch}'] if quantity.epoch else []
+    return ', '.join([value, *plan.words(quantity.at), *when])
+
+
+def _metric_words(key: str) -> str:
+    """'mask AP with NMS' for 'with_nms/mask_AP', 'forward ms without NMS' for 'speed/without_nms/forward_ms'."""
+    reading, _, name = key.removeprefix(SPEED).rpartition('/')
+    return f'{name} {reading}'.replace('_', ' ').replace('nms', 'NMS').strip()
 
 
 def unit(key: str) -> str:
@@ -68,7 +87,7 @@ def scale(key: str) -> float:
 
 
 def load_evidence(
-    runs: Path, profile: str, plans: Sequence[Plan], claims: Sequence[Sequence[Claim]], samples: int
+    runs: Path, profile: str, plans: Sequence[StoredPlan], samples: int
 ) -> Tuple[List[Evidence], List[str]]:
     """The evidence on each plan's claims, and a line for each stored file that is broken.
 
@@ -76,26 +95,25 @@ def load_evidence(
         runs (Path): folder of the runs.
         profile (str): their profile.
         plans (sequence): the plans.
-        claims (sequence): the claims of each.
         samples (int): how many samples of the test images are drawn.
     """
     stored = [load_results(runs, profile, plan) for plan in plans]
     warnings = [warning for each in stored for warning in each.warnings]
     epochs = []
-    for plan, of_plan in zip(plans, claims):
-        needed = any(quantity.epoch is not None for quantity in _quantities(of_plan))
+    for plan in plans:
+        needed = any(quantity.epoch is not None for quantity in _quantities(plan.claims))
         found, broken = load_epochs(runs, profile, plan) if needed else ({}, [])
         epochs.append(found)
         warnings += broken
     wanted = [
         (run, key)
-        for plan, of_plan in zip(plans, claims)
-        for quantity in _quantities(of_plan)
-        for run in cell_at(plan, quantity.at).runs.values()
+        for plan in plans
+        for quantity in _quantities(plan.claims)
+        for run in plan.cell_at(quantity.at).runs.values()
         for key in quantity.keys
         if quantity.epoch is None
     ]
-    metrics = {run: result['metrics'] for each in stored for run, result in each.runs.items()}
+    metrics = {run: result.metrics for each in stored for run, result in each.runs.items()}
     matches, broken = _load_matches(runs, profile, {run: metrics[run] for run, _ in wanted if run in metrics})
     resampled = over_images(matches, wanted, samples)
     evidence = [Evidence(*each, matches, resampled) for each in zip(plans, stored, epochs)]

@@ -3,11 +3,12 @@
 import json
 import math
 from collections import Counter
-from dataclasses import asdict
 from itertools import groupby
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, Finding, Side, Verdict
+import pandas as pd
+
+from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, Finding, Verdict
 from analysis.claims.statistics import ENOUGH_SEEDS
 from analysis.tables.render import table
 
@@ -57,14 +58,14 @@ def settled_with(verdict: Verdict) -> Optional[Tuple[int, int]]:
     return None if total is None else (total - min(map(_seeds, open_)), total)
 
 
-def side(each: Side) -> str:
+def side(each: pd.Series) -> str:
     """'AP without NMS, K 7: 38.97 (seeds 0, 1: 38.90, 39.04)'."""
-    if each.mean is None:
-        return f'{each.words}: not measured'
-    values = {seed: value for seed, value in each.values.items() if value is not None}
-    seeds = f'seed{"s" if len(values) > 1 else ""} {", ".join(map(str, values))}'
-    numbers = f': {", ".join(f"{value:.2f}" for value in values.values())}' if len(values) > 1 else ''
-    return f'{each.words}: {each.mean:.2f} ({seeds}{numbers})'
+    values = each.dropna()
+    if values.empty:
+        return f'{each.name}: not measured'
+    seeds = f'seed{"s" if len(values) > 1 else ""} {", ".join(map(str, values.index))}'
+    numbers = f': {", ".join(f"{value:.2f}" for value in values)}' if len(values) > 1 else ''
+    return f'{each.name}: {values.mean():.2f} ({seeds}{numbers})'
 
 
 def errors(found: Finding) -> str:
@@ -116,7 +117,7 @@ def _why_fails(verdict: Verdict) -> List[str]:
 
 def _why_undecided(verdict: Verdict) -> List[str]:
     sides = [each for found in verdict.findings for each in (found.left, found.right)]
-    missing = list(dict.fromkeys(each.words for each in sides if each.mean is None))
+    missing = list(dict.fromkeys(str(each.name) for each in sides if not each.count()))
     if missing:
         more = f' and {len(missing) - 3} more' if len(missing) > 3 else ''
         return [f'Not measured: {"; ".join(missing[:3])}{more}.']
@@ -161,7 +162,7 @@ def _limits(verdict: Verdict) -> List[str]:
 
 
 def _seeds(found: Finding) -> int:
-    return min(sum(value is not None for value in each.values.values()) for each in (found.left, found.right))
+    return min(found.left.count(), found.right.count())
 
 
 def _range(ends: Optional[Tuple[float, float]]) -> str:
@@ -177,11 +178,11 @@ def render(verdicts: List[Verdict], format: str = 'markdown') -> str:
 
 
 def _markdown(verdicts: List[Verdict]) -> str:
-    profile = f' (profile {verdicts[0].profile})' if verdicts else ''
+    profile = f' (profile {verdicts[0].plan.profile})' if verdicts else ''
     parts = [f'# Claims{profile}', f'{counts(verdicts)}.', _summary(verdicts)]
-    for _, group in groupby(verdicts, key=lambda verdict: verdict.table):
+    for _, group in groupby(verdicts, key=lambda verdict: verdict.plan.name):
         of_table = list(group)
-        parts.append(f'## {of_table[0].table}: {_line(of_table[0].title)}')
+        parts.append(f'## {of_table[0].plan.name}: {_line(of_table[0].plan.title)}')
         parts += [_claim(verdict) for verdict in of_table]
     return '\n\n'.join(parts) + '\n'
 
@@ -190,22 +191,22 @@ def brief(verdicts: List[Verdict]) -> str:
     """Every claim in a line of a table, in its own words, with the comparison that decides."""
     rows = [['table', 'what is claimed', 'difference', '95 % interval']]
     for verdict in verdicts:
-        rows.append([verdict.table, f'{_line(verdict.says)} (`{verdict.id}`)', *_numbers(verdict)])
+        rows.append([verdict.plan.name, f'{_line(verdict.claim.statement)} (`{verdict.claim.id}`)', *_numbers(verdict)])
     return table(rows)
 
 
 def headline(verdicts: List[Verdict], ids: Sequence[str]) -> str:
     """The claims of these ids that were judged, in this order, as a table, and how all claims fell."""
-    by_id = {verdict.id: verdict for verdict in verdicts}
+    by_id = {verdict.claim.id: verdict for verdict in verdicts}
     rows = [['what the paper claims', 'here', 'difference', '95 % interval']]
     for verdict in (by_id[id_] for id_ in ids if id_ in by_id):
-        rows.append([_line(verdict.says), verdict.verdict, *_numbers(verdict)])
+        rows.append([_line(verdict.claim.statement), verdict.verdict, *_numbers(verdict)])
     return f'{table(rows)}\n\n{counts(verdicts)}.'
 
 
 def evidence(verdict: Verdict) -> str:
     """A claim's comparisons: what was measured on each side, and how sure the difference is."""
-    return '\n'.join([f'`{verdict.id}`', '', *map(_finding, verdict.findings)])
+    return '\n'.join([f'`{verdict.claim.id}`', '', *map(_finding, verdict.findings)])
 
 
 def _summary(verdicts: List[Verdict]) -> str:
@@ -213,7 +214,7 @@ def _summary(verdicts: List[Verdict]) -> str:
     rows = [['table', 'claim', 'verdict', 'claimed', 'difference', '95 % interval']]
     for verdict in verdicts:
         claimed = (deciding(verdict) or verdict.findings[0]).relation
-        rows.append([verdict.table, verdict.id, verdict.verdict, claimed, *_numbers(verdict)])
+        rows.append([verdict.plan.name, verdict.claim.id, verdict.verdict, claimed, *_numbers(verdict)])
     return table(rows)
 
 
@@ -224,9 +225,10 @@ def _numbers(verdict: Verdict) -> List[str]:
 
 
 def _claim(verdict: Verdict) -> str:
+    claim = verdict.claim
     lines = [
-        f'### {verdict.id}: {verdict.verdict}',
-        f'Claimed: {_line(verdict.says)} ({_line(verdict.where)}). Paper: "{_line(verdict.quote)}"',
+        f'### {claim.id}: {verdict.verdict}',
+        f'Claimed: {_line(claim.statement)} ({_line(claim.where)}). Paper: "{_line(claim.quote)}"',
         f'**{verdict.verdict.capitalize()}.** {why(verdict)}',
         '\n'.join(map(_finding, verdict.findings)),
     ]
@@ -241,8 +243,33 @@ def _finding(found: Finding) -> str:
 
 
 def _json(verdicts: List[Verdict]) -> str:
-    claims = [dict(asdict(verdict), why=why(verdict)) for verdict in verdicts]
-    return json.dumps(dict(schema=1, claims=claims), indent=1, ensure_ascii=False) + '\n'
+    content = dict(schema=2, claims=[_claim_content(verdict) for verdict in verdicts])
+    return json.dumps(content, indent=1, ensure_ascii=False) + '\n'
+
+
+def _claim_content(verdict: Verdict) -> Dict[str, Any]:
+    plan, claim = verdict.plan, verdict.claim
+    return dict(
+        table=plan.name,
+        title=plan.title,
+        profile=plan.profile,
+        **claim.model_dump(exclude={'comparisons'}),
+        verdict=verdict.verdict,
+        findings=[_finding_content(verdict, found) for found in verdict.findings],
+        why=why(verdict),
+    )
+
+
+def _finding_content(verdict: Verdict, found: Finding) -> Dict[str, Any]:
+    sides = {}
+    for name, quantity, values in zip(
+        ('left', 'right'), (found.comparison.left, found.comparison.right), (found.left, found.right)
+    ):
+        by_seed = values.astype(object).where(values.notna(), None).to_dict()
+        runs = verdict.plan.cell_at(quantity.at).runs
+        sides[name] = dict(words=values.name, at=quantity.at, runs=runs, values=by_seed)
+    told = ('relation', 'unit', 'level', 'effect', 'interval', 'corrected', 'training_error', 'borrowed', 'image_error')
+    return dict(**sides, **{key: getattr(found, key) for key in (*told, 'seeds', 'verdict')})
 
 
 def _line(text: str) -> str:

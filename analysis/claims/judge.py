@@ -9,36 +9,26 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from statistics import variance
+from typing import Callable, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
+import pandas as pd
 
-from analysis.claims.claims import GREATER, Claim, Comparison, Quantity, cell_at, read_claims
 from analysis.claims.evidence import Evidence, load_evidence, unit
-from analysis.claims.statistics import CONFIDENCE, ENOUGH_SEEDS, SAMPLES, Difference, Trainings, spread_of_trainings
-from analysis.plans import Plan
-from analysis.readings import is_speed
-from analysis.results import load_plan
-from experiments.store.errors import UserError
+from analysis.claims.statistics import (
+    CONFIDENCE,
+    ENOUGH_SEEDS,
+    SAMPLES,
+    Trainings,
+    interval,
+    seeds_to_settle,
+    training_error,
+)
+from analysis.results import is_speed, load_plan
+from experiments.spec.schema import GREATER, Claim, Comparison, StoredPlan
 
 HOLDS, FAILS, UNDECIDED = 'holds', 'fails', 'undecided'
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison: what it is in words, the cell it is of, and each seed's run and value (in the
-    comparison's unit, None where it was not measured)."""
-
-    words: str
-    at: Dict[str, str]
-    runs: Dict[int, str]
-    values: Dict[int, Optional[float]]
-
-    @property
-    def mean(self) -> Optional[float]:
-        """Over the seeds that have a value."""
-        values = [value for value in self.values.values() if value is not None]
-        return float(np.mean(values)) if values else None
 
 
 @dataclass(frozen=True)
@@ -46,8 +36,9 @@ class Finding:
     """One comparison, as it was found.
 
     Attributes:
-        left, right (Side): its sides.
-        relation (str): 'less' or 'greater', what the left side is claimed to be.
+        comparison (Comparison): what is claimed.
+        left, right (Series): its sides: the value of each seed in ``unit``, NaN where it was not measured; the name of
+            the series says what it is, such as 'AP without NMS, K 7'.
         unit (str): 'points', 'ms' or '1/s'.
         effect (float, optional): left less right; None where a side was not measured.
         interval (tuple, optional): its 95 % interval; None where nothing is known of its error.
@@ -61,9 +52,9 @@ class Finding:
         verdict (str): 'holds', 'fails' or 'undecided'.
     """
 
-    left: Side
-    right: Side
-    relation: str
+    comparison: Comparison
+    left: pd.Series
+    right: pd.Series
     unit: str
     level: float
     effect: Optional[float] = None
@@ -76,6 +67,11 @@ class Finding:
     verdict: str = UNDECIDED
 
     @property
+    def relation(self) -> str:
+        """'less' or 'greater', what the left side is claimed to be."""
+        return self.comparison.relation
+
+    @property
     def towards(self) -> float:
         """The effect, positive where it is on the claimed side; NaN where there is none."""
         effect = math.nan if self.effect is None else self.effect
@@ -84,36 +80,34 @@ class Finding:
 
 def finding(evidence: Evidence, comparison: Comparison, level: float) -> Finding:
     """Hold a comparison against the evidence; it fails where its interval at ``level`` is on the wrong side of 0."""
-    left, right = (_side(evidence, quantity) for quantity in (comparison.left, comparison.right))
-    found = partial(Finding, left, right, comparison.relation, unit(comparison.left.key), level)
-    runs = [[run for seed, run in side.runs.items() if side.values[seed] is not None] for side in (left, right)]
+    left, right = evidence.over_seeds(comparison.left), evidence.over_seeds(comparison.right)
+    found = partial(Finding, comparison, left, right, unit(comparison.left.key), level)
+    sides = zip((comparison.left, comparison.right), (left, right))
+    runs = [[evidence.plan.cell_at(side.at).runs[seed] for seed in values.dropna().index] for side, values in sides]
     if not all(runs):
         return found()
-    difference = _difference(evidence, comparison, runs)
-    interval, corrected = difference.interval(), difference.interval(level)
-    verdict = _verdict(interval, corrected, comparison.relation)
-    claimed = (difference.effect > 0) == (comparison.relation == GREATER)
-    settle = difference.seeds_to_settle(CONFIDENCE if claimed else level) if verdict == UNDECIDED else None
+    effect, trainings, image_error, images = _difference(evidence, comparison, runs)
+    errors = effect, trainings, image_error, images
+    at_95, corrected = interval(*errors), interval(*errors, confidence=level)
+    verdict = _verdict(at_95, corrected, comparison.relation)
+    claimed = (effect > 0) == (comparison.relation == GREATER)
+    undecided = verdict == UNDECIDED
     return found(
-        effect=difference.effect,
-        interval=interval,
+        effect=effect,
+        interval=at_95,
         corrected=corrected,
-        training_error=difference.training_error,
-        borrowed=any(each.number < ENOUGH_SEEDS and each.variance is not None for each in difference.trainings),
-        image_error=difference.image_error,
-        seeds=settle,
+        training_error=training_error(trainings),
+        borrowed=any(number < ENOUGH_SEEDS and variance is not None for number, variance, _ in trainings),
+        image_error=image_error,
+        seeds=seeds_to_settle(*errors, confidence=CONFIDENCE if claimed else level) if undecided else None,
         verdict=verdict,
     )
 
 
-def _side(evidence: Evidence, quantity: Quantity) -> Side:
-    runs = cell_at(evidence.plan, quantity.at).runs
-    values = {seed: evidence.value(run, quantity) for seed, run in runs.items()}
-    return Side(quantity.words(evidence.plan), quantity.at, runs, values)
-
-
-def _difference(evidence: Evidence, comparison: Comparison, runs: List[List[str]]) -> Difference:
-    """The difference of the sides' means, and its errors."""
+def _difference(
+    evidence: Evidence, comparison: Comparison, runs: List[List[str]]
+) -> Tuple[float, List[Trainings], Optional[float], int]:
+    """The difference of the sides' means, and what :func:`interval` needs to know of its errors."""
     left, right = comparison.left, comparison.right
     shared = [run for run in runs[0] if run in runs[1]]
     timed = _timed_together(evidence, comparison, runs)
@@ -127,9 +121,9 @@ def _difference(evidence: Evidence, comparison: Comparison, runs: List[List[str]
         trainings = [_trainings(evidence, lambda run: less(run, run), shared)]
     elif timed:  # how fast the machine was at that hour cancels out
         runs = [list(of_side) for of_side in zip(*timed)]
-        differences = tuple(less(run, other) for run, other in timed)
-        spread = spread_of_trainings(differences) if len(timed) >= ENOUGH_SEEDS else None
-        trainings = [Trainings(len(timed), spread, len(timed) - 1)]
+        differences = _known(less(run, other) for run, other in timed)
+        spread = variance(differences) if len(timed) >= ENOUGH_SEEDS else None
+        trainings = [(len(timed), spread, len(timed) - 1)]
     else:
         trainings = [
             _trainings(evidence, partial(evidence.value, quantity=quantity), of_side)
@@ -138,7 +132,7 @@ def _difference(evidence: Evidence, comparison: Comparison, runs: List[List[str]
     means = [
         np.mean([evidence.value(run, quantity) for run in of_side]) for quantity, of_side in zip((left, right), runs)
     ]
-    return Difference(float(means[0] - means[1]), trainings, *_image_error(evidence, comparison, runs))
+    return float(means[0] - means[1]), trainings, *_image_error(evidence, comparison, runs)
 
 
 def _timed_together(evidence: Evidence, comparison: Comparison, runs: List[List[str]]) -> List[Tuple[str, str]]:
@@ -147,7 +141,7 @@ def _timed_together(evidence: Evidence, comparison: Comparison, runs: List[List[
     sides = comparison.left, comparison.right
     if not is_speed(tuple(side.key for side in sides)):
         return []
-    left, right = (cell_at(evidence.plan, side.at).runs for side in sides)
+    left, right = (evidence.plan.cell_at(side.at).runs for side in sides)
     pairs = [(left[seed], right[seed]) for seed in left if seed in right]
     return [(run, other) for run, other in pairs if run in runs[0] and other in runs[1]]
 
@@ -156,13 +150,17 @@ def _trainings(evidence: Evidence, value: Callable[[str], Optional[float]], runs
     """The trainings of a side. Where they are too few, their spread is taken from the cells of the table that have
     enough."""
     if len(runs) >= ENOUGH_SEEDS:
-        return Trainings(len(runs), spread_of_trainings(tuple(value(run) for run in runs)), len(runs) - 1)
+        return len(runs), variance(_known(map(value, runs))), len(runs) - 1
     cells = dict.fromkeys(tuple(cell.runs.values()) for cell in evidence.plan.cells)
-    values = [tuple(each for each in map(value, cell) if each is not None) for cell in cells]
+    values = [_known(map(value, cell)) for cell in cells]
     values = [of_cell for of_cell in values if len(of_cell) >= ENOUGH_SEEDS]
     freedom = sum(len(of_cell) - 1 for of_cell in values)
-    pooled = sum(spread_of_trainings(of_cell) * (len(of_cell) - 1) for of_cell in values)
-    return Trainings(len(runs), pooled / freedom if freedom else None, freedom)
+    pooled = sum(variance(of_cell) * (len(of_cell) - 1) for of_cell in values)
+    return len(runs), pooled / freedom if freedom else None, freedom
+
+
+def _known(values: Iterable[Optional[float]]) -> List[float]:
+    return [value for value in values if value is not None]
 
 
 def _image_error(evidence: Evidence, comparison: Comparison, runs: List[List[str]]) -> Tuple[Optional[float], int]:
@@ -192,28 +190,15 @@ def _verdict(interval: Optional[Tuple[float, float]], corrected: Optional[Tuple[
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim of a table, and whether it holds: 'holds', 'fails' or 'undecided'."""
+    """A claim of a plan, what was found of its comparisons, and whether it holds: 'holds', 'fails' or 'undecided'."""
 
-    table: str
-    title: str
-    profile: str
-    id: str
-    says: str
-    quote: str
-    where: str
+    plan: StoredPlan
+    claim: Claim
     verdict: str
     findings: Tuple[Finding, ...]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The verdicts on some tables' claims, and a line for each stored file that is broken."""
-
-    verdicts: List[Verdict]
-    warnings: List[str]
-
-
-def judge(runs: Path, profile: str, names: Sequence[str], samples: int = SAMPLES) -> Judged:
+def judge(runs: Path, profile: str, names: Sequence[str], samples: int = SAMPLES) -> Tuple[List[Verdict], List[str]]:
     """Check every claim of some tables.
 
     Args:
@@ -222,42 +207,21 @@ def judge(runs: Path, profile: str, names: Sequence[str], samples: int = SAMPLES
         names (sequence): names of the tables' plans.
         samples (int): how many samples of the test images are drawn.
 
+    Returns:
+        tuple: the verdicts, and a line for each stored file that is broken.
+
     Raises:
         UserError: a plan is missing or broken.
     """
     plans = [load_plan(runs, profile, name) for name in names]
-    claims = [claims_of(plan, runs) for plan in plans]
-    evidence, warnings = load_evidence(runs, profile, plans, claims, samples)
-    verdicts = [_claim_verdict(each, claim) for each, of_plan in zip(evidence, claims) for claim in of_plan]
-    return Judged(verdicts, warnings)
-
-
-def claims_of(plan: Plan, runs: Path) -> Tuple[Claim, ...]:
-    """The claims of a plan of the folder ``runs``.
-
-    Raises:
-        UserError: one is broken; the message names the file and the key.
-    """
-    try:
-        return read_claims(plan)
-    except ValueError as error:
-        path = Path(runs) / plan.profile / 'tables' / f'{plan.name}.json'
-        raise UserError(f'{path}: {error}: delete it and run the table again') from error
+    evidence, warnings = load_evidence(runs, profile, plans, samples)
+    verdicts = [_claim_verdict(each, claim) for each in evidence for claim in each.plan.claims]
+    return verdicts, warnings
 
 
 def _claim_verdict(evidence: Evidence, claim: Claim) -> Verdict:
     level = 1 - (1 - CONFIDENCE) / len(claim.comparisons)
     findings = tuple(finding(evidence, comparison, level) for comparison in claim.comparisons)
     found = {each.verdict for each in findings}
-    plan = evidence.plan
-    return Verdict(
-        table=plan.name,
-        title=plan.title,
-        profile=plan.profile,
-        id=claim.id,
-        says=claim.says,
-        quote=claim.quote,
-        where=claim.where,
-        verdict=FAILS if FAILS in found else HOLDS if found == {HOLDS} else UNDECIDED,
-        findings=findings,
-    )
+    verdict = FAILS if FAILS in found else HOLDS if found == {HOLDS} else UNDECIDED
+    return Verdict(evidence.plan, claim, verdict, findings)

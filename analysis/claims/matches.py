@@ -3,17 +3,27 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Annotated, Dict, List, Literal, Optional, Tuple
 
 import numpy as np
+from pydantic import Field, StrictInt, StrictStr
 
 from analysis.claims.resample import COCO, CROWDHUMAN, Detections, coco, crowdhuman
-from experiments.store.checks import has, same
 from experiments.store.files import read_arrays
+from experiments.store.model import Stored, parse
 
-SCHEMA = 1
-_ABOUT = dict(kind=str, evaluated=str, images=int, categories=int, sets=list)
 _KINDS = {'coco': (coco, COCO), 'crowdhuman': (crowdhuman, CROWDHUMAN)}
+
+
+class About(Stored):
+    """What a file of matches says of itself (o2f/evaluation/matches.py)."""
+
+    schema_: Literal[1] = Field(alias='schema')
+    kind: Literal['coco', 'crowdhuman']
+    evaluated: StrictStr
+    images: Annotated[StrictInt, Field(ge=0)]
+    categories: Annotated[StrictInt, Field(ge=0)]
+    sets: Tuple[StrictStr, ...]
 
 
 @dataclass(frozen=True)
@@ -78,18 +88,13 @@ def load_matches(path: Path) -> Matches:
         raise ValueError('cannot be read (it is missing)') from error
     try:
         about = json.loads(str(arrays['about']))
-        has(about, dict(schema=int), 'about')
-        same(about, schema=SCHEMA)
-        has(about, _ABOUT, 'about')
-        return _matches(about, arrays)
+        return _matches(parse(About, about), arrays)
     except (KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
         raise ValueError(f'does not hold matches ({error})') from error
 
 
-def _matches(about: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Matches:
-    names, categories, images = about['sets'], about['categories'], about['images']
-    if about['kind'] not in _KINDS:
-        raise ValueError(f'kind is {about["kind"]!r}')
+def _matches(about: About, arrays: Dict[str, np.ndarray]) -> Matches:
+    names, categories, images = about.sets, about.categories, about.images
     per_category = _whole(arrays, 'per_category', (categories,))
     per_object_category = _whole(arrays, 'objects_per_category', (categories,))
     number = int(per_category.sum())
@@ -98,7 +103,7 @@ def _matches(about: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Matches:
     member, tied = (_whole(arrays, name, (number,)) for name in ('member', 'tied'))
     right, ignored = (_whole(arrays, name, (number, len(names))) for name in ('right', 'ignored'))
     jaccard: List[Optional[np.ndarray]] = [None] * len(names)
-    if about['kind'] == 'crowdhuman':
+    if about.kind == 'crowdhuman':
         jaccard = list(_whole(arrays, 'jaccard', (len(names), 3, arrays['jaccard'].shape[2], images)))
     category = np.repeat(np.arange(categories), per_category)
     category_of_object = np.repeat(np.arange(categories), per_object_category)
@@ -117,7 +122,7 @@ def _matches(about: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> Matches:
             objects_per_category=per_object_category,
             jaccard=jaccard[i],
         )
-    return Matches(about['kind'], about['evaluated'], images, sets)
+    return Matches(about.kind, about.evaluated, images, sets)
 
 
 def _check_right(places: np.ndarray, right: np.ndarray, objects: np.ndarray) -> None:

@@ -12,12 +12,11 @@ from typing import Callable, Dict, List, Optional
 
 from matplotlib.figure import Figure
 
-from analysis.epochs import load_epochs
 from analysis.figures import curves, schedule
 from analysis.figures.assignment import fig6
 from analysis.figures.detections import detections
 from analysis.figures.style import FORMATS, save, styled
-from analysis.results import command, load_plan, load_results, plan_names
+from analysis.results import command, load_epochs, load_plan, load_results, plan_names
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.qualitative import capture_command, load_assignment, load_detections, path_of

@@ -3,26 +3,26 @@
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.epochs import Epoch, Series, over_seeds
 from analysis.figures.style import COLOURS, DASHES, MARKERS, NARROW, WIDE, line_style, mathematical, new_figure, note
-from analysis.plans import Axis, Cell, Plan
-from analysis.readings import is_speed
+from analysis.results import is_speed, over_seeds
 from analysis.tables.notes import profile as profile_text
+from experiments.spec.schema import Axis, Cell, Epoch, StoredPlan
 
 Stored = Dict[str, List[Epoch]]
 Value = Callable[[Epoch], Optional[float]]
 ValueOf = Callable[[Cell], Value]
 
 
-def fig5(plan: Plan, stored: Stored) -> Figure:
+def fig5(plan: StoredPlan, stored: Stored) -> Figure:
     """Fig. 5: AP without and with NMS after every epoch for each method, and below it the gap between the two.
 
     Args:
-        plan (Plan): a table whose metric has the two readings.
+        plan (StoredPlan): a table whose metric has the two readings.
         stored (dict): the epochs of its runs by run id.
     """
     figure = new_figure(NARROW, 4.4)
@@ -46,7 +46,7 @@ def fig5(plan: Plan, stored: Stored) -> Figure:
     return figure
 
 
-def curves(plan: Plan, stored: Stored) -> Figure:
+def curves(plan: StoredPlan, stored: Stored) -> Figure:
     """A table's first metric after every epoch, a line for each cell, as the cell reads it."""
     metric = next(name for name, metric in plan.metrics.items() if not is_speed(metric.keys))
     axis, _ = _panels(plan)
@@ -55,7 +55,7 @@ def curves(plan: Plan, stored: Stored) -> Figure:
     return _grid(plan, stored, lines, {label: lambda cell: percent(cell.keys[metric][0])}, height=2.4)
 
 
-def losses(plan: Plan, stored: Stored) -> Figure:
+def losses(plan: StoredPlan, stored: Stored) -> Figure:
     """The mean training losses of every epoch, one row of panels per loss, a line for each training of the table.
 
     Raises:
@@ -73,7 +73,7 @@ def losses(plan: Plan, stored: Stored) -> Figure:
     return _grid(plan, stored, lines, {name: row(name) for name in names}, height=1.7)
 
 
-def positives(plan: Plan, stored: Stored) -> Figure:
+def positives(plan: StoredPlan, stored: Stored) -> Figure:
     """Mean number of positives per instance in every epoch, by kind, and the sum of their degrees where it is stored.
 
     Raises:
@@ -96,7 +96,7 @@ def positives(plan: Plan, stored: Stored) -> Figure:
     return figure
 
 
-def setting(plan: Plan, seeds: int) -> str:
+def setting(plan: StoredPlan, seeds: int) -> str:
     """'Profile desk: generated scenes, not COCO; seed 0', and what lines and bands are where there are several."""
     numbers = sorted(set(plan.runs.values()))
     text = f'seed{"s" * (len(numbers) > 1)} {", ".join(map(str, numbers))}, {profile_text(plan.profile, plan.setting)}'
@@ -120,15 +120,16 @@ def _gap(epoch: Epoch, without: str, with_nms: str) -> Optional[float]:
     return None if low is None or high is None else high - low
 
 
-def _draw(axes: Axes, series: Series, label: str, style: Dict[str, Any]) -> int:
+def _draw(axes: Axes, series: pd.DataFrame, label: str, style: Dict[str, Any]) -> int:
     """A line, and a band where there are several seeds; returns how many there are."""
-    if not series.epochs:
+    if series.empty:
         return 0
-    step = max(len(series.epochs) // 12, 1)  # markers stay apart in long trainings
-    axes.plot(series.epochs, series.mean, label=label, markevery=step, **style)
-    if series.seeds > 1:
-        axes.fill_between(series.epochs, series.low, series.high, color=style['color'], alpha=0.15, linewidth=0)
-    return series.seeds
+    step = max(len(series) // 12, 1)  # markers stay apart in long trainings
+    axes.plot(series.index, series['mean'], label=label, markevery=step, **style)
+    seeds = int(series['count'].max())
+    if seeds > 1:
+        axes.fill_between(series.index, series['min'], series['max'], color=style['color'], alpha=0.15, linewidth=0)
+    return seeds
 
 
 def _fill(reading: int, cell: int) -> str:
@@ -152,16 +153,16 @@ def _stored_value(part: str, name: str) -> Value:
     return lambda epoch: getattr(epoch, part).get(name)
 
 
-def _name(plan: Plan, cell: Cell, but: Optional[Axis] = None, reading: bool = True) -> str:
+def _name(plan: StoredPlan, cell: Cell, but: Optional[Axis] = None, reading: bool = True) -> str:
     """What a cell is called: labels and words of its values, ``but`` for one axis; its reading is named or not."""
     parts = []
-    for axis in plan.rows + plan.columns:
+    for axis in plan.row_axes + plan.column_axes:
         if axis is not but:
-            i = axis.values.index(cell.at[axis.name])
-            numeric = axis.labels[i][:1].isdigit() and axis.label
-            parts += [f'{axis.label} {axis.labels[i]}' if numeric else axis.labels[i]]
-            parts += [word for word in axis.words[i] if word not in ('✓', '✗')]
-            parts += ['with NMS' for word in axis.words[i] if word == '✓' and reading]
+            value = axis.values[cell.at[axis.name]]
+            numeric = value.label[:1].isdigit() and axis.label
+            parts += [f'{axis.label} {value.label}' if numeric else value.label]
+            parts += [word for word in value.describe if word not in ('✓', '✗')]
+            parts += ['with NMS' for word in value.describe if word == '✓' and reading]
     return mathematical(' '.join(parts))
 
 
@@ -171,24 +172,24 @@ def _reading(keys: set) -> str:
     return names.get(readings.pop(), '') if len(readings) == 1 else ''
 
 
-def _panels(plan: Plan) -> Tuple[Optional[Axis], Dict[str, Callable[[Cell], bool]]]:
+def _panels(plan: StoredPlan) -> Tuple[Optional[Axis], Dict[str, Callable[[Cell], bool]]]:
     """The axis whose values get a panel each, and by title which cells a panel has; one panel for a single axis."""
-    if len(plan.rows + plan.columns) < 2:
+    if len(plan.axes) < 2:
         return None, {'': lambda cell: True}
-    axis = plan.columns[-1] if plan.columns else plan.rows[0]
-    titles = [mathematical(f'{axis.label} {label}'.strip()) for label in axis.labels]
-    return axis, {title: partial(_is_at, axis.name, value) for title, value in zip(titles, axis.values)}
+    axis = plan.column_axes[-1] if plan.columns else plan.row_axes[0]
+    titles = {mathematical(f'{axis.label} {value.label}'.strip()): name for name, value in axis.values.items()}
+    return axis, {title: partial(_is_at, axis.name, name) for title, name in titles.items()}
 
 
 def _is_at(axis: str, value: str, cell: Cell) -> bool:
     return cell.at[axis] == value
 
 
-def _grid(plan: Plan, stored: Stored, lines: Dict[int, str], rows: Dict[str, ValueOf], height: float) -> Figure:
+def _grid(plan: StoredPlan, stored: Stored, lines: Dict[int, str], rows: Dict[str, ValueOf], height: float) -> Figure:
     """Panels side by side for an axis of the table, and a row of them for each of ``rows``.
 
     Args:
-        plan (Plan): the table.
+        plan (StoredPlan): the table.
         stored (dict): the epochs of its runs by run id.
         lines (dict): number of each cell to draw among the plan's, and what its line is called; equal names are lines
             of several panels.

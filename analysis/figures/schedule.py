@@ -8,8 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.curves import setting
 from analysis.figures.style import WIDE, line_style, mathematical, new_figure, note
-from analysis.plans import Cell, Plan
 from analysis.results import Results
+from experiments.spec.schema import Cell, StoredPlan
 
 #: The paper's: section 4.2, and the '1×' schedule.
 T_MAX, T_MIN, EPOCHS = (0.7, 0.6, 0.5, 0.4), 0.2, 12
@@ -36,11 +36,11 @@ def degree_schedule(t_max: Sequence[float] = T_MAX, t_min: float = T_MIN, epochs
     return figure
 
 
-def gap(plan: Plan, results: Results) -> Figure:
+def gap(plan: StoredPlan, results: Results) -> Figure:
     """The gap between the readings against T^min, a line for each T^max; measured, and the paper's own numbers.
 
     Args:
-        plan (Plan): Table 3: one axis down, one across, and one metric with two keys.
+        plan (StoredPlan): Table 3: one axis down, one across, and one metric with two keys.
         results (Results): its results.
     """
     figure = new_figure(WIDE, 2.9)
@@ -62,18 +62,18 @@ def _t(t_max: float, t_min: float, j: int, epochs: int) -> float:
     return t_max + (t_min - t_max) * j / max(epochs - 1, 1)
 
 
-def _gap_panel(axes: Axes, plan: Plan, gaps_of) -> int:
+def _gap_panel(axes: Axes, plan: StoredPlan, gaps_of) -> int:
     """Draw the lines of one panel; returns the largest number of seeds of a cell."""
-    (row,), (column,) = plan.rows, plan.columns
+    (row,), (column,) = plan.row_axes, plan.column_axes
     most = 0
-    for number, (value, label) in enumerate(zip(column.values, column.labels)):
+    for number, (value, shown) in enumerate(column.values.items()):
         cells = [cell for cell in plan.cells if cell.at[column.name] == value]
         points = [(float(cell.at[row.name]), gaps) for cell in cells if (gaps := gaps_of(cell))]
         if points:
             x, mean, below, above = zip(*((x, sum(g) / len(g), *_reach(g)) for x, g in sorted(points)))
             style = dict(line_style(number), capsize=2, elinewidth=0.8)
             bars = [below, above] if max(map(len, (g for _, g in points))) > 1 else None
-            axes.errorbar(x, mean, yerr=bars, label=mathematical(f'{column.label} {label}'), **style)
+            axes.errorbar(x, mean, yerr=bars, label=mathematical(f'{column.label} {shown.label}'), **style)
             most = max(most, *(len(gaps) for _, gaps in points))
     axes.set_xlabel(mathematical(row.label))
     axes.set_xticks(sorted(float(value) for value in row.values))

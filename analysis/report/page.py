@@ -11,10 +11,8 @@ from markupsafe import Markup, escape
 
 from analysis import results
 from analysis.claims import explain
-from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, claims_of, judge
+from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, judge
 from analysis.claims.statistics import SAMPLES
-from analysis.plans import Plan
-from analysis.readings import missing_cells
 from analysis.report import runs, views
 from analysis.report.runs import (
     FINISHED,
@@ -31,6 +29,7 @@ from analysis.report.runs import (
 )
 from analysis.report.views import ClaimView, view
 from analysis.tables import layout, notes
+from experiments.spec.schema import StoredPlan
 from experiments.store.errors import UserError
 
 Warn = Callable[[str], None]
@@ -40,7 +39,7 @@ Warn = Callable[[str], None]
 class TableView:
     """A table: its plan, the tables to show (caption, rows), what is said below them, its claims and its curves."""
 
-    plan: Plan
+    plan: StoredPlan
     grids: List[Tuple[str, views.Table]]
     notes: List[str]
     incomplete: int
@@ -97,11 +96,11 @@ def gather(
     plans = _plans(runs, profile, names, tell)
     found = [results.load_results(runs, profile, plan) for plan in plans]
     trainings, broken = load_trainings(runs, profile, plans, found)
-    judged = judge(runs, profile, [plan.name for plan in plans], samples)
-    for line in [*(line for each in found for line in each.warnings), *broken, *judged.warnings]:
+    verdicts, broken_files = judge(runs, profile, [plan.name for plan in plans], samples)
+    for line in [*(line for each in found for line in each.warnings), *broken, *broken_files]:
         tell(line)
     drawn = views.draw_all(runs, profile, None if names is None else [plan.name for plan in plans], tell)
-    claims = [view(verdict) for verdict in judged.verdicts]
+    claims = [view(verdict) for verdict in verdicts]
     states = {run: training.state == FINISHED for run, training in trainings.items()}
     tables = [_table(plan, each, states, claims, drawn) for plan, each in zip(plans, found)]
     configs = {run: training.config for run, training in trainings.items()}
@@ -120,14 +119,12 @@ def gather(
     )
 
 
-def _plans(runs: Path, profile: str, names: Optional[Sequence[str]], tell: Warn) -> List[Plan]:
-    """The plans whose claims can be read, too."""
+def _plans(runs: Path, profile: str, names: Optional[Sequence[str]], tell: Warn) -> List[StoredPlan]:
+    """The plans that can be read."""
     plans = []
     for name in names or results.plan_names(runs, profile):
         try:
-            plan = results.load_plan(runs, profile, name)
-            claims_of(plan, runs)
-            plans.append(plan)
+            plans.append(results.load_plan(runs, profile, name))
         except UserError as error:
             if names:
                 raise
@@ -138,7 +135,11 @@ def _plans(runs: Path, profile: str, names: Optional[Sequence[str]], tell: Warn)
 
 
 def _table(
-    plan: Plan, found: results.Results, states: Dict[str, bool], claims: List[ClaimView], drawn: List[views.Picture]
+    plan: StoredPlan,
+    found: results.Results,
+    states: Dict[str, bool],
+    claims: List[ClaimView],
+    drawn: List[views.Picture],
 ) -> TableView:
     paper, difference = layout.paper(plan), layout.difference(plan, found)
     laid_out = [
@@ -150,8 +151,8 @@ def _table(
         plan,
         [(title, views.html_table(plan, grid, links)) for title, grid, links in laid_out if grid],
         [note for note in [notes.best_note(plan), notes.caption(plan), *notes.notes(plan, found)] if note],
-        missing_cells(plan, found),
-        [claim for claim in claims if claim.verdict.table == plan.name],
+        found.missing_cells,
+        [claim for claim in claims if claim.verdict.plan.name == plan.name],
         [each for each in drawn if each.entry.name in (f'curves-{plan.name}', f'losses-{plan.name}')],
     )
 
@@ -204,14 +205,15 @@ def _counts(contents: Contents) -> dict:
     """Numbers of the summary."""
     verdicts = [claim.verdict.verdict for claim in contents.claims]
     finished = contents.finished
-    started = sorted(day for each in finished if (day := str(each.provenance.get('started', ''))[:10]))
+    sources = [each.provenance for each in finished if each.provenance]
+    started = sorted(day for source in sources if (day := str(source.started or '')[:10]))
     return dict(
         verdict_counts={verdict: verdicts.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)},
         seeds=sorted({training.seed for training in contents.trainings}),
         seconds=sum(map(wall_seconds, finished)),
         days=list(dict.fromkeys([started[0], started[-1]])) if started else [],
-        devices=list(dict.fromkeys(each.provenance['device'] for each in finished)),
-        commits=list(dict.fromkeys(each.provenance['commit'] or 'unknown' for each in finished)),
+        devices=list(dict.fromkeys(source.device for source in sources)),
+        commits=list(dict.fromkeys(source.commit or 'unknown' for source in sources)),
         logs=min(_LOG, _LOGS // max(1, len(contents.trainings))),
     )
 

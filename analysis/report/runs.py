@@ -9,10 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from analysis.epochs import Epoch, load_epochs
-from analysis.plans import Cell, Plan
-from analysis.results import RUNS, SPEED, Results, command
-from experiments.store.checks import read
+from analysis.results import RUNS, Results, command, load_epochs
+from experiments.spec.schema import SPEED, Cell, Epoch, Failure, Provenance, Result, Speed, StoredPlan
+from experiments.store.model import read_stored
 
 Settings = Dict[str, str]  # dotted key -> value as Python writes it
 
@@ -110,7 +109,7 @@ class Training:
         siblings (dict): the runs of the first of these cells by seed, the smallest first.
         state (str): one of the words above.
         failure (str): why it failed.
-        result, speed (dict): what result.json and speed.json hold; empty where there is none.
+        result, speed (optional): what result.json and speed.json hold.
         epochs (list): what it measured after each.
         config (dict): its settings, empty where its config is not kept.
         log (list): the last lines of its log.
@@ -121,12 +120,12 @@ class Training:
     profile: str
     command: str
     metric: str
-    cells: List[Tuple[Plan, Cell]] = field(default_factory=list)
+    cells: List[Tuple[StoredPlan, Cell]] = field(default_factory=list)
     siblings: Dict[int, str] = field(default_factory=dict)
     state: str = WAITING
     failure: str = ''
-    result: dict = field(default_factory=dict)
-    speed: dict = field(default_factory=dict)
+    result: Optional[Result] = None
+    speed: Optional[Speed] = None
     epochs: List[Epoch] = field(default_factory=list)
     config: Settings = field(default_factory=dict)
     log: List[str] = field(default_factory=list)
@@ -137,14 +136,14 @@ class Training:
         return list(dict.fromkeys(plan.name for plan, _ in self.cells))
 
     @property
-    def provenance(self) -> dict:
+    def provenance(self) -> Optional[Provenance]:
         """Where its result comes from."""
-        return self.result.get('provenance', {})
+        return self.result.provenance if self.result else None
 
     @property
     def metrics(self) -> Dict[str, Optional[float]]:
         """Its newest metrics as fractions: the result's, or those of the last epoch."""
-        return self.result.get('metrics', {}) or (self.epochs[-1].metrics if self.epochs else {})
+        return self.result.metrics if self.result else self.epochs[-1].metrics if self.epochs else {}
 
 
 def percent(metrics: Dict[str, Optional[float]], reading: str, name: str) -> Optional[float]:
@@ -154,7 +153,7 @@ def percent(metrics: Dict[str, Optional[float]], reading: str, name: str) -> Opt
 
 
 def load_trainings(
-    runs: Path, profile: str, plans: Sequence[Plan], found: Sequence[Results]
+    runs: Path, profile: str, plans: Sequence[StoredPlan], found: Sequence[Results]
 ) -> Tuple[Dict[str, Training], List[str]]:
     """Every run of the plans by its id, in the plans' order, and a line for each file that is broken.
 
@@ -194,7 +193,7 @@ def _read_folder(folder: Path, training: Training, warnings: List[str]) -> None:
     elif (folder / 'failure.json').exists():
         training.state = FAILED
         try:
-            training.failure = read(folder / 'failure.json', 1, dict(message=str))['message']
+            training.failure = read_stored(Failure, folder / 'failure.json').message
         except ValueError as error:
             warnings.append(f'{folder / "failure.json"}: {error}: left out')
     elif training.epochs:
@@ -218,14 +217,14 @@ def _tail(path: Path) -> List[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
-def _command(plan: Plan, cell: Cell, seed: int) -> str:
+def _command(plan: StoredPlan, cell: Cell, seed: int) -> str:
     """What trains a run of a cell again."""
     words = [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
     seeds = ['--seeds', str(seed)] if seed else []
     return f'{command(RUNS, plan.profile, plan.name)} {shlex.join([*words, *seeds, "--runs", AGAIN])}'
 
 
-def _first_metric(plan: Plan, cell: Cell) -> str:
+def _first_metric(plan: StoredPlan, cell: Cell) -> str:
     """'AP' where the table's first metric there is 'without_nms/AP'."""
     keys = [key for keys in cell.keys.values() for key in keys if not key.startswith(SPEED)]
     return keys[0].rpartition('/')[2] if keys else 'AP'
@@ -245,7 +244,7 @@ class Origin:
 def origins(trainings: Iterable[Training]) -> Tuple[List[Origin], Dict[str, str]]:
     """The origins of finished runs, the most frequent first, and by run id what its origin is called."""
     finished = [training for training in trainings if training.state == FINISHED]
-    facts = {training.id: _facts(training.provenance) for training in finished}
+    facts = {each.id: _facts(each.provenance) for each in finished if each.provenance}
     seconds: Dict[Tuple[Tuple[str, str], ...], float] = dict.fromkeys(facts.values(), 0.0)
     for training in finished:
         seconds[facts[training.id]] += wall_seconds(training)
@@ -257,7 +256,7 @@ def origins(trainings: Iterable[Training]) -> Tuple[List[Origin], Dict[str, str]
 
 def wall_seconds(training: Training) -> float:
     """How long it trained, 0 where that is not known."""
-    seconds = training.provenance.get('wall_s')
+    seconds = training.provenance.wall_s if training.provenance else None
     return seconds if isinstance(seconds, (int, float)) else 0.0
 
 
@@ -268,16 +267,16 @@ def duration(seconds: float) -> str:
     return f'{hours} h {minutes} min' if hours else f'{minutes} min {rest} s' if minutes else f'{rest} s'
 
 
-def _facts(source: Dict[str, Any]) -> Tuple[Tuple[str, str], ...]:
+def _facts(source: Provenance) -> Tuple[Tuple[str, str], ...]:
     """What a result says of its origin; files of older versions of the suite say less."""
-    versions = source.get('versions')
+    versions = source.versions
     named = {
-        'Device': source['device'],
-        'Host': source.get('host'),
-        'Processes per run': source.get('processes'),
-        'Images per step': source.get('batch'),
-        'Commit': (source['commit'] or 'unknown') + ' with local changes' * bool(source['dirty']),
-        'Python': source.get('python'),
+        'Device': source.device,
+        'Host': source.host,
+        'Processes per run': source.processes,
+        'Images per step': source.batch,
+        'Commit': (source.commit or 'unknown') + ' with local changes' * bool(source.dirty),
+        'Python': source.python,
         'Versions': ', '.join(f'{name} {version}' for name, version in versions.items())
         if isinstance(versions, dict)
         else None,

@@ -15,9 +15,9 @@ from PIL import Image
 from analysis import figures
 from analysis.claims import explain
 from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, Finding, Verdict
-from analysis.plans import Cell, Plan
 from analysis.report.runs import READINGS, Training, percent
 from analysis.tables.layout import DASH, TableLayout
+from experiments.spec.schema import Cell, StoredPlan
 from experiments.store.errors import UserError
 
 #: How the page draws a first and a second line.
@@ -128,7 +128,7 @@ def view(verdict: Verdict) -> ClaimView:
     deciding = explain.deciding(verdict)
     return ClaimView(
         verdict,
-        f'claim-{verdict.table}-{verdict.id}',
+        f'claim-{verdict.plan.name}-{verdict.claim.id}',
         explain.why(verdict),
         next((each for each in comparisons if each.found is deciding), None),
         comparisons,
@@ -234,11 +234,11 @@ class Table:
     body: List[Tuple[List[Header], List[Entry], bool]]
 
 
-def html_table(plan: Plan, grid: TableLayout, states: Dict[str, bool]) -> Table:
+def html_table(plan: StoredPlan, grid: TableLayout, states: Dict[str, bool]) -> Table:
     """A grid as rows.
 
     Args:
-        plan (Plan): its plan.
+        plan (StoredPlan): its plan.
         grid (Grid): what stands where.
         states (dict): whether each run that has a section is finished; empty for a table without links.
     """
@@ -257,13 +257,13 @@ def html_table(plan: Plan, grid: TableLayout, states: Dict[str, bool]) -> Table:
     return Table(head, body)
 
 
-def _spans(plan: Plan, labels: int) -> List[int]:
+def _spans(plan: StoredPlan, labels: int) -> List[int]:
     """How many rows each column of labels spans: those of all axes further in."""
     if not plan.rows:
         return [1] * labels
     spans = []
-    for depth, axis in enumerate(plan.rows):
-        inner = math.prod(len(each.values) for each in plan.rows[depth + 1 :])
+    for depth, axis in enumerate(plan.row_axes):
+        inner = math.prod(len(each.values) for each in plan.row_axes[depth + 1 :])
         spans += [inner] * (1 + len(axis.describe))
     return spans
 

@@ -7,11 +7,10 @@ mean something: the profiles that train on generated scenes do not measure what 
 import math
 from dataclasses import dataclass, replace
 from itertools import groupby, product
-from typing import Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from analysis.plans import Axis, Cell, Plan, Position
-from analysis.readings import CellStatistic, lower_is_better, readings
-from analysis.results import Results
+from analysis.results import Results, lower_is_better
+from experiments.spec.schema import Axis, Cell, Position, StoredPlan, Value
 
 DASH = '–'
 
@@ -38,32 +37,32 @@ class TableLayout:
     best: Set[Tuple[int, int, int]]
 
 
-def measured(plan: Plan, results: Results) -> TableLayout:
+def measured(plan: StoredPlan, results: Results) -> TableLayout:
     """The table of what was measured, a dash for what was not."""
     seeds = len(set(plan.runs.values()))
-    return _grid(plan, lambda cell, metric: _cell_text(readings(results, cell, metric), seeds))
+    return _grid(plan, lambda cell, metric: _cell_text(results.shown(cell, metric), seeds))
 
 
-def paper(plan: Plan) -> Optional[TableLayout]:
+def paper(plan: StoredPlan) -> Optional[TableLayout]:
     """The table of the paper's numbers; None where it has none."""
     if not any(cell.paper for cell in plan.cells):
         return None
     return _grid(plan, lambda cell, metric: DASH if cell.paper.get(metric, '-') == '-' else cell.paper[metric])
 
 
-def difference(plan: Plan, results: Results) -> Optional[TableLayout]:
+def difference(plan: StoredPlan, results: Results) -> Optional[TableLayout]:
     """The table of what was measured less the paper's numbers; None where that would mean nothing."""
     if not plan.comparable or not any(cell.paper for cell in plan.cells):
         return None
 
     def text(cell: Cell, metric: str) -> str:
-        numbers = [number.difference for number in readings(results, cell, metric)]
-        return '/'.join(map(_signed, numbers)) if any(number is not None for number in numbers) else DASH
+        numbers = [number.difference for number in results.shown(cell, metric)]
+        return '/'.join(map(_signed, numbers)) if any(map(math.isfinite, numbers)) else DASH
 
     return replace(_grid(plan, text), best=set())
 
 
-def _cell_text(numbers: List[CellStatistic], seeds: int) -> str:
+def _cell_text(numbers: List[Any], seeds: int) -> str:
     """'27.1/28.1', with ' ±0.3/0.2' over several seeds and ' (n=2)' where it has fewer than the table."""
     counts = [number.seeds for number in numbers if number.seeds]
     if not counts:
@@ -74,15 +73,15 @@ def _cell_text(numbers: List[CellStatistic], seeds: int) -> str:
     return text + (f' (n={min(counts)})' if min(counts) < seeds else '')
 
 
-def _decimal(number: Optional[float]) -> str:
-    return DASH if number is None else f'{number:.1f}'
+def _decimal(number: float) -> str:
+    return DASH if math.isnan(number) else f'{number:.1f}'
 
 
-def _signed(number: Optional[float]) -> str:
-    return DASH if number is None else f'{number:+.1f}'
+def _signed(number: float) -> str:
+    return DASH if math.isnan(number) else f'{number:+.1f}'
 
 
-def _grid(plan: Plan, text: Callable[[Cell, str], str]) -> TableLayout:
+def _grid(plan: StoredPlan, text: Callable[[Cell, str], str]) -> TableLayout:
     """Lay a table out; ``text(cell, metric)`` is what stands there, a dash where it shows none."""
     rows, columns = _sides(plan)
     cells = {tuple(sorted(cell.at.items())): cell for cell in plan.cells}
@@ -132,24 +131,26 @@ def _best(body: List[List[str]], lower: List[List[bool]], across_rows: bool) -> 
     return best
 
 
-def _sides(plan: Plan) -> Tuple[Tuple[Axis, ...], Tuple[Axis, ...]]:
+def _sides(plan: StoredPlan) -> Tuple[Tuple[Axis, ...], Tuple[Axis, ...]]:
     """Axes down and across. Several metrics are the innermost columns, or the rows of a table without row axes, which
     then has the label of its innermost column axis in the corner."""
-    names = tuple(plan.metrics)
-    metric = Axis(_METRIC, '', names, names, (), ((),) * len(names))
+    metric = Axis(name=_METRIC, label='', values={name: Value(label=name) for name in plan.metrics})
     if not plan.rows:
-        corner = ''.join(axis.label for axis in plan.columns[-1:])
-        columns = plan.columns[:-1] + tuple(replace(axis, label='') for axis in plan.columns[-1:])
-        return (replace(metric, label=corner),), columns
+        *outer, inner = plan.column_axes
+        return (_labelled(metric, inner.label),), (*outer, _labelled(inner, ''))
     several = len(plan.metrics) > 1 or not plan.columns
-    return plan.rows, plan.columns + (metric,) if several else plan.columns
+    return plan.row_axes, (*plan.column_axes, metric) if several else plan.column_axes
+
+
+def _labelled(axis: Axis, label: str) -> Axis:
+    return axis.model_copy(update=dict(label=label))
 
 
 def _places(axes: Tuple[Axis, ...]) -> List[Position]:
     return [dict(zip((axis.name for axis in axes), values)) for values in product(*(axis.values for axis in axes))]
 
 
-def _across(plan: Plan, columns: Tuple[Axis, ...]) -> List[Position]:
+def _across(plan: StoredPlan, columns: Tuple[Axis, ...]) -> List[Position]:
     """The places of the columns; those of metrics that are limited to some values of column axes come last."""
     free: List[Position] = []
     limited: List[Position] = []
@@ -160,7 +161,7 @@ def _across(plan: Plan, columns: Tuple[Axis, ...]) -> List[Position]:
     return free + limited
 
 
-def _limit(plan: Plan, place: Position) -> Position:
+def _limit(plan: StoredPlan, place: Position) -> Position:
     """The values of column axes to which the metric of a column is limited."""
     metric = plan.metrics[place[_METRIC]] if _METRIC in place else None
     return {axis: value for axis, value in metric.at.items() if axis in place} if metric else {}
@@ -170,23 +171,23 @@ def _labels(rows: Tuple[Axis, ...]) -> List[List[str]]:
     """The label and words of each row, left out where they are those of the row above."""
     blocks = [math.prod(len(axis.values) for axis in rows[depth + 1 :]) for depth in range(len(rows))]
     lines = []
-    for i, indices in enumerate(product(*(range(len(axis.values)) for axis in rows))):
+    for i, values in enumerate(product(*(axis.values.values() for axis in rows))):
         line = []
-        for axis, index, block in zip(rows, indices, blocks):
-            words = [axis.labels[index], *axis.words[index]]
+        for value, block in zip(values, blocks):
+            words = [value.label, *value.describe]
             line += words if i % block == 0 else [''] * len(words)
         lines.append(line)
     return lines
 
 
-def _path(plan: Plan, columns: Tuple[Axis, ...], place: Position) -> _Path:
+def _path(plan: StoredPlan, columns: Tuple[Axis, ...], place: Position) -> _Path:
     """The header over a column, empty for the axes to which its metric is limited."""
     limit = _limit(plan, place)
     path: List[Tuple[Optional[str], str]] = []
     for axis in columns:
         value = place[axis.name]
         entries = [(axis.name, axis.label)] if axis.label else []
-        entries.append((value, axis.labels[axis.values.index(value)]))
+        entries.append((value, axis.values[value].label))
         path += [(None, '')] * len(entries) if axis.name in limit else entries
     return tuple(path)
 

@@ -3,15 +3,14 @@
 import re
 from typing import Dict, List, Optional
 
-from analysis.plans import Plan
-from analysis.readings import is_speed, missing_cells
-from analysis.results import Results
+from analysis.results import Results, is_speed
+from experiments.spec.schema import StoredPlan
 
 _SUBSET = re.compile(r'(.+)-subset(0\.\d+)')
 _GENERATED = {'desk': 'generated scenes', 'smoke': 'a dozen generated images'}
 
 
-def measured_title(plan: Plan) -> str:
+def measured_title(plan: StoredPlan) -> str:
     """'Measured (profile desk), AP, AR in %, without NMS / with NMS'; overrides stand beside the profile.
 
     Nothing is said of the readings of a metric whose cells differ in them, and nothing of speeds, which have a note.
@@ -25,7 +24,7 @@ def measured_title(plan: Plan) -> str:
     return f'Measured ({", ".join(setting)})' + (f', {"; ".join(texts)}' if texts else '')
 
 
-def paper_title(plan: Plan) -> str:
+def paper_title(plan: StoredPlan) -> str:
     """What heads the table of the paper's numbers: where the paper measured them."""
     return f'Paper ({plan.setting or plan.source or "as published"})'
 
@@ -35,17 +34,17 @@ def difference_title() -> str:
     return "Measured less the paper's numbers, in points"
 
 
-def best_note(plan: Plan) -> str:
+def best_note(plan: StoredPlan) -> str:
     """What bold numbers are. Whether they are better by more than chance is for the claims to say."""
     return f'Bold: the best of each {"column" if plan.rows else "row"}, as shown.'
 
 
-def caption(plan: Plan) -> str:
+def caption(plan: StoredPlan) -> str:
     """The caption, said to be the paper's: what it concludes need not hold for the numbers measured here."""
     return f'From the paper: {plan.caption}' if plan.caption else ''
 
 
-def notes(plan: Plan, results: Results) -> List[str]:
+def notes(plan: StoredPlan, results: Results) -> List[str]:
     """The line of provenance, one on the speeds, and for every profile but the paper's what its numbers are not."""
     seeds = sorted(set(plan.runs.values()))
     seed_words = ('seeds ' if len(seeds) > 1 else 'seed ') + (', '.join(map(str, seeds)) or 'none')
@@ -53,7 +52,7 @@ def notes(plan: Plan, results: Results) -> List[str]:
     facts = (
         f'{len(results.runs)} of {len(plan.runs)} runs, {seed_words}{spread}, {profile(plan.profile, plan.setting)}.'
     )
-    lacking = missing_cells(plan, results)
+    lacking = results.missing_cells
     facts += f' {lacking} of {len(plan.cells)} cells incomplete.' if lacking else ''
     facts += _zero_ap_note(plan, results)
     facts += f' {"; ".join(_sources(results))}.' if results.runs else ''
@@ -73,10 +72,10 @@ def profile(name: str, setting: str) -> str:
     return f'profile {name}{data}{trained}'
 
 
-def _zero_ap_note(plan: Plan, results: Results) -> str:
+def _zero_ap_note(plan: StoredPlan, results: Results) -> str:
     """' 1 of 12 runs found nothing (AP 0): POTO, seed 2.' A mean that holds such a run says little, and looks like any
     other. Up to three are named."""
-    empty = [run for run, result in results.runs.items() if _found_nothing(result['metrics'])]
+    empty = [run for run, result in results.runs.items() if _found_nothing(result.metrics)]
     places = {
         run: f'{", ".join(map(str, cell.at.values()))}, seed {seed}'
         for cell in plan.cells
@@ -95,7 +94,7 @@ def _dataset(setting: str) -> str:
     return 'CrowdHuman' if 'CrowdHuman' in setting else 'COCO'
 
 
-def _reading_words(plan: Plan, metric: str) -> str:
+def _reading_words(plan: StoredPlan, metric: str) -> str:
     """'without NMS / with NMS' where all cells show the metric so, '' where they differ."""
     shown = {cell.keys[metric] for cell in plan.cells if metric in cell.keys}
     keys = shown.pop() if len(shown) == 1 else ()
@@ -105,19 +104,19 @@ def _reading_words(plan: Plan, metric: str) -> str:
 
 def _sources(results: Results) -> List[str]:
     """On which devices and from which commits the results came: 'Device cpu: Xeon', 'commit abc1234'."""
-    stored = [result['provenance'] for result in results.runs.values()]
-    devices = sorted({f'Device {source["device"]}' for source in stored})
+    stored = [result.provenance for result in results.runs.values()]
+    devices = sorted({f'Device {source.device}' for source in stored})
     return devices + sorted(
-        {f'commit {source["commit"] or "unknown"}' + ' with local changes' * bool(source['dirty']) for source in stored}
+        {f'commit {source.commit or "unknown"}' + ' with local changes' * bool(source.dirty) for source in stored}
     )
 
 
-def _speed_note(plan: Plan, results: Results) -> List[str]:
+def _speed_note(plan: StoredPlan, results: Results) -> List[str]:
     """'forward(ms), NMS(ms) and FPS measured on cpu: Xeon, batch 1, image 96 × 96.' where there are speeds."""
     if not results.speeds:
         return []
     names = [name for name, metric in plan.metrics.items() if is_speed(metric.keys)]
     listed = ' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))
-    machines = sorted({(speed['device'], *speed['image']) for speed in results.speeds.values()})
+    machines = sorted({(speed.device, *speed.image) for speed in results.speeds.values()})
     where = [f'{device}, batch 1, image {height} × {width}' for device, height, width in machines]
     return [f'{listed} measured on {"; on ".join(where)}.']

@@ -3,55 +3,57 @@
 Markdown also reads well in a terminal. LaTeX is for pdflatex and needs booktabs and graphicx only.
 """
 
-import csv
-import io
 import json
 import re
-from dataclasses import asdict, astuple, fields
-from typing import List, Optional, Set, Tuple
+from typing import List, Set, Tuple
 
-from analysis.plans import Plan
-from analysis.readings import CellStatistic, all_statistics, missing_cells
+import pandas as pd
+
 from analysis.results import Results
 from analysis.tables import layout, notes
 from analysis.tables.layout import DASH, TableLayout
+from experiments.spec.schema import StoredPlan
 
 SUFFIXES = {'markdown': '.md', 'latex': '.tex', 'csv': '.csv', 'json': '.json'}
 
 
-def render(plan: Plan, results: Results, format: str = 'markdown') -> str:
+def render(plan: StoredPlan, results: Results, format: str = 'markdown') -> str:
     """A table as text that ends in one newline. ``format`` is a key of ``SUFFIXES``."""
     return {'markdown': markdown, 'latex': latex, 'csv': _csv, 'json': _json}[format](plan, results)
 
 
-def _csv(plan: Plan, results: Results) -> str:
-    """One line for each :class:`CellStatistic`; the difference from the paper is empty where it would mean nothing."""
-    file = io.StringIO()
-    write = csv.writer(file, lineterminator='\n').writerow
-    axes = [axis.name for axis in plan.rows + plan.columns]
-    write(['table', 'profile', *axes, *(field.name for field in fields(CellStatistic)), 'difference'])
-    for cell in plan.cells:
-        for reading in all_statistics(results, cell):
-            place = [cell.at[name] for name in axes]
-            write([plan.table, plan.profile, *place, *astuple(reading), _difference(plan, reading)])
-    return file.getvalue()
+#: The columns of :attr:`analysis.results.Results.statistics` that are written.
+_WRITTEN = ['metric', 'key', 'unit', 'mean', 'std', 'seeds', 'paper', 'difference']
 
 
-def _difference(plan: Plan, reading: CellStatistic) -> Optional[float]:
-    return reading.difference if plan.comparable else None
+def _written(plan: StoredPlan, results: Results) -> pd.DataFrame:
+    """The statistics; the difference from the paper is left out where it would mean nothing."""
+    frame = results.statistics
+    return frame if plan.comparable else frame.assign(difference=float('nan'))
 
 
-def _json(plan: Plan, results: Results) -> str:
-    """All that is known of the table: its texts, the readings of each cell, and where each number was measured."""
+def _csv(plan: StoredPlan, results: Results) -> str:
+    """One line for each key of each metric of each cell."""
+    frame = _written(plan, results)
+    axes = [*plan.rows, *plan.columns]
+    at = {cell.label: cell.at for cell in plan.cells}
+    places = pd.DataFrame([at[label] for label in frame['cell']], columns=axes).add_prefix('axis ')
+    whole = pd.concat([places, frame[_WRITTEN]], axis=1)
+    whole.insert(0, 'table', plan.table)
+    whole.insert(1, 'profile', plan.profile)
+    return whole.to_csv(index=False, lineterminator='\n', header=['table', 'profile', *axes, *_WRITTEN])
+
+
+def _json(plan: StoredPlan, results: Results) -> str:
+    """All that is known of the table: its texts, the statistics of each cell, and where each number was measured."""
+    frame = _written(plan, results)
+    shown = json.loads(frame.to_json(orient='records', double_precision=15))
     cells = [
-        {
-            'at': cell.at,
-            'runs': cell.runs,
-            'readings': [
-                dict(asdict(reading), difference=_difference(plan, reading))
-                for reading in all_statistics(results, cell)
-            ],
-        }
+        dict(
+            at=cell.at,
+            runs=cell.runs,
+            readings=[{key: row[key] for key in _WRITTEN} for row in shown if row['cell'] == cell.label],
+        )
         for cell in plan.cells
     ]
     measured_on = ('device', 'versions', 'image', 'repeats')
@@ -59,15 +61,15 @@ def _json(plan: Plan, results: Results) -> str:
     content.update(
         notes=notes.notes(plan, results),
         runs_planned=len(plan.runs),
-        missing_cells=missing_cells(plan, results),
+        missing_cells=results.missing_cells,
         cells=cells,
-        provenance={run: result['provenance'] for run, result in results.runs.items()},
-        speeds={run: {key: speed[key] for key in measured_on} for run, speed in results.speeds.items()},
+        provenance={run: result.provenance.model_dump(exclude_unset=True) for run, result in results.runs.items()},
+        speeds={run: {key: getattr(speed, key) for key in measured_on} for run, speed in results.speeds.items()},
     )
     return json.dumps({'schema': 2, **content}, indent=1, ensure_ascii=False) + '\n'
 
 
-def markdown(plan: Plan, results: Results) -> str:
+def markdown(plan: StoredPlan, results: Results) -> str:
     """The table with its title, what was measured beside the paper's numbers, and the notes."""
     paper, difference = layout.paper(plan), layout.difference(plan, results)
     parts = [
@@ -130,7 +132,7 @@ _LETTERS = {
 }
 
 
-def latex(plan: Plan, results: Results) -> str:
+def latex(plan: StoredPlan, results: Results) -> str:
     """A table environment with what was measured, the paper's numbers and the notes."""
     paper, difference = layout.paper(plan), layout.difference(plan, results)
     caption = f'{plan.title} ({plan.source}). ' if plan.source else f'{plan.title}. '

@@ -53,7 +53,7 @@ def capture_assignment(
         UserError: data or weights are missing or broken, the head has no such targets, or ids name several images.
     """
     dataset = validation_data(run.config, data, progress)
-    chosen = choose(annotated_images(dataset), figure.rule, 1, ids, 'the validation set')
+    chosen = choose(annotated_images(dataset), figure.images.rule, 1, ids, 'the validation set')
     if len(chosen) != 1:
         raise UserError(f'{figure.name} shows one image, but --images names {len(chosen)}')
     image, shown = chosen[0], by_size(chosen[0], figure.instances)

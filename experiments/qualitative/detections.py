@@ -54,7 +54,7 @@ def capture_detections(
     """
     dataset = validation_data(runs[0].config, data, progress)
     images = annotated_images(dataset)
-    chosen = choose(images, figure.rule, figure.count, ids, 'the validation set')
+    chosen = choose(images, figure.images.rule, figure.images.count, ids, 'the validation set')
     masks = 'mask_head' in runs[0].config['model']
     arrays: Arrays = {}
     for i, image in enumerate(chosen):

@@ -24,26 +24,29 @@ and one that shows targets during training::
 """
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Tuple, Union
+from typing import Annotated, Dict, List, Literal, Tuple, Type, Union
+
+from pydantic import Field, StrictInt, StrictStr
 
 from experiments.spec.config import Run, resolve
-from experiments.spec.schema import READINGS, load_table, select
-from experiments.spec.yaml_file import YamlFile, read_yaml
+from experiments.spec.table_file import load_table, select
 from experiments.store.errors import UserError
+from experiments.store.files import read_yaml
+from experiments.store.model import Model, Number, Text, naming
 
 #: What an image can be shown for (experiments/qualitative/images.py).
 RULES = ('most overlaps', 'typical overlaps', 'sizes')
 FOLDER = Path(__file__).parents[1] / 'figures'
+Count = Annotated[StrictInt, Field(ge=1)]
+Share = Annotated[Number, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True)
-class CellName:
+class CellName(Model):
     """A cell of a table: the table's name and where it stands (axis name -> value name)."""
 
-    table: str
-    at: Dict[str, str]
+    table: Text
+    at: Dict[StrictStr, Text]
 
     @property
     def command(self) -> str:
@@ -73,42 +76,42 @@ class CellName:
         return runs[0]
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(Model):
     """One detector of a figure, and what it is called there."""
 
-    label: str
+    label: Text
     cell: CellName
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(Model):
     """A moment of training: the end of this share of the epochs."""
 
-    label: str
-    of_epochs: float
+    label: Text
+    of_epochs: Share
 
     def epoch(self, max_epochs: int) -> int:
         """The epoch, counted from 1, at whose end it is."""
         return max(math.ceil(round(self.of_epochs * max_epochs, 6)), 1)
 
 
-@dataclass(frozen=True)
-class _Figure:
-    name: str
-    title: str
-    source: str
-    rule: str
-    count: int
+class Images(Model):
+    """Which images of the validation set a figure shows: a rule that ranks them, and how many."""
+
+    rule: Literal[RULES]  # type: ignore[valid-type]
+    count: Count
 
 
-@dataclass(frozen=True)
-class DetectionsFigure(_Figure):
+class DetectionsFigure(Model):
     """A figure of detections: one panel per detector."""
 
-    panels: Tuple[Panel, ...]
-    reading: str
-    recall: float
+    name: StrictStr
+    title: Text
+    source: Text
+    kind: Literal['detections']
+    images: Images
+    panels: Tuple[Panel, ...] = Field(min_length=1)
+    reading: Literal['without_nms', 'with_nms']
+    recall: Share
 
     @property
     def labels(self) -> List[str]:
@@ -116,13 +119,17 @@ class DetectionsFigure(_Figure):
         return [panel.label for panel in self.panels]
 
 
-@dataclass(frozen=True)
-class AssignmentFigure(_Figure):
+class AssignmentFigure(Model):
     """A figure of targets in training: one detector at several stages."""
 
+    name: StrictStr
+    title: Text
+    source: Text
+    kind: Literal['assignment']
+    images: Images
     cell: CellName
-    stages: Tuple[Stage, ...]
-    instances: int
+    stages: Tuple[Stage, ...] = Field(min_length=1)
+    instances: Count
 
     @property
     def labels(self) -> List[str]:
@@ -131,6 +138,7 @@ class AssignmentFigure(_Figure):
 
 
 Figure = Union[DetectionsFigure, AssignmentFigure]
+_KINDS: Dict[str, Type[Figure]] = {'detections': DetectionsFigure, 'assignment': AssignmentFigure}
 
 
 def figure_names(folder: Path = FOLDER) -> List[str]:
@@ -147,77 +155,8 @@ def load_figure(name: str, folder: Path = FOLDER) -> Figure:
     path = Path(name) if name.endswith('.yaml') else folder / f'{name}.yaml'
     if not path.is_file():
         raise UserError(f'no figure {name!r}: there is no file {path}. Known: {", ".join(figure_names(folder))}')
-    return _Reader(path).figure(read_yaml(path))
-
-
-class _Reader(YamlFile):
-    """Turns the YAML of one file into a figure; every complaint names the file and the key."""
-
-    SHARED = {'title', 'source', 'kind', 'images'}
-    KINDS = {'detections': {'panels', 'reading', 'recall'}, 'assignment': {'cell', 'stages', 'instances'}}
-
-    def figure(self, content: Any) -> Figure:
-        self.mapping(content, 'the file', required={'kind'})
-        kind = content['kind']
-        if kind not in self.KINDS:
-            self.fail('kind', f'{kind!r} must be {" or ".join(self.KINDS)}')
-        keys = self.SHARED | self.KINDS[kind]
-        self.mapping(content, 'the file', keys, keys)
-        images = self.mapping(content['images'], 'images', {'rule', 'count'}, {'rule', 'count'})
-        if images['rule'] not in RULES:
-            self.fail('images.rule', f'{images["rule"]!r} must be {" or ".join(RULES)}')
-        shared = dict(
-            name=self.path.stem,
-            title=str(content['title']),
-            source=str(content['source']),
-            rule=images['rule'],
-            count=self._count(images['count'], 'images.count'),
-        )
-        return self._detections(content, shared) if kind == 'detections' else self._assignment(content, shared)
-
-    def _detections(self, content: dict, shared: dict) -> DetectionsFigure:
-        panels = [
-            self.mapping(panel, f'panels[{i}]', {'label', 'cell'}, {'label', 'cell'})
-            for i, panel in enumerate(self.list(content['panels'], 'panels'))
-        ]
-        if content['reading'] not in READINGS:
-            self.fail('reading', f'{content["reading"]!r} must be {" or ".join(READINGS)}')
-        return DetectionsFigure(
-            **shared,
-            panels=tuple(
-                Panel(str(panel['label']), self._cell(panel['cell'], f'panels[{i}].cell'))
-                for i, panel in enumerate(panels)
-            ),
-            reading=content['reading'],
-            recall=self._share(content['recall'], 'recall'),
-        )
-
-    def _assignment(self, content: dict, shared: dict) -> AssignmentFigure:
-        stages = [
-            self.mapping(stage, f'stages[{i}]', {'label', 'of_epochs'}, {'label', 'of_epochs'})
-            for i, stage in enumerate(self.list(content['stages'], 'stages'))
-        ]
-        return AssignmentFigure(
-            **shared,
-            cell=self._cell(content['cell'], 'cell'),
-            stages=tuple(
-                Stage(str(stage['label']), self._share(stage['of_epochs'], f'stages[{i}].of_epochs'))
-                for i, stage in enumerate(stages)
-            ),
-            instances=self._count(content['instances'], 'instances'),
-        )
-
-    def _cell(self, content: Any, where: str) -> CellName:
-        self.mapping(content, where, {'table', 'at'}, {'table', 'at'})
-        at = self.mapping(content['at'], f'{where}.at')
-        return CellName(str(content['table']), {axis: str(value) for axis, value in at.items()})
-
-    def _count(self, value: Any, where: str) -> int:
-        if type(value) is not int or value < 1:
-            self.fail(where, f'{value!r} must be a whole number, 1 or more')
-        return value
-
-    def _share(self, value: Any, where: str) -> float:
-        if type(value) not in (int, float) or not 0 <= value <= 1:
-            self.fail(where, f'{value!r} must be a number from 0 to 1')
-        return float(value)
+    content = read_yaml(path)
+    with naming(path):
+        if not isinstance(content, dict) or content.get('kind') not in list(_KINDS):
+            raise ValueError(f'kind: must be {" or ".join(_KINDS)}')
+        return _KINDS[content['kind']].model_validate({**content, 'name': path.stem})

@@ -3,16 +3,15 @@
 ``analysis`` needs only the stored plan and the results.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from experiments.spec.config import Run, resolve
-from experiments.spec.schema import Axis, Cell, Overrides, Table
+from experiments.spec.schema import Cell, Overrides, StoredPlan, Table, plan_name
 from experiments.store.errors import UserError
-from experiments.store.files import make_folder, read_json, write_json
-
-SCHEMA = 2
+from experiments.store.files import make_folder, write_json
+from experiments.store.model import read_stored
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,7 @@ class Plan:
     @property
     def name(self) -> str:
         """Name of the plan: the table's, and what was overridden, as that is another experiment."""
-        return '+'.join([self.table.name, *(f'{key}={value}' for key, value in self.overrides.items())]).replace(
-            '/', '_'
-        )
+        return plan_name(self.table.name, self.overrides)
 
     def runs(self) -> Dict[str, Run]:
         """The distinct runs by id, in the order of the cells."""
@@ -76,62 +73,30 @@ def save_plan(plan: Plan, runs: Path) -> Path:
     """
     path = runs / plan.profile / 'tables' / f'{plan.name}.json'
     earlier = _earlier(path)
-    now = {_place(planned.cell.at): {str(seed): run.id for seed, run in planned.runs.items()} for planned in plan.cells}
-    make_folder(path.parent)
-    write_json(
-        path, _document(plan, {place: {**earlier.get(place, {}), **now.get(place, {})} for place in {**earlier, **now}})
+    now = {_place(planned.cell.at): {seed: run.id for seed, run in planned.runs.items()} for planned in plan.cells}
+    cells = tuple(
+        cell.model_copy(update=dict(runs={**earlier.get(_place(cell.at), {}), **now.get(_place(cell.at), {})}))
+        for cell in plan.table.cells
     )
+    layout = {key: value for key, value in plan.table if key not in ('name', 'cells')}
+    stored = StoredPlan(**layout, cells=cells, table=plan.table.name, profile=plan.profile, overrides=plan.overrides)
+    make_folder(path.parent)
+    write_json(path, stored.model_dump(mode='json', by_alias=True))
     return path
 
 
-def _earlier(path: Path) -> Dict[tuple, Dict[str, str]]:
-    content = read_json(path)
+def _earlier(path: Path) -> Dict[tuple, Dict[int, str]]:
+    """The runs that were planned earlier, by the place of their cell."""
+    if not path.exists():
+        return {}
     try:
-        return {} if content is None else {_place(cell['at']): dict(cell['runs']) for cell in content['cells']}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f'{path} is not the plan of a table: delete it and run again') from error
+        return {_place(cell.at): cell.runs for cell in read_stored(StoredPlan, path).cells}
+    except ValueError as error:
+        raise UserError(f'{path} is not the plan of a table ({error}): delete it and run again') from error
 
 
 def _place(at: Dict[str, str]) -> tuple:
     return tuple(sorted(at.items()))
-
-
-def _document(plan: Plan, runs: Dict[tuple, Dict[str, str]]) -> Dict[str, Any]:
-    table = plan.table
-
-    def axes(names):
-        return [_axis(table.axes[name]) for name in names]
-
-    return dict(
-        schema=SCHEMA,
-        table=table.name,
-        title=table.title,
-        caption=table.caption,
-        source=table.source,
-        setting=table.setting,
-        profile=plan.profile,
-        overrides=plan.overrides,
-        rows=axes(table.rows),
-        columns=axes(table.columns),
-        metrics={name: asdict(metric) for name, metric in table.metrics.items()},
-        cells=[
-            dict(at=cell.at, keys=cell.keys, paper=cell.paper, runs=runs.get(_place(cell.at), {}))
-            for cell in table.cells
-        ],
-        claims=[asdict(claim) for claim in table.claims],
-    )
-
-
-def _axis(axis: Axis) -> Dict[str, Any]:
-    """An axis: its values' names, and for each the label and words shown."""
-    return dict(
-        axis=axis.name,
-        label=axis.label,
-        describe=list(axis.describe),
-        values=list(axis.values),
-        labels=[value.label for value in axis.values.values()],
-        words=[list(value.describe) for value in axis.values.values()],
-    )
 
 
 def find_run(table: Table, names: Sequence[str], profile: str, overrides: Overrides) -> Tuple[Run, List[Cell]]:

@@ -1,286 +1,336 @@
-"""Table files: which cells a table of the paper has, what each overrides, and what the paper says it measured.
+"""The schema: what tables, claims, plans and stored results are, and how files are read into it.
 
-A table file is YAML::
+YAML and JSON are read by the same models. A file that does not fit is refused in one line that names the file and the
+key. This module starts without torch, so ``analysis`` reads stored files with it.
 
-    title: "T^max and T^min"
-    caption: text under the table
-    source: where in the paper it stands
-    setting: what the paper measured it on
-    use: [crowdhuman]                   # variants of every cell (experiments/variants), optional
-    set: {dotted.key: value}            # overrides of every cell, optional
-    axes:                               # cells are the product of the axes
-      t_max:
-        label: "T^max"
-        key: model.bbox_head.degrees.t_max   # short form: each value is set at this key
-        values: [0.7, 0.6]
-      method:
-        label: Method
-        describe: [LA, NMS]                  # columns of words beside the values, optional
-        values:                              # long form: named values; each key but the name is optional
-          - name: fcos-nms
-            label: FCOS                      # what is shown, where it differs from the name
-            describe: [o2m, "✓"]
-            reading: with_nms                # what {reading} stands for in metrics; without_nms if not given
-            use: [fcos]                      # variants
-            set: {model.bbox_head.selection.k: 0}
-    rows: [method]                      # axes down the side, outermost first; may be empty
-    columns: [t_max]                    # axes across; may be empty
-    metrics:
-      AP: [without_nms/AP, with_nms/AP]      # what a cell shows, joined by '/'
-      AR: ['{reading}/AR']
-      FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # a column only where the axes stand so
-    paper: {AP: [[38.3/39.5, 38.0/39.5]]}    # the paper's numbers, row by row; '-' where it has none
-    claims: []                               # what the paper says of them: experiments/spec/claims.py
+===============================================  ==================  ==============================================
+file                                             model               written by
+===============================================  ==================  ==============================================
+``experiments/tables/<name>.yaml``               :class:`Table`      people (:mod:`experiments.spec.table_file`)
+``<runs>/<profile>/tables/<name>.json``          :class:`StoredPlan`  ``run.py``: a table and the runs of its cells
+``<runs>/<profile>/<run>/result.json``           :class:`Result`     a training that is finished
+``<runs>/<profile>/<run>/metrics.json``          :class:`Epochs`     a training after each epoch
+``<runs>/<profile>/<run>/speed.json``            :class:`Speed`      ``run.py``, of a detector whose speed a table shows
+===============================================  ==================  ==============================================
 """
 
-import itertools
-import math
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Dict, Iterable, List, Sequence, Set, Tuple
+import hashlib
+from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple
 
-from experiments.spec.claims import Claim, read_claims
-from experiments.spec.yaml_file import YamlFile, read_yaml
-from experiments.store.errors import UserError
+from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validator
 
-FOLDER = Path(__file__).parents[1] / 'tables'
+from experiments.store.model import Metrics, Model, Number, Stored, Text, Texts, called, short
+
 READINGS = ('without_nms', 'with_nms')
-Overrides = Dict[str, Any]
-Position = Dict[str, str]
+LESS, GREATER = 'less', 'greater'
+#: Keys of metrics that are speeds begin with this: they are measured apart and are no fractions.
+SPEED = 'speed/'
+Overrides = Dict[StrictStr, Any]
+Position = Dict[StrictStr, StrictStr]
 
 
-@dataclass(frozen=True)
-class Value:
-    """One value of an axis: what stands for it in a table, and what it changes."""
+class Value(Model):
+    """One value of an axis: what is shown for it, the words beside it, and what it changes.
 
-    label: str
-    describe: Tuple[str, ...] = ()
-    reading: str = READINGS[0]
-    use: Tuple[str, ...] = ()
-    overrides: Overrides = field(default_factory=dict)
+    Attributes:
+        label (str): what a table shows.
+        describe (tuple[str]): one text for each of the axis's columns of words.
+        reading (str): what ``{reading}`` stands for in the metrics of its cells.
+        use (tuple[str]): variants.
+        overrides (dict): dotted keys of the config and their values.
+    """
 
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of a table: its label, the columns of words beside its values, and its values by name."""
-
-    name: str
-    label: str
-    describe: Tuple[str, ...]
-    values: Dict[str, Value]
+    label: Text
+    describe: Texts = ()
+    reading: Literal['without_nms', 'with_nms'] = 'without_nms'
+    use: Texts = ()
+    overrides: Overrides = {}
 
 
-@dataclass(frozen=True)
-class Metric:
-    """What a metric of a table shows: keys of a result, and the axis values it is limited to."""
+class Axis(Model):
+    """One axis of a table: its label ('' for none), the headers of its columns of words, and its values by name."""
 
-    keys: Tuple[str, ...]
-    at: Position
+    name: StrictStr
+    label: Text
+    describe: Texts = ()
+    values: Dict[StrictStr, Value] = Field(min_length=1)
+
+    @model_validator(mode='after')
+    def _described(self) -> 'Axis':
+        for name, value in self.values.items():
+            if len(value.describe) != len(self.describe):
+                texts = len(self.describe)
+                raise ValueError(f'values.{called(name)}.describe must have {texts} texts, as the axis describes')
+        return self
+
+    def shown(self, value: str) -> str:
+        """What is shown for a value: its label, unless other values are shown alike."""
+        label = self.values[value].label
+        alike = sum(each.label == label for each in self.values.values())
+        return label if alike == 1 else value
+
+
+class Metric(Model):
+    """What a metric shows: keys of a result, in which ``{reading}`` stands for the reading of the cell, and the axis
+    values it is limited to."""
+
+    keys: Texts = Field(min_length=1)
+    at: Position = {}
 
     def shown_at(self, at: Position) -> bool:
         """Whether it is shown in the cell that stands there."""
         return all(at.get(axis) == value for axis, value in self.at.items())
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell: where it stands (axis name -> value name), what it changes, the keys that it shows of a result and the
-    paper's numbers (both by metric)."""
+def _run_id(value: Any) -> Any:
+    if isinstance(value, str) and not value.isalnum():  # it is the name of a folder, and must not lead elsewhere
+        raise ValueError(f'{short(value)}, which is no id of a run')
+    return value
+
+
+class Cell(Model):
+    """One cell of a table.
+
+    Attributes:
+        at (dict): where it stands: axis name -> value name.
+        use (tuple[str]): variants, those of the table included.
+        overrides (dict): dotted keys of the config and their values, those of the table included.
+        keys (dict): what each metric that is shown here shows of a result.
+        paper (dict): the paper's numbers as text, by metric.
+        runs (dict): the run that fills it for each seed; none before it is planned.
+    """
 
     at: Position
-    use: Tuple[str, ...]
-    overrides: Overrides
-    keys: Dict[str, Tuple[str, ...]]
-    paper: Dict[str, str]
+    use: Texts = ()
+    overrides: Overrides = {}
+    keys: Dict[StrictStr, Texts]
+    paper: Dict[StrictStr, StrictStr] = {}
+    runs: Dict[int, Annotated[StrictStr, BeforeValidator(_run_id)]] = {}
 
     @property
     def label(self) -> str:
         return ' '.join(f'{axis}={value}' for axis, value in self.at.items())
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table file, read and checked."""
+class Quantity(Model):
+    """``times`` x (``key`` - ``minus``) of the cell ``at`` after epoch ``epoch``, counted from 1 (None: the last)."""
 
-    name: str
-    title: str
-    caption: str
-    source: str
-    setting: str
-    axes: Dict[str, Axis]
-    rows: Tuple[str, ...]
-    columns: Tuple[str, ...]
-    metrics: Dict[str, Metric]
+    key: StrictStr
+    minus: Optional[StrictStr] = None
+    times: Number = 1.0
+    epoch: Optional[Annotated[StrictInt, Field(ge=1)]] = None
+    at: Position
+
+    @property
+    def keys(self) -> Tuple[str, ...]:
+        """The metrics that it is made of."""
+        return (self.key,) if self.minus is None else (self.key, self.minus)
+
+
+class Comparison(Model):
+    """``left`` is ``relation`` than ``right``."""
+
+    left: Quantity
+    relation: Literal['less', 'greater']
+    right: Quantity
+
+
+class Claim(Model):
+    """A claim of the paper.
+
+    Attributes:
+        id (str): its name.
+        statement (str): what it says, in a few words.
+        quote (str): the sentence that it comes from.
+        where (str): where that stands.
+        comparisons (tuple[Comparison]): what must hold, all of it.
+    """
+
+    id: StrictStr
+    statement: StrictStr
+    quote: StrictStr
+    where: StrictStr
+    comparisons: Tuple[Comparison, ...] = Field(min_length=1)
+
+
+class _Layout(Model):
+    """What a table and its plan have in common."""
+
+    title: StrictStr
+    caption: StrictStr = ''
+    source: StrictStr = ''
+    setting: StrictStr = ''
+    axes: Dict[StrictStr, Axis] = Field(min_length=1)
+    rows: Texts
+    columns: Texts
+    metrics: Dict[StrictStr, Metric] = Field(min_length=1)
     cells: Tuple[Cell, ...]
-    claims: Tuple[Claim, ...]
+    claims: Tuple[Claim, ...] = ()
+
+    @property
+    def row_axes(self) -> Tuple[Axis, ...]:
+        """The axes down the side, outermost first."""
+        return tuple(self.axes[name] for name in self.rows)
+
+    @property
+    def column_axes(self) -> Tuple[Axis, ...]:
+        """The axes across, outermost first."""
+        return tuple(self.axes[name] for name in self.columns)
+
+    def cell_at(self, at: Position) -> Cell:
+        """The cell that stands there."""
+        return next(cell for cell in self.cells if cell.at == at)
+
+    @model_validator(mode='after')
+    def _fits(self) -> '_Layout':
+        if sorted(self.rows + self.columns) != sorted(self.axes):
+            raise ValueError(f'rows and columns must name each axis once ({", ".join(map(called, self.axes))})')
+        for name, metric in self.metrics.items():
+            if any(axis not in self.axes or value not in self.axes[axis].values for axis, value in metric.at.items()):
+                raise ValueError(f'metrics.{called(name)}.at is no place in the table: {short(metric.at)}')
+        for i, cell in enumerate(self.cells):
+            self._check_cell(cell, f'cells[{i}]')
+        places = [cell.at for cell in self.cells]
+        for claim in self.claims:
+            for side in (side for each in claim.comparisons for side in (each.left, each.right)):
+                if side.at not in places:
+                    raise ValueError(f'claim {called(claim.id)} names {short(side.at)}, which is no cell of the table')
+        return self
+
+    def _check_cell(self, cell: Cell, where: str) -> None:
+        axes = self.axes
+        if set(cell.at) != set(axes) or any(value not in axes[axis].values for axis, value in cell.at.items()):
+            raise ValueError(f'{where}.at is no place in the table: {short(cell.at)}')
+        for metric, keys in cell.keys.items():
+            if metric not in self.metrics or len(keys) != len(self.metrics[metric].keys):
+                raise ValueError(f'{where}.keys.{called(metric)} does not fit what metrics gives')
 
 
-def table_names(folder: Path = FOLDER) -> List[str]:
-    """Names of all table files, sorted."""
-    return sorted(path.stem for path in folder.glob('*.yaml'))
+class Table(_Layout):
+    """A table file, read and checked; its cells are the product of its axes."""
+
+    name: StrictStr
 
 
-def load_table(name: str, folder: Path = FOLDER) -> Table:
-    """Read a table by its name, or from a path that ends in .yaml.
+class StoredPlan(_Layout):
+    """The plan of a table: the table as it was, and the runs of its cells in one profile.
 
-    Raises:
-        UserError: there is no such table, or its file is broken; the message names the file and the key.
+    Attributes:
+        table (str): name of the table.
+        profile (str): name of the profile.
+        overrides (dict): ``--set`` of the command line, on top of every cell: that is another experiment.
     """
-    path = Path(name) if name.endswith('.yaml') else folder / f'{name}.yaml'
-    if not path.is_file():
-        raise UserError(f'no table {name!r}: there is no file {path}. Known tables: {", ".join(table_names(folder))}')
-    return _Reader(path).table(read_yaml(path))
+
+    schema_: Literal[3] = Field(3, alias='schema')
+    table: StrictStr
+    profile: StrictStr
+    overrides: Overrides = {}
+
+    @property
+    def name(self) -> str:
+        """Name of the plan, which is that of its file."""
+        return plan_name(self.table, self.overrides)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether its numbers can be set against the paper's: on the paper's data, with its settings."""
+        return self.profile == 'paper' and not self.overrides
+
+    @property
+    def runs(self) -> Dict[str, int]:
+        """The distinct runs of the table: run id -> seed."""
+        return {run: seed for cell in self.cells for seed, run in cell.runs.items()}
+
+    def words(self, at: Position) -> List[str]:
+        """What a cell is called, axis by axis: 'T^min 0.2', 'T^max 0.6'."""
+        axes = self.row_axes + self.column_axes
+        return [f'{axis.label} {axis.shown(at[axis.name])}'.strip() for axis in axes]
+
+    def keys(self, run: str) -> List[str]:
+        """What the table shows of a run."""
+        cells = [cell for cell in self.cells if run in cell.runs.values()]
+        return list(dict.fromkeys(key for cell in cells for keys in cell.keys.values() for key in keys))
 
 
-def select(table: Table, only: Iterable[Tuple[str, str]]) -> List[Cell]:
-    """The cells that stand at the given values, as pairs of an axis and a value. Several of one axis are alternatives.
+def plan_name(table: str, overrides: Overrides) -> str:
+    """The table's name and what was overridden; many overrides are too long for a file's name, so a digest stands for
+    them."""
+    settings = '+'.join([table, *(f'{key}={value}' for key, value in overrides.items())]).replace('/', '_')
+    if len(settings.encode()) <= 120:
+        return settings
+    return f'{table}+{hashlib.sha256(settings.encode()).hexdigest()[:12]}'
 
-    Raises:
-        UserError: the table has no such axis or value.
+
+class Provenance(Stored):
+    """Where a result comes from. Older results say less; ``wall_s`` are seconds of training and evaluation."""
+
+    commit: Optional[StrictStr]
+    dirty: Annotated[Optional[bool], Field(strict=True)]
+    python: Any = None
+    versions: Any = None
+    device: StrictStr
+    cpu: Any = None
+    host: Any = None
+    started: Any = None
+    processes: Any = None
+    batch: Any = None
+    wall_s: Any = None
+
+
+class Result(Stored):
+    """What one training measured: metrics as fractions from 0 to 1, None where they are not defined on the data."""
+
+    schema_: Literal[1] = Field(alias='schema')
+    run: StrictStr
+    profile: StrictStr
+    seed: StrictInt
+    epochs: Optional[StrictInt] = None
+    metrics: Metrics
+    provenance: Provenance
+
+
+class Speed(Stored):
+    """How fast a detector is: metrics that begin with ``SPEED``, in ms and images per second, one image at a time.
+
+    ``image`` is its height and width in pixels.
     """
-    wanted: Dict[str, Set[str]] = {}
-    for axis, value in only:
-        if axis not in table.axes:
-            raise UserError(f'--only {axis}={value}: {table.name} has no axis {axis!r}; it has {", ".join(table.axes)}')
-        if value not in table.axes[axis].values:
-            known = ', '.join(table.axes[axis].values)
-            raise UserError(
-                f'--only {axis}={value}: axis {axis} of {table.name} has no value {value!r}; it has {known}'
-            )
-        wanted.setdefault(axis, set()).add(value)
-    return [cell for cell in table.cells if all(cell.at[axis] in values for axis, values in wanted.items())]
+
+    schema_: Literal[1] = Field(alias='schema')
+    run: StrictStr
+    device: StrictStr
+    versions: Dict[StrictStr, Any]
+    repeats: StrictInt
+    image: Tuple[Annotated[StrictInt, Field(ge=1)], Annotated[StrictInt, Field(ge=1)]]
+    metrics: Metrics
 
 
-class _Reader(YamlFile):
-    """Turns the YAML of one file into a :class:`Table`; every complaint names the file and the key."""
+class Epoch(Stored):
+    """One epoch, counted from 1: metrics as fractions, mean losses, and mean positives per instance by kind.
 
-    KEYS = {'title', 'caption', 'source', 'setting', 'use', 'set', 'axes', 'rows', 'columns', 'metrics', 'paper'}
-    VALUE = {'name', 'label', 'describe', 'reading', 'use', 'set'}
+    What is not defined is None, and what was not stored is missing.
+    """
 
-    def table(self, content: Any) -> Table:
-        self.mapping(content, 'the file', self.KEYS | {'claims'}, {'title', 'axes', 'rows', 'columns', 'metrics'})
-        axes = {name: self._axis(name, body) for name, body in self.mapping(content['axes'], 'axes').items()}
-        rows, columns = (self.texts(content[key], key) for key in ('rows', 'columns'))
-        if not axes or sorted(rows + columns) != sorted(axes):
-            self.fail('rows', f'rows and columns must name each axis once ({", ".join(axes)})')
-        metrics = {
-            name: self._metric(body, f'metrics.{name}', axes)
-            for name, body in self.mapping(content['metrics'], 'metrics').items()
-        }
-        shared = self.texts(content.get('use', []), 'use'), self.mapping(content.get('set', {}), 'set')
-        paper = self._paper(content.get('paper', {}), metrics, [axes[a] for a in rows], [axes[a] for a in columns])
-        cells = tuple(self._cell(at, axes, shared, metrics, paper) for at in _positions(rows + columns, axes))
-        known = {key.format(reading=reading) for m in metrics.values() for key in m.keys for reading in READINGS}
-        values = {name: list(axis.values) for name, axis in axes.items()}
-        return Table(
-            name=self.path.stem,
-            **{key: str(content.get(key, '')) for key in ('title', 'caption', 'source', 'setting')},
-            axes=axes,
-            rows=rows,
-            columns=columns,
-            metrics=metrics,
-            cells=cells,
-            claims=read_claims(self, content.get('claims', []), values, known),
-        )
-
-    def _axis(self, name: str, body: Any) -> Axis:
-        where = f'axes.{name}'
-        self.mapping(body, where, {'label', 'describe', 'key', 'values'}, {'values'})
-        describe = self.texts(body.get('describe', []), f'{where}.describe')
-        if not isinstance(body.get('key', ''), str):
-            self.fail(f'{where}.key', f'must be text, not {body["key"]!r}')
-        values: Dict[str, Value] = {}
-        for content in self.list(body['values'], f'{where}.values'):
-            key, value = self._value(content, f'{where}.values', body.get('key'))
-            if key in values:
-                self.fail(f'{where}.values', f'{key!r} is there twice')
-            if len(value.describe) != len(describe):
-                self.fail(f'{where}.values.{key}.describe', f'must have {len(describe)} texts, as the axis describes')
-            values[key] = value
-        return Axis(name, str(body.get('label', name)), describe, values)
-
-    def _value(self, content: Any, where: str, key: Any) -> Tuple[str, Value]:
-        if key is not None and not isinstance(content, dict):
-            if isinstance(content, list):
-                self.fail(where, f'{content!r} must be one plain value, as the axis has a key')
-            return str(content), Value(str(content), overrides={key: content})
-        self.mapping(content, where, self.VALUE, {'name'})
-        name = str(content['name'])
-        where = f'{where}.{name}'
-        reading = content.get('reading', READINGS[0])
-        if reading not in READINGS:
-            self.fail(f'{where}.reading', f'{reading!r} must be {" or ".join(READINGS)}')
-        return name, Value(
-            str(content.get('label', name)),
-            self.texts(content.get('describe', []), f'{where}.describe'),
-            reading,
-            self.texts(content.get('use', []), f'{where}.use'),
-            self.mapping(content.get('set', {}), f'{where}.set'),
-        )
-
-    def _metric(self, body: Any, where: str, axes: Dict[str, Axis]) -> Metric:
-        if not isinstance(body, dict):
-            body = {'keys': body}
-        self.mapping(body, where, {'keys', 'at'}, {'keys'})
-        at = {
-            axis: str(value) for axis, value in self.mapping(body.get('at', {}), f'{where}.at', known=set(axes)).items()
-        }
-        for axis, value in at.items():
-            if value not in axes[axis].values:
-                self.fail(f'{where}.at', f'axis {axis} has no value {value!r}')
-        keys = self.texts(self.list(body['keys'], where), where)
-        for key in keys:
-            if set(key.replace('{reading}', '')) & set('{}'):
-                self.fail(where, f'{key!r}: only {{reading}} may stand in braces')
-        return Metric(keys, at)
-
-    def _cell(self, at: Position, axes: dict, shared: tuple, metrics: Dict[str, Metric], paper: dict) -> Cell:
-        use, overrides = list(shared[0]), dict(shared[1])
-        readings = [READINGS[0]]
-        for axis, name in at.items():
-            value = axes[axis].values[name]
-            use += value.use
-            overrides.update(value.overrides)
-            readings.append(value.reading)
-        reading = max(readings, key=READINGS.index)
-        keys = {
-            name: tuple(key.format(reading=reading) for key in metric.keys)
-            for name, metric in metrics.items()
-            if metric.shown_at(at)
-        }
-        return Cell(at, tuple(use), overrides, keys, paper.get(tuple(at.values()), {}))
-
-    def _paper(self, content: Any, metrics: Dict[str, Metric], rows: List[Axis], columns: List[Axis]) -> dict:
-        """The paper's numbers by position: {value names of rows and columns: {metric: text}}."""
-        down = _positions([axis.name for axis in rows], {axis.name: axis for axis in rows})
-        across = _positions([axis.name for axis in columns], {axis.name: axis for axis in columns})
-        numbers: Dict[tuple, Dict[str, str]] = {}
-        for name, lines in self.mapping(content, 'paper', set(metrics)).items():
-            where, metric = f'paper.{name}', metrics[name]
-            shown = [at for at in across if all(metric.at[axis] == at[axis] for axis in set(metric.at) & set(at))]
-            if len(self.list(lines, where)) != len(down):
-                self.fail(where, f'{len(lines)} rows, but the table has {len(down)}')
-            for row, line in zip(down, lines):
-                if len(self.list(line, where)) != len(shown):
-                    self.fail(where, f'row {line!r} has {len(line)} numbers, but the table has {len(shown)} columns')
-                for column, text in zip(shown, line):
-                    place = tuple({**row, **column}.values())
-                    numbers.setdefault(place, {})[name] = self._number(str(text), where, metric.keys)
-        return numbers
-
-    def _number(self, text: str, where: str, keys: tuple) -> str:
-        parts = text.split('/')
-        if text != '-' and (len(parts) != len(keys) or not all(_is_number(part) for part in parts)):
-            self.fail(where, f"{text!r} must be {len(keys)} number(s) joined by '/', or '-'")
-        return text
+    epoch: StrictInt
+    metrics: Metrics
+    losses: Metrics = {}
+    positives: Metrics = {}
 
 
-def _positions(order: Sequence[str], axes: Dict[str, Axis]) -> List[Position]:
-    return [dict(zip(order, names)) for names in itertools.product(*(axes[name].values for name in order))]
+class Epochs(Stored):
+    """What a training measured after each epoch."""
+
+    schema_: Literal[1] = Field(alias='schema')
+    epochs: Tuple[Epoch, ...]
+
+    @model_validator(mode='after')
+    def _numbered(self) -> 'Epochs':
+        if [each.epoch for each in self.epochs] != list(range(1, len(self.epochs) + 1)):
+            raise ValueError('epochs are not numbered from 1 on')
+        return self
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+class Failure(Stored):
+    """Why a run failed."""
+
+    schema_: Literal[1] = Field(alias='schema')
+    message: StrictStr

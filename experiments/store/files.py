@@ -116,6 +116,42 @@ def read_json(path: Path) -> Any:
         raise UserError(f'{path} cannot be read ({error}): delete it and run again') from error
 
 
+#: Values that a YAML file may stand for, with each alias (``*name``) counted as all that it repeats.
+MOST_VALUES = 100_000
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file of plain values.
+
+    Raises:
+        OSError: the file cannot be read.
+        UserError: it is not such YAML; the message names the file and the line.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        if _count(content, {}) > MOST_VALUES:  # nested aliases multiply, and a message that shows them would never end
+            raise ValueError(f'it stands for more than {MOST_VALUES} values')
+        return content
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: no UTF-8, or no such date
+        place = getattr(error, 'problem_mark', None)
+        where = f', line {place.line + 1}' if place else ''
+        reason = ' '.join(str(getattr(error, 'problem', None) or error).split())
+        raise UserError(f'{path}{where}: not valid YAML: {reason}') from error
+
+
+def _count(value: Any, known: dict) -> float:
+    """How many values there are in ``value``, repeated ones each time; infinitely many if it holds itself."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = float('inf')
+        items = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count(item, known) for item in items)
+    return known[id(value)]
+
+
 #: Bytes that the arrays of a file may take in memory; those of a run on COCO's 5000 images are some ten million.
 LARGEST = 2**30
 

@@ -9,20 +9,18 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple, Type
 
 import numpy as np
+from pydantic import Field, StrictBool, StrictInt, StrictStr
 
-from experiments.store.checks import has, same
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS, make_folder, read_arrays, write_whole
+from experiments.store.model import Number, Stored, parse
 from experiments.store.provenance import provenance
 
 SCHEMA = 1
-_SHARED = dict(figure=str, kind=str, title=str, source=str, setting=str, profile=str, seed=int, images=list)
-_DETECTIONS = dict(classes=list, masks=bool, reading=str, recall=float, panels=list)
-_PANEL = dict(label=str, run=str, score_thr=float, recall=float)
-_ASSIGNMENT = dict(run=str, epochs=int, stages=list, strides=list, shapes=list, input_size=list, instances=list)
+Side = Annotated[StrictInt, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -116,6 +114,59 @@ class Assignment:
         return values[starts[level] : starts[level + 1]].reshape(self.shapes[level])
 
 
+class _Image(Stored):
+    id: Any
+    size: Tuple[Side, Side]
+
+
+class _Meta(Stored):
+    """What all captures hold beside their arrays."""
+
+    schema_: Literal[1] = Field(alias='schema')
+    figure: StrictStr
+    title: StrictStr
+    source: StrictStr
+    setting: StrictStr
+    profile: StrictStr
+    seed: StrictInt
+    images: List[_Image]
+
+
+class _Panel(Stored):
+    label: StrictStr
+    score_thr: Number
+    recall: Number
+
+
+class _DetectionsMeta(_Meta):
+    kind: Literal['detections']
+    masks: StrictBool
+    reading: StrictStr
+    recall: Number
+    panels: List[_Panel]
+
+
+class _Stage(Stored):
+    label: StrictStr
+    epoch: StrictInt
+    t: Optional[Number]
+
+
+class _Instance(Stored):
+    name: StrictStr
+    box: Tuple[Number, Number, Number, Number]
+
+
+class _AssignmentMeta(_Meta):
+    kind: Literal['assignment']
+    epochs: StrictInt
+    stages: List[_Stage]
+    strides: Tuple[StrictInt, ...]
+    shapes: Tuple[Tuple[Side, Side], ...]
+    input_size: Tuple[Side, Side]
+    instances: Tuple[_Instance, ...]
+
+
 def path_of(runs: Path, profile: str, name: str) -> Path:
     """Where a capture lies."""
     return Path(runs) / profile / 'captures' / f'{name}.npz'
@@ -133,23 +184,21 @@ def load_detections(runs: Path, profile: str, name: str) -> Detections:
     Raises:
         UserError: it is not there, or broken; the message names the command that makes it.
     """
-    return _load(runs, profile, name, _detections)
+    return _load(runs, profile, name, _DetectionsMeta, _detections)
 
 
 def load_assignment(runs: Path, profile: str, name: str) -> Assignment:
     """Read a capture of an assignment; raises as :func:`load_detections`."""
-    return _load(runs, profile, name, _assignment)
+    return _load(runs, profile, name, _AssignmentMeta, _assignment)
 
 
-def _load(runs: Path, profile: str, name: str, build: Any) -> Any:
+def _load(runs: Path, profile: str, name: str, model: Type[_Meta], build: Any) -> Any:
     path, command = path_of(runs, profile, name), capture_command(runs, profile, name)
     try:
         arrays = read_arrays(path)
-        meta = json.loads(arrays['meta'].tobytes())
-        has(meta, dict(schema=int), 'meta')
-        same(meta, schema=SCHEMA)
-        has(meta, _SHARED, 'meta')
-        same(meta, figure=name, profile=profile)
+        meta = parse(model, json.loads(arrays['meta'].tobytes()))
+        if (meta.figure, meta.profile) != (name, profile):
+            raise ValueError(f'it is of figure {meta.figure!r:.50} in profile {meta.profile!r:.50}')
         return build(meta, arrays)
     except FileNotFoundError:
         raise UserError(f'no capture {path}: run {command} first') from None
@@ -159,23 +208,18 @@ def _load(runs: Path, profile: str, name: str, build: Any) -> Any:
         raise UserError(f'{path} is no capture ({error}): delete it and run {command} again') from error
 
 
-def _detections(meta: dict, arrays: Dict[str, np.ndarray]) -> Detections:
-    same(meta, kind='detections')
-    has(meta, _DETECTIONS, 'meta')
-    for j, panel in enumerate(meta['panels']):
-        has(panel, _PANEL, f'panels[{j}]')
+def _detections(meta: _DetectionsMeta, arrays: Dict[str, np.ndarray]) -> Detections:
     images = []
-    for i, image in enumerate(meta['images']):
-        size = tuple(image['size'])
-        truth = _shapes(arrays, f'truth{i}', size, meta['masks'], ignored=(bool,))
+    for i, image in enumerate(meta.images):
+        truth = _shapes(arrays, f'truth{i}', image.size, meta.masks, ignored=(bool,))
         found = [
-            _shapes(arrays, f'found{i}.{j}', size, meta['masks'], scores=(np.floating,))
-            for j in range(len(meta['panels']))
+            _shapes(arrays, f'found{i}.{j}', image.size, meta.masks, scores=(np.floating,))
+            for j in range(len(meta.panels))
         ]
-        images.append(Shown(image['id'], size, arrays[f'image{i}'].tobytes(), truth, tuple(found)))
+        images.append(Shown(image.id, image.size, arrays[f'image{i}'].tobytes(), truth, tuple(found)))
     return Detections(
-        **{key: meta[key] for key in ('title', 'source', 'setting', 'profile', 'seed', 'reading', 'recall')},
-        panels=tuple(Panel(panel['label'], panel['score_thr'], panel['recall']) for panel in meta['panels']),
+        **{key: getattr(meta, key) for key in ('title', 'source', 'setting', 'profile', 'seed', 'reading', 'recall')},
+        panels=tuple(Panel(panel.label, panel.score_thr, panel.recall) for panel in meta.panels),
         images=tuple(images),
     )
 
@@ -194,33 +238,25 @@ def _shapes(arrays: Dict[str, np.ndarray], name: str, size: Tuple[int, int], mas
     return Shapes(boxes, masks=drawn, **one)
 
 
-def _assignment(meta: dict, arrays: Dict[str, np.ndarray]) -> Assignment:
-    same(meta, kind='assignment')
-    has(meta, _ASSIGNMENT, 'meta')
-    shapes = tuple((int(height), int(width)) for height, width in meta['shapes'])
-    expected = len(meta['instances']), sum(height * width for height, width in shapes)
+def _assignment(meta: _AssignmentMeta, arrays: Dict[str, np.ndarray]) -> Assignment:
+    expected = len(meta.instances), sum(height * width for height, width in meta.shapes)
     stages: List[Stage] = []
-    for s, stage in enumerate(meta['stages']):
+    for s, stage in enumerate(meta.stages):
         maps = {key: arrays[f'stage{s}.{key}'] for key in ('scores', 'degrees', 'certain')}
         for key, values in maps.items():
             if values.shape != expected:
                 raise ValueError(f'stage{s}.{key} is {values.shape}, not {expected}')
-        stages.append(Stage(stage['label'], stage['epoch'], stage['t'], **maps))
-    (image,) = meta['images']
+        stages.append(Stage(stage.label, stage.epoch, stage.t, **maps))
+    (image,) = meta.images
+    shared = ('title', 'source', 'setting', 'profile', 'seed', 'epochs', 'strides', 'shapes', 'input_size')
     return Assignment(
-        **{key: meta[key] for key in ('title', 'source', 'setting', 'profile', 'seed', 'epochs')},
+        **{key: getattr(meta, key) for key in shared},
         stages=tuple(stages),
-        strides=tuple(meta['strides']),
-        shapes=shapes,
-        input_size=tuple(meta['input_size']),
-        id=image['id'],
-        size=tuple(image['size']),
+        id=image.id,
+        size=image.size,
         file=arrays['image0'].tobytes(),
-        instances=tuple((each['name'], tuple(each['box'])) for each in meta['instances']),
+        instances=tuple((each.name, each.box) for each in meta.instances),
     )
-
-
-SCHEMA = 1
 
 
 def write_capture(path: Path, meta: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> None:

@@ -1,17 +1,18 @@
 """A cluster's settings, from a YAML file such as those in the folder ``slurm``."""
 
-import dataclasses
-import difflib
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Annotated, Dict, Optional, Tuple, Union
 
-from experiments.spec.yaml_file import YamlFile, read_yaml
+from pydantic import Field, StrictInt, StrictStr, model_validator
+
 from experiments.store.errors import UserError
+from experiments.store.files import read_yaml
+from experiments.store.model import Model, Number, naming
+
+Count = Annotated[StrictInt, Field(ge=1)]
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Model):
     """What one run asks of Slurm; the keys of the file have the same names.
 
     Attributes:
@@ -28,38 +29,44 @@ class Settings:
         sbatch (dict): any other options of sbatch, without dashes in front; ``true`` for one without a value.
     """
 
-    partition: Optional[str] = None
-    account: Optional[str] = None
-    qos: Optional[str] = None
-    constraint: Optional[str] = None
-    gpus_per_node: int = 0
-    nodes: int = 1
-    tasks_per_node: int = 1
-    cpus_per_task: int = 1
-    mem_gb: Optional[float] = None
-    timeout_min: int = 60
-    signal_delay_s: int = 90
-    array_parallelism: int = 256
-    setup: Tuple[str, ...] = ()
-    sbatch: Dict[str, Any] = field(default_factory=dict)
+    partition: Optional[StrictStr] = None
+    account: Optional[StrictStr] = None
+    qos: Optional[StrictStr] = None
+    constraint: Optional[StrictStr] = None
+    gpus_per_node: Annotated[StrictInt, Field(ge=0)] = 0
+    nodes: Count = 1
+    tasks_per_node: Count = 1
+    cpus_per_task: Count = 1
+    mem_gb: Optional[Annotated[Number, Field(gt=0)]] = None
+    timeout_min: Count = 60
+    signal_delay_s: Count = 90
+    array_parallelism: Count = 256
+    setup: Tuple[StrictStr, ...] = ()
+    sbatch: Dict[StrictStr, Union[StrictStr, StrictInt, Number, bool]] = {}
 
     @property
     def tasks(self) -> int:
         """Processes of one run."""
         return self.nodes * self.tasks_per_node
 
+    @model_validator(mode='before')
+    @classmethod
+    def _one_task_per_gpu(cls, content: object) -> object:
+        if isinstance(content, dict) and 'tasks_per_node' not in content and content.get('gpus_per_node'):
+            return {**content, 'tasks_per_node': content['gpus_per_node']}
+        return content
 
-_TEXTS = ('partition', 'account', 'qos', 'constraint')
-#: Whole numbers and the least of each.
-_COUNTS = dict(
-    gpus_per_node=0,
-    nodes=1,
-    tasks_per_node=1,
-    cpus_per_task=1,
-    timeout_min=1,
-    signal_delay_s=1,
-    array_parallelism=1,
-)
+    @model_validator(mode='after')
+    def _consistent(self) -> 'Settings':
+        for option, setting in self.sbatch.items():
+            if setting is False:
+                raise ValueError(f'sbatch.{option}: must be text, a number or true, not False')
+        if self.gpus_per_node not in (0, self.tasks_per_node):
+            gpus = self.gpus_per_node
+            raise ValueError(f'tasks_per_node: must be that of gpus_per_node, {gpus}, as each GPU has one process')
+        if self.signal_delay_s >= 60 * self.timeout_min:
+            raise ValueError(f'signal_delay_s: must be shorter than timeout_min, {self.timeout_min} minutes')
+        return self
 
 
 def read_settings(path: Path) -> Settings:
@@ -68,49 +75,11 @@ def read_settings(path: Path) -> Settings:
     Raises:
         UserError: the file is missing or is no YAML, or a key is unknown or has a wrong value.
     """
-    file = YamlFile(path)
-    content = _load(path)
-    if not isinstance(content, dict):
-        raise UserError(f'{path}: must map keys to values, such as "partition: gpu"')
-    known = [entry.name for entry in dataclasses.fields(Settings)]
-    for key, value in content.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, 3, 0.5)
-            hint = f'did you mean {" or ".join(near)}?' if near else f'known keys: {", ".join(known)}'
-            file.fail(str(key), f'unknown key; {hint} (other options of sbatch stand under "sbatch")')
-        _check(file, key, value)
-    content = {key: tuple(value) if key == 'setup' else value for key, value in content.items()}
-    content.setdefault('tasks_per_node', content.get('gpus_per_node') or 1)
-    return _consistent(file, Settings(**content))
-
-
-def _load(path: Path) -> Any:
     try:
-        return read_yaml(path)
+        content = read_yaml(path)
     except OSError as error:
         raise UserError(f'{path}: {error.strerror}; name a file such as slurm/single-gpu.yaml') from error
-
-
-def _check(file: YamlFile, key: str, value: Any) -> None:
-    if key in _TEXTS and not isinstance(value, str):
-        file.fail(key, f'must be text, not {value!r}')
-    if key in _COUNTS and (type(value) is not int or value < _COUNTS[key]):
-        file.fail(key, f'must be a whole number from {_COUNTS[key]}, not {value!r}')
-    if key == 'mem_gb' and (isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0):
-        file.fail(key, f'must be a number of GB, not {value!r}')
-    if key == 'setup':
-        file.texts(value, key)
-    if key == 'sbatch':
-        for option, setting in file.mapping(value, key).items():
-            if not isinstance(setting, (str, int, float)) or setting is False:
-                file.fail(f'{key}.{option}', f'must be text, a number or true, not {setting!r}')
-
-
-def _consistent(file: YamlFile, settings: Settings) -> Settings:
-    if settings.gpus_per_node not in (0, settings.tasks_per_node):
-        file.fail(
-            'tasks_per_node', f'must be that of gpus_per_node, {settings.gpus_per_node}, as each GPU has one process'
-        )
-    if settings.signal_delay_s >= 60 * settings.timeout_min:
-        file.fail('signal_delay_s', f'must be shorter than timeout_min, {settings.timeout_min} minutes')
-    return settings
+    if not isinstance(content, dict):
+        raise UserError(f'{path}: must map keys to values, such as "partition: gpu"')
+    with naming(path):
+        return Settings.model_validate(content)

@@ -19,7 +19,7 @@ from analysis.results import load_plan, load_results
 from experiments import run as run_command
 from experiments.commands.parser import parse
 from experiments.spec.plan import make_plan, save_plan
-from experiments.spec.schema import load_table, select
+from experiments.spec.table_file import load_table, select
 
 CONFIG = "model = {'type': 'FCOS', 'degrees': {'t_max': 0.6, 't_min': T_MIN}}\nrandomness = {'seed': SEED}\n"
 

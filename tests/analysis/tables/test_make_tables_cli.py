@@ -12,7 +12,7 @@ from stored_files import ROOT, run_id
 from analysis import make_tables, results
 from analysis.tables import render
 from experiments.spec.plan import make_plan, save_plan
-from experiments.spec.schema import load_table
+from experiments.spec.table_file import load_table
 
 
 def test_it_prints_a_table_from_the_repository_root_and_from_elsewhere(full, tmp_path):

@@ -10,7 +10,7 @@ from experiments.commands.estimate.counts import Counts, counts
 from experiments.commands.estimate.report import _Place, duration
 from experiments.launchers.local import LocalLauncher
 from experiments.run import main
-from experiments.spec import schema
+from experiments.spec import table_file
 from experiments.spec.config import resolve
 from experiments.spec.plan import make_plan
 from experiments.store.runs import RunFolder
@@ -65,7 +65,7 @@ def test_runs_in_turn_and_in_words():
 
 
 def test_room_on_the_disk_is_that_of_real_checkpoints(finished):
-    table = schema.load_table('table3')
+    table = table_file.load_table('table3')
     runs = make_plan(table, table.cells[:1], 'smoke', [0], {}).runs()
     [(run_id, run)] = runs.items()
     [room] = disk.disk_usages({run_id: run.config}).values()

@@ -5,7 +5,7 @@ import pytest
 from experiments.spec import config as composing
 from experiments.spec.config import compose, profile_names, resolve, variant_names
 from experiments.spec.paths import data_paths, generated, substitute_paths
-from experiments.spec.schema import load_table, table_names
+from experiments.spec.table_file import load_table, table_names
 from experiments.store.errors import UserError
 
 T_MAX = 'model.bbox_head.degrees.t_max'

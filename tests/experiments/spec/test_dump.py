@@ -15,7 +15,7 @@ from experiments.data.prepare import prepare
 from experiments.spec.dump import LEFTOVERS, dump_configs, file_name
 from experiments.spec.paths import data_paths, substitute_paths
 from experiments.spec.plan import make_plan
-from experiments.spec.schema import load_table, select, table_names
+from experiments.spec.table_file import load_table, select, table_names
 from experiments.store.errors import UserError
 
 ONE = {'t_max': '0.6', 't_min': '0.2'}

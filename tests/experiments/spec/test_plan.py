@@ -6,7 +6,7 @@ import pytest
 
 from analysis.results import load_plan
 from experiments.spec.plan import make_plan, save_plan
-from experiments.spec.schema import load_table, select
+from experiments.spec.table_file import load_table, select
 from experiments.store.errors import UserError
 
 

@@ -5,8 +5,8 @@ import copy
 import pytest
 import yaml
 
-from experiments.spec.claims import Comparison, Quantity
-from experiments.spec.schema import Metric, Value, load_table, select
+from experiments.spec.schema import Comparison, Metric, Quantity, Value
+from experiments.spec.table_file import load_table, select
 from experiments.store.errors import UserError
 
 QUANTITY = {'key': 'u', 'at': {'x': 1, 'y': 'n'}}

@@ -12,8 +12,8 @@ from experiments.spec.config import compose, resolve
 from experiments.spec.dump import dump_configs
 from experiments.spec.paths import fill_in
 from experiments.spec.plan import make_plan
-from experiments.spec.schema import load_table
 from experiments.spec.subset import split_profile
+from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.training.datasets import choose, take_subset
 

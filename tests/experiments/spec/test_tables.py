@@ -8,7 +8,8 @@ from math import prod
 import pytest
 
 from experiments.spec.config import resolve
-from experiments.spec.schema import READINGS, load_table, table_names
+from experiments.spec.schema import READINGS
+from experiments.spec.table_file import load_table, table_names
 
 # (lines down, columns across, distinct trainings). FCOS and CondInst with and without NMS are one training.
 SHAPES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.spec.plan import make_plan
-from experiments.spec.schema import load_table
+from experiments.spec.table_file import load_table
 
 ROOT = Path(__file__).resolve().parents[3]
 STORED = ROOT / 'results' / 'desk'

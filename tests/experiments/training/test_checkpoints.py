@@ -1,7 +1,7 @@
 """What the suite trains can be used by whoever gets the checkpoint, without a config file that would be run."""
 
 from experiments.spec.plan import make_plan
-from experiments.spec.schema import load_table, table_names
+from experiments.spec.table_file import load_table, table_names
 from o2f.inference import without_init
 from o2f.io.safe_config import check_names, parse_config
 

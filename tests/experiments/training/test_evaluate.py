@@ -14,7 +14,7 @@ from experiments.data.prepare import prepare
 from experiments.spec.config import resolve
 from experiments.spec.paths import data_paths
 from experiments.spec.plan import find_run
-from experiments.spec.schema import load_table
+from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 from experiments.training.evaluate import evaluate, format_metrics, load_strictly, read_weights

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.commands.search.space import read_range, settings
 from experiments.spec.plan import make_plan
-from experiments.spec.schema import load_table, select
+from experiments.spec.table_file import load_table, select
 from experiments.store.errors import UserError
 from experiments.store.files import write_json
 

@@ -9,7 +9,7 @@ from experiments.data.synthetic.crowd import CrowdSpec, draw_crowd, image_id, wr
 from experiments.data.synthetic.scenes import SPLITS
 from experiments.spec.config import resolve
 from experiments.spec.paths import substitute_paths
-from experiments.spec.schema import load_table
+from experiments.spec.table_file import load_table
 
 
 @pytest.fixture(scope='module')

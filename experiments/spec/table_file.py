@@ -1,0 +1,370 @@
+"""Table files: the short form in which people write a table, and the :class:`Table` that it stands for.
+
+A table file is YAML::
+
+    title: "T^max and T^min"
+    caption: text under the table
+    source: where in the paper it stands
+    setting: what the paper measured it on
+    use: [crowdhuman]                   # variants of every cell (experiments/variants), optional
+    set: {dotted.key: value}            # overrides of every cell, optional
+    axes:                               # cells are the product of the axes
+      t_max:
+        label: "T^max"
+        key: model.bbox_head.degrees.t_max   # short form: each value is set at this key
+        values: [0.7, 0.6]
+      method:
+        label: Method
+        describe: [LA, NMS]                  # columns of words beside the values, optional
+        values:                              # long form: named values; each key but the name is optional
+          - name: fcos-nms
+            label: FCOS                      # what is shown, where it differs from the name
+            describe: [o2m, "✓"]
+            reading: with_nms                # what {reading} stands for in metrics; without_nms if not given
+            use: [fcos]                      # variants
+            set: {model.bbox_head.selection.k: 0}
+    rows: [method]                      # axes down the side, outermost first; may be empty
+    columns: [t_max]                    # axes across; may be empty
+    metrics:
+      AP: [without_nms/AP, with_nms/AP]      # what a cell shows, joined by '/'
+      AR: ['{reading}/AR']
+      FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # a column only where the axes stand so
+    paper: {AP: [[38.3/39.5, 38.0/39.5]]}    # the paper's numbers, row by row; '-' where it has none
+    claims:                                  # what the paper says of them; analysis judges it
+      - id: t-min-narrows-the-gap
+        statement: the smaller T^min, the smaller the gap between without and with NMS   # in a few words
+        quote: "a small T^min is helpful to narrow down the performance gap"             # the paper's sentence
+        where: Table 3
+        compare:
+          - left: {key: with_nms/AP, minus: without_nms/AP, at: {t_min: 0.1}}
+            is: less                         # or greater
+            right: {key: with_nms/AP, minus: without_nms/AP, at: {t_min: 0.4}}
+            for_each: [t_max]                # once for each value of these axes, standing there on both sides
+
+A quantity is a stored metric (``key``) of one cell (``at``: one value of each axis that ``for_each`` does not name),
+less another one of the same cell (``minus``), times a number (``times``), after the epoch ``epoch`` (counted from 1;
+the last if not given). ``at: {k: others}`` on the right stands for every value of the axis but the left side's, in
+turn. A claim holds when all of its comparisons do.
+"""
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Literal, Optional, Sequence, Set, Tuple
+
+from pydantic import Field, StrictInt, StrictStr, model_validator
+
+from experiments.spec.schema import (
+    READINGS,
+    Axis,
+    Cell,
+    Claim,
+    Comparison,
+    Metric,
+    Overrides,
+    Position,
+    Quantity,
+    Table,
+    Value,
+)
+from experiments.store.errors import UserError
+from experiments.store.files import read_yaml
+from experiments.store.model import Model, Number, Text, Texts, called, naming, short
+
+FOLDER = Path(__file__).parents[1] / 'tables'
+OTHERS = 'others'
+
+
+class ValueEntry(Model):
+    """A value of an axis as it is written: :class:`Value` with its name, which is also its label if it has no other."""
+
+    name: Text
+    label: Optional[Text] = None
+    describe: Texts = ()
+    reading: Literal['without_nms', 'with_nms'] = 'without_nms'
+    use: Texts = ()
+    overrides: Overrides = Field({}, alias='set')
+
+    def value(self) -> Value:
+        content = self.model_dump(exclude={'name'})
+        return Value(**{**content, 'label': self.name if self.label is None else self.label})
+
+
+class AxisEntry(Model):
+    """An axis as it is written: named values, or with ``key`` plain values that are set there."""
+
+    label: Optional[Text] = None
+    describe: Texts = ()
+    key: Optional[StrictStr] = None
+    values: List[ValueEntry] = Field(min_length=1)
+
+    @model_validator(mode='before')
+    @classmethod
+    def _named(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or 'key' not in content or not isinstance(content.get('values'), list):
+            return content
+        for value in content['values']:
+            if isinstance(value, list):
+                raise ValueError(f'values: {short(value)} must be one plain value, as the axis has a key')
+        short_form = [
+            value if isinstance(value, dict) else dict(name=str(value), set={content['key']: value})
+            for value in content['values']
+        ]
+        return {**content, 'values': short_form}
+
+    def axis(self, name: str) -> Axis:
+        values: Dict[str, Value] = {}
+        for entry in self.values:
+            if entry.name in values:
+                raise ValueError(f'axes.{called(name)}.values: {entry.name!r} is there twice')
+            if len(entry.describe) != len(self.describe):
+                where = f'axes.{called(name)}.values.{called(entry.name)}.describe'
+                raise ValueError(f'{where}: must have {len(self.describe)} texts, as the axis describes')
+            values[entry.name] = entry.value()
+        return Axis(name=name, label=name if self.label is None else self.label, describe=self.describe, values=values)
+
+
+class MetricEntry(Model):
+    """A metric as it is written: a list of keys, or a mapping that limits them to a place."""
+
+    keys: Texts = Field(min_length=1)
+    at: Dict[StrictStr, Text] = {}
+
+    @model_validator(mode='before')
+    @classmethod
+    def _with_keys(cls, content: Any) -> Any:
+        return content if isinstance(content, dict) else {'keys': content}
+
+    def metric(self, where: str, axes: Dict[str, Axis]) -> Metric:
+        for axis, value in self.at.items():
+            if axis not in axes:
+                raise ValueError(f'{where}.at: unknown key {axis!r}; known keys: {", ".join(axes)}')
+            if value not in axes[axis].values:
+                raise ValueError(f'{where}.at: axis {axis} has no value {value!r}')
+        for key in self.keys:
+            if set(key.replace('{reading}', '')) & set('{}'):
+                raise ValueError(f'{where}: {key!r}: only {{reading}} may stand in braces')
+        return Metric(keys=self.keys, at=self.at)
+
+
+class QuantityEntry(Model):
+    """One side of a comparison as it is written, see the top of the file."""
+
+    key: StrictStr
+    minus: Optional[StrictStr] = None
+    times: Number = 1.0
+    epoch: Optional[StrictInt] = Field(None, ge=1)
+    at: Dict[StrictStr, Text] = {}
+
+
+class ComparisonEntry(Model):
+    """A comparison as it is written; it may stand for several."""
+
+    left: QuantityEntry
+    is_: Literal['less', 'greater'] = Field(alias='is')
+    right: QuantityEntry
+    for_each: Texts = ()
+
+
+class ClaimEntry(Model):
+    """A claim as it is written."""
+
+    id: StrictStr
+    statement: StrictStr
+    quote: StrictStr
+    where: StrictStr
+    compare: List[ComparisonEntry] = Field(min_length=1)
+
+
+class TableFile(Model):
+    """A table as it is written."""
+
+    title: Text
+    caption: Text = ''
+    source: Text = ''
+    setting: Text = ''
+    use: Texts = ()
+    overrides: Overrides = Field({}, alias='set')
+    axes: Dict[StrictStr, AxisEntry]
+    rows: Texts
+    columns: Texts
+    metrics: Dict[StrictStr, MetricEntry] = Field(min_length=1)
+    paper: Dict[StrictStr, List[List[Text]]] = {}
+    claims: List[ClaimEntry] = []
+
+    def table(self, name: str) -> Table:
+        """The table that it stands for.
+
+        Raises:
+            ValueError: it does not fit together; the message names the key.
+        """
+        axes = {axis: entry.axis(axis) for axis, entry in self.axes.items()}
+        if not axes or sorted(self.rows + self.columns) != sorted(axes):
+            raise ValueError(f'rows: rows and columns must name each axis once ({", ".join(map(called, axes))})')
+        metrics = {key: entry.metric(f'metrics.{called(key)}', axes) for key, entry in self.metrics.items()}
+        paper = self._paper(metrics, axes)
+        return Table(
+            name=name,
+            **{key: getattr(self, key) for key in ('title', 'caption', 'source', 'setting', 'rows', 'columns')},
+            axes=axes,
+            metrics=metrics,
+            cells=tuple(self._cell(at, axes, metrics, paper) for at in _positions(self.rows + self.columns, axes)),
+            claims=_Claims(axes, metrics).read(self.claims),
+        )
+
+    def _cell(self, at: Position, axes: Dict[str, Axis], metrics: Dict[str, Metric], paper: dict) -> Cell:
+        values = [axes[axis].values[name] for axis, name in at.items()]
+        reading = max((value.reading for value in values), key=READINGS.index)
+        overrides = dict(self.overrides)
+        for value in values:
+            overrides.update(value.overrides)
+        return Cell(
+            at=at,
+            use=(*self.use, *(variant for value in values for variant in value.use)),
+            overrides=overrides,
+            keys={
+                name: tuple(key.format(reading=reading) for key in metric.keys)
+                for name, metric in metrics.items()
+                if metric.shown_at(at)
+            },
+            paper=paper.get(tuple(at.values()), {}),
+        )
+
+    def _paper(self, metrics: Dict[str, Metric], axes: Dict[str, Axis]) -> Dict[tuple, Dict[str, str]]:
+        """The paper's numbers by position: {value names of rows and columns: {metric: text}}."""
+        down, across = _positions(self.rows, axes), _positions(self.columns, axes)
+        numbers: Dict[tuple, Dict[str, str]] = {}
+        for name, lines in self.paper.items():
+            where = f'paper.{called(name)}'
+            if name not in metrics:
+                raise ValueError(f'paper: unknown key {short(name)}; known keys: {", ".join(map(called, metrics))}')
+            metric = metrics[name]
+            shown = [at for at in across if all(metric.at[axis] == at[axis] for axis in {*metric.at} & {*at})]
+            if len(lines) != len(down):
+                raise ValueError(f'{where}: {len(lines)} rows, but the table has {len(down)}')
+            for row, line in zip(down, lines):
+                if len(line) != len(shown):
+                    row_text = f'{where}: row {line!r:.100}'
+                    raise ValueError(f'{row_text} has {len(line)} numbers, but the table has {len(shown)} columns')
+                for column, text in zip(shown, line):
+                    place = tuple({**row, **column}.values())
+                    numbers.setdefault(place, {})[name] = _number(text, where, metric.keys)
+        return numbers
+
+
+class _Claims:
+    """Turns claims as they are written into comparisons of cells."""
+
+    def __init__(self, axes: Dict[str, Axis], metrics: Dict[str, Metric]) -> None:
+        self.axes = {name: list(axis.values) for name, axis in axes.items()}
+        self.keys: Set[str] = {
+            key.format(reading=reading) for metric in metrics.values() for key in metric.keys for reading in READINGS
+        }
+
+    def read(self, entries: Sequence[ClaimEntry]) -> Tuple[Claim, ...]:
+        ids = [entry.id for entry in entries]
+        for claim_id in ids:
+            if ids.count(claim_id) > 1:
+                raise ValueError(f'claims: id {short(claim_id)} is there twice')
+        return tuple(self._claim(entry, f'claims[{i}]') for i, entry in enumerate(entries))
+
+    def _claim(self, entry: ClaimEntry, where: str) -> Claim:
+        comparisons: List[Comparison] = []
+        for i, compared in enumerate(entry.compare):
+            comparisons += self._comparisons(compared, f'{where}.compare[{i}]')
+        if not comparisons:
+            raise ValueError(f'{where}.compare: compares nothing: the axis has no other value')
+        return Claim(**entry.model_dump(exclude={'compare'}), comparisons=tuple(comparisons))
+
+    def _comparisons(self, entry: ComparisonEntry, where: str) -> List[Comparison]:
+        for axis in entry.for_each:
+            if axis not in self.axes:
+                known = ', '.join(map(called, self.axes))
+                raise ValueError(f'{where}.for_each: there is no axis {short(axis)}; there are {known}')
+        return [
+            Comparison(left=left, relation=entry.is_, right=right)
+            for names in itertools.product(*(self.axes[axis] for axis in entry.for_each))
+            for left in self._quantities(entry.left, f'{where}.left', dict(zip(entry.for_each, names)), None)
+            for right in self._quantities(entry.right, f'{where}.right', dict(zip(entry.for_each, names)), left)
+        ]
+
+    def _quantities(
+        self, entry: QuantityEntry, where: str, fixed: Position, left: Optional[Quantity]
+    ) -> List[Quantity]:
+        for name in ('key', 'minus'):
+            key = getattr(entry, name)
+            if key is not None and key not in self.keys:
+                raise ValueError(f'{where}.{name}: the table does not show {short(key)}: {sorted(self.keys)}')
+        for axis in entry.at:
+            if axis not in self.axes or axis in fixed:
+                known = ', '.join(called(axis) for axis in self.axes if axis not in fixed)
+                raise ValueError(f'{where}.at: unknown key {short(axis)}; known keys: {known}')
+        at = {**fixed, **entry.at}
+        for axis in self.axes:
+            if axis not in at:
+                raise ValueError(f'{where}.at: says nothing of axis {axis!r}, and for_each does not name it')
+        values = [self._values(axis, at[axis], where, left) for axis in self.axes]
+        return [Quantity(**{**dict(entry), 'at': dict(zip(self.axes, names))}) for names in itertools.product(*values)]
+
+    def _values(self, axis: str, value: str, where: str, left: Optional[Quantity]) -> List[str]:
+        if value == OTHERS and left is not None:
+            return [name for name in self.axes[axis] if name != left.at[axis]]
+        if value not in self.axes[axis]:
+            known = ', '.join(self.axes[axis])
+            raise ValueError(f'{where}.at: axis {axis} has no value {short(value)}; it has {known}')
+        return [value]
+
+
+def table_names(folder: Path = FOLDER) -> List[str]:
+    """Names of all table files, sorted."""
+    return sorted(path.stem for path in folder.glob('*.yaml'))
+
+
+def load_table(name: str, folder: Path = FOLDER) -> Table:
+    """Read a table by its name, or from a path that ends in .yaml.
+
+    Raises:
+        UserError: there is no such table, or its file is broken; the message names the file and the key.
+    """
+    path = Path(name) if name.endswith('.yaml') else folder / f'{name}.yaml'
+    if not path.is_file():
+        raise UserError(f'no table {name!r}: there is no file {path}. Known tables: {", ".join(table_names(folder))}')
+    with naming(path):
+        return TableFile.model_validate(read_yaml(path)).table(path.stem)
+
+
+def select(table: Table, only: Iterable[Tuple[str, str]]) -> List[Cell]:
+    """The cells that stand at the given values, as pairs of an axis and a value. Several of one axis are alternatives.
+
+    Raises:
+        UserError: the table has no such axis or value.
+    """
+    wanted: Dict[str, Set[str]] = {}
+    for axis, value in only:
+        if axis not in table.axes:
+            raise UserError(f'--only {axis}={value}: {table.name} has no axis {axis!r}; it has {", ".join(table.axes)}')
+        if value not in table.axes[axis].values:
+            known = ', '.join(table.axes[axis].values)
+            raise UserError(
+                f'--only {axis}={value}: axis {axis} of {table.name} has no value {value!r}; it has {known}'
+            )
+        wanted.setdefault(axis, set()).add(value)
+    return [cell for cell in table.cells if all(cell.at[axis] in values for axis, values in wanted.items())]
+
+
+def _positions(order: Sequence[str], axes: Dict[str, Axis]) -> List[Position]:
+    return [dict(zip(order, names)) for names in itertools.product(*(axes[name].values for name in order))]
+
+
+def _number(text: str, where: str, keys: tuple) -> str:
+    parts = text.split('/')
+    if text != '-' and (len(parts) != len(keys) or not all(map(_is_number, parts))):
+        raise ValueError(f"{where}: {short(text)} must be {len(keys)} number(s) joined by '/', or '-'")
+    return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

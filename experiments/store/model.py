@@ -7,7 +7,7 @@ import difflib
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Dict, Iterator, List, Optional, Tuple, Type, TypeVar
+from typing import Annotated, Any, Dict, Iterator, List, Optional, Tuple, Type, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError, model_validator
 
@@ -61,6 +61,11 @@ def parse(model: Type[M], content: Any) -> M:
     Raises:
         ValueError: it does not fit; the message is one line that names the key.
     """
+    schema = model.model_fields.get('schema_')
+    if schema is not None and isinstance(content, dict) and 'schema' in content:
+        (expected,) = get_args(schema.annotation)
+        if content['schema'] != expected:  # before all other keys, which another schema need not have
+            raise ValueError(f'schema is {short(content["schema"])}, but {expected} belongs here')
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -93,11 +98,6 @@ def read_stored(model: Type[M], path: Path) -> M:
         raise ValueError(f'cannot be read ({error.strerror})') from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f'is not JSON ({error})') from error
-    schema = model.model_fields['schema_'].annotation
-    if isinstance(content, dict) and 'schema' in content:  # before all other keys, which another schema need not have
-        expected = schema.__args__[0]  # type: ignore[union-attr]
-        if content['schema'] != expected:
-            raise ValueError(f'schema is {short(content["schema"])}, but {expected} belongs here')
     return parse(model, content)
 
 

@@ -22,7 +22,7 @@ def compare(left, relation, right):
 
 
 def claim(*comparisons, name='better'):
-    texts = dict(id=name, says='it is better', quote='It is better.', where='section 9')
+    texts = dict(id=name, statement='it is better', quote='It is better.', where='section 9')
     return dict(texts, comparisons=list(comparisons))
 
 

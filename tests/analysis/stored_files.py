@@ -20,9 +20,10 @@ def run_id(number, seed=0):
 def axis(name, label, *values, labels=None, **described):
     """An axis of a plan; ``described`` are the words of each of its values by header (NMS='✓✗' or a list)."""
     words = [list(words) for words in zip(*described.values())] if described else [[] for _ in values]
-    labels = list(labels or values)
-    described = list(described)
-    return dict(axis=name, label=label, describe=described, values=list(values), labels=labels, words=words)
+    shown = {
+        value: dict(label=text, describe=of_value) for value, text, of_value in zip(values, labels or values, words)
+    }
+    return dict(name=name, label=label, describe=list(described), values=shown)
 
 
 def metric(*keys, **at):
@@ -64,7 +65,7 @@ class Store:
         ``metrics`` may be given as lists of keys; cells that stand at a value in ``with_nms`` are read with NMS.
         """
         content = {
-            'schema': 2,
+            'schema': 3,
             'table': name,
             'title': 'T^max and T^min',
             'caption': 'A small T^min narrows the gap.',
@@ -79,12 +80,14 @@ class Store:
         }
         metrics = {key: body if isinstance(body, dict) else metric(*body) for key, body in content['metrics'].items()}
         content['metrics'] = metrics
+        axes = content['rows'] + content['columns']
+        content['axes'] = {each['name']: each for each in axes}
+        content.update({side: [each['name'] for each in content[side]] for side in ('rows', 'columns')})
         if 'cells' not in changes:
-            axes = content['rows'] + content['columns']
             paper = ['38.3/39.5', '38.0/39.5', '38.9/39.3', '39.0/39.3']
             content['cells'] = []
             for i, place in enumerate(product(*(each['values'] for each in axes))):
-                at = dict(zip((each['axis'] for each in axes), place))
+                at = dict(zip(content['axes'], place))
                 content['cells'].append(
                     {
                         'at': at,
@@ -305,8 +308,8 @@ class Store:
         )
 
     def cli(self, *arguments, cwd=ROOT, env=None):
-        """Run the command line as a user does, with neither the repository nor any package on the path."""
-        script = [sys.executable, '-S', str(ROOT / 'analysis' / 'make_tables.py')]
+        """Run the command line as a user does, with the repository not on the path."""
+        script = [sys.executable, str(ROOT / 'analysis' / 'make_tables.py')]
         return subprocess.run(
             [*script, *arguments, '--runs', str(self.runs)],
             cwd=cwd,

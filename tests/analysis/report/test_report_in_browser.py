@@ -38,7 +38,7 @@ def page(tmp_path_factory):
     write_plan(store, *claims)
     for number, quality in enumerate((1.05, 0.75, 0.752)):
         write_run(store, number, quality)
-    store.plan('table3', rows=[dict(store.plan()['rows'][0], label='T^min')])
+    store.plan('table3', rows=[dict(store.plan()['axes']['t_min'], label='T^min')])
     write_epochs(store, 1, [0.5, 0.4, 0.3])
     store.detections()
     text = "model = {'degrees': {'t_max': 0.6, 't_min': 0.2}}\nrandomness = {'seed': 0}\n"

@@ -8,6 +8,7 @@ from stored_files import axis
 
 from analysis import results
 from analysis.tables import render
+from experiments.spec.schema import Result, Speed
 
 DOCUMENT = """\\documentclass%s{article}
 \\usepackage{booktabs,graphicx}
@@ -31,10 +32,12 @@ def rendered(store, name, provenance):
     plan = results.load_plan(store.runs, 'desk', name)
     draw = random.Random(1)
     numbers = {run: {key: draw.uniform(0.1, 0.9) for key in plan.keys(run)} for run in plan.runs}
-    found = {run: {'metrics': metrics, 'provenance': provenance} for run, metrics in numbers.items()}
-    speeds = {run: {'metrics': metrics, 'device': NASTY, 'image': [96, 128]} for run, metrics in numbers.items()}
+    shared = dict(schema=1, profile='desk', seed=0, provenance=provenance)
+    found = {run: Result(run=run, metrics=metrics, **shared) for run, metrics in numbers.items()}
+    timed = dict(schema=1, device=NASTY, image=[96, 128], versions={}, repeats=1)
+    speeds = {run: Speed(run=run, metrics=metrics, **timed) for run, metrics in numbers.items()}
     speeds = speeds if 'FPS' in plan.metrics else {}
-    return render.render(plan, results.Results(found, [], speeds), 'latex')
+    return render.render(plan, results.Results(plan, found, speeds, []), 'latex')
 
 
 def test_table_3_with_spreads_fits_the_width_of_a_page(store, tmp_path, need):

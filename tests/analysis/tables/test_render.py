@@ -7,7 +7,7 @@ import json
 import pytest
 from stored_files import axis, run_id
 
-from analysis import readings, results
+from analysis import results
 from analysis.tables import render
 
 MARKDOWN = """\
@@ -190,7 +190,7 @@ def test_a_null_reading_is_a_dash_and_leaves_the_other_reading(store):
     store.result(0, None, 0.4)
     store.result(1, None, None)
     assert '| 0.4       | –/40.0  | –       |' in rendered(store)
-    assert readings.missing_cells(results.load_plan(store.runs, 'desk', 'table3'), results.Results({}, [])) == 4
+    assert results.Results(results.load_plan(store.runs, 'desk', 'table3'), {}, {}, []).missing_cells == 4
 
 
 def test_a_table_without_any_result_is_all_dashes(store):

@@ -190,7 +190,7 @@ def test_blocks_change_nothing(monkeypatch):
     """Negatives are summed in blocks of anchors; a block of one anchor gives what one block of all does."""
     batch = make_batch('uneven', seed=1)
     expected, others = losses_of(batch, Settings())
-    monkeypatch.setitem(o2f.loss._BLOCK, 'cpu', 1)
+    monkeypatch.setitem(o2f.models.loss._BLOCK, 'cpu', 1)
     small, outputs = losses_of(batch, Settings())
     assert small['loss_cls'].item() == pytest.approx(expected['loss_cls'].item(), rel=1e-6)
     small['loss_cls'].backward()

@@ -8,8 +8,7 @@ import yaml
 from mutations import mutate_bytes, mutated
 
 from analysis.claims.matches import load_matches
-from analysis.epochs import load_epochs
-from analysis.results import load_plan, load_results
+from analysis.results import load_epochs, load_plan, load_results
 from experiments.data.annotations import check_coco, check_crowdhuman
 from experiments.spec.table_file import FOLDER, load_table
 from experiments.store.errors import UserError

@@ -101,7 +101,9 @@ class AxisEntry(Model):
     @model_validator(mode='before')
     @classmethod
     def _named(cls, content: Any) -> Any:
-        if not isinstance(content, dict) or 'key' not in content or not isinstance(content.get('values'), list):
+        if not isinstance(content, dict) or not isinstance(content.get('values'), list):
+            return content
+        if not isinstance(content.get('key'), str):
             return content
         for value in content['values']:
             if isinstance(value, list):

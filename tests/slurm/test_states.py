@@ -99,9 +99,9 @@ def test_examples_are_read(name):
 @pytest.mark.parametrize(
     'text, says',
     [
-        ('partitoin: gpu', 'partitoin: unknown key; did you mean partition'),
-        ('gpus_per_node: two', "gpus_per_node: must be a whole number from 0, not 'two'"),
-        ('mem_gb: -1', 'mem_gb: must be a number of GB'),
+        ('partitoin: gpu', "unknown key 'partitoin'; did you mean partition"),
+        ('gpus_per_node: two', "gpus_per_node: must be a whole number, not 'two'"),
+        ('mem_gb: -1', 'mem_gb: must be more than 0.0, not -1'),
         ('setup: module load cuda', 'setup: must be a list'),
         ('sbatch: {exclusive: false}', 'sbatch.exclusive: must be text, a number or true'),
         ('{gpus_per_node: 2, tasks_per_node: 3}', 'tasks_per_node: must be that of gpus_per_node, 2'),

@@ -40,4 +40,4 @@ def test_a_damaged_plan_is_named(tmp_path, content):
 
 def test_a_plan_is_json_of_its_schema(tmp_path):
     content = json.loads(save_plan(plan_of({}, [0, 1]), tmp_path).read_text())
-    assert content['schema'] == 2 and len(content['cells']) == 16 and set(content['cells'][0]['runs']) == {'0', '1'}
+    assert content['schema'] == 3 and len(content['cells']) == 16 and set(content['cells'][0]['runs']) == {'0', '1'}

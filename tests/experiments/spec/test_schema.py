@@ -12,7 +12,7 @@ from experiments.store.errors import UserError
 QUANTITY = {'key': 'u', 'at': {'x': 1, 'y': 'n'}}
 CLAIM = {
     'id': 'c',
-    'says': 'in short',
+    'statement': 'in short',
     'quote': 'A sentence.',
     'where': 'Table 0',
     'compare': [{'left': QUANTITY, 'is': 'less', 'right': {'key': 'v', 'at': {'x': 2, 'y': 'n'}}}],
@@ -98,7 +98,10 @@ def test_what_is_shown_of_a_value(tmp_path):
     table = load(tmp_path, {**TABLE, 'axes': axes, 'paper': {}})
     assert (table.axes['x'].label, table.axes['x'].describe) == ('x', ())
     assert (table.axes['y'].label, table.axes['y'].describe) == ('Method', ('LA', 'NMS'))
-    assert table.axes['y'].values == {'n': Value('N', ('o2m', '✓')), 'm': Value('m', ('o2o', '✗'))}
+    assert table.axes['y'].values == {
+        'n': Value(label='N', describe=('o2m', '✓')),
+        'm': Value(label='m', describe=('o2o', '✗')),
+    }
 
 
 def test_variants_and_overrides_go_from_the_table_to_its_axes(tmp_path):
@@ -131,7 +134,7 @@ def test_the_reading_of_a_value_is_that_of_its_cells(tmp_path):
 def test_a_metric_that_stands_only_somewhere(tmp_path):
     metrics = {'AP': ['u', 'v'], 'FPS': {'keys': ['fps'], 'at': {'x': 2}}}
     table = load(tmp_path, {**TABLE, 'metrics': metrics, 'paper': {'AP': [['1/2', '3/4']], 'FPS': [[35.5]]}})
-    assert table.metrics == {'AP': Metric(('u', 'v'), {}), 'FPS': Metric(('fps',), {'x': '2'})}
+    assert table.metrics == {'AP': Metric(keys=('u', 'v')), 'FPS': Metric(keys=('fps',), at={'x': '2'})}
     assert [cell.keys for cell in table.cells] == [{'AP': ('u', 'v')}, {'AP': ('u', 'v'), 'FPS': ('fps',)}]
     assert [cell.paper for cell in table.cells] == [{'AP': '1/2'}, {'AP': '3/4', 'FPS': '35.5'}]
 
@@ -146,9 +149,10 @@ def test_a_side_may_be_empty(tmp_path):
 def test_a_claim_is_comparisons_over_cells(tmp_path):
     content = with_comparison({'minus': 'v', 'times': 0.5, 'epoch': 1})
     (claim,) = load(tmp_path, content).claims
-    assert (claim.id, claim.says, claim.quote, claim.where) == ('c', 'in short', 'A sentence.', 'Table 0')
-    left = Quantity('u', 'v', 0.5, 1, {'x': '1', 'y': 'n'})
-    assert claim.comparisons == (Comparison(left, 'less', Quantity('v', None, 1.0, None, {'x': '2', 'y': 'n'})),)
+    assert (claim.id, claim.statement, claim.quote, claim.where) == ('c', 'in short', 'A sentence.', 'Table 0')
+    left = Quantity(key='u', minus='v', times=0.5, epoch=1, at={'x': '1', 'y': 'n'})
+    right = Quantity(key='v', at={'x': '2', 'y': 'n'})
+    assert claim.comparisons == (Comparison(left=left, relation='less', right=right),)
 
 
 def test_for_each_and_others_stand_for_many_comparisons(tmp_path):
@@ -180,7 +184,7 @@ def test_a_claim_may_name_either_reading(tmp_path):
         ({**TABLE, 'colums': []}, "unknown key 'colums'"),
         ('title: !!python/object/apply:os.getcwd []', 'not valid YAML'),
         ({**TABLE, 'use': 'fcos'}, 'use: must be a list'),
-        ({**TABLE, 'use': [1]}, 'use: must be a list of texts'),
+        ({**TABLE, 'use': [1]}, 'use[0]: must be text, not 1'),
         ({**TABLE, 'set': ['a']}, 'set: must be a mapping'),
         ({**TABLE, 'set': {1: 2}}, 'set: key 1 must be text'),
         ({**TABLE, 'rows': ['y', 'x']}, 'rows: rows and columns must name each axis once (x, y)'),
@@ -189,25 +193,25 @@ def test_a_claim_may_name_either_reading(tmp_path):
         ({**TABLE, 'columns': 'x'}, 'columns: must be a list'),
         (with_axis('x', key='a', values=[1, 1]), "axes.x.values: '1' is there twice"),
         (with_axis('x', key='a', values=[]), 'axes.x.values: must be a list with something in it'),
-        (with_axis('x', key='a', values=[[1]]), 'axes.x.values: [1] must be one plain value'),
-        (with_axis('x', values=[1]), 'axes.x.values: must be a mapping'),
-        (with_axis('x', values=[{'set': {}}]), "axes.x.values: key 'name' is missing"),
+        (with_axis('x', key='a', values=[[1]]), 'axes.x: values: [1] must be one plain value'),
+        (with_axis('x', values=[1]), 'axes.x.values[0]: must be a mapping'),
+        (with_axis('x', values=[{'set': {}}]), "axes.x.values[0]: key 'name' is missing"),
         (with_axis('x'), "axes.x: key 'values' is missing"),
         (with_axis('x', vals=[]), "axes.x: unknown key 'vals'"),
         (with_axis('x', describe='LA', key='a', values=[1]), 'axes.x.describe: must be a list'),
         (with_axis('x', describe=['LA'], key='a', values=[1]), 'axes.x.values.1.describe: must have 1 texts'),
         ({**TABLE, 'axes': {1: {'values': [1]}}}, 'axes: key 1 must be text'),
         (with_value(describe=['o2m']), 'axes.y.values.n.describe: must have 0 texts'),
-        (with_value(describe=[1]), 'axes.y.values.n.describe: must be a list of texts'),
-        (with_value(reading='nms'), "axes.y.values.n.reading: 'nms' must be without_nms or with_nms"),
-        (with_value(use='fcos'), 'axes.y.values.n.use: must be a list'),
-        (with_value(use=[None]), 'axes.y.values.n.use: must be a list of texts'),
-        (with_value(set=[]), 'axes.y.values.n.set: must be a mapping'),
-        (with_value(sets={}), "axes.y.values: unknown key 'sets'"),
+        (with_value(describe=[1]), 'axes.y.values[0].describe[0]: must be text, not 1'),
+        (with_value(reading='nms'), "axes.y.values[0].reading: 'nms' must be 'without_nms' or 'with_nms'"),
+        (with_value(use='fcos'), 'axes.y.values[0].use: must be a list'),
+        (with_value(use=[None]), 'axes.y.values[0].use[0]: must be text, not None'),
+        (with_value(set=[]), 'axes.y.values[0].set: must be a mapping'),
+        (with_value(sets={}), "axes.y.values[0]: unknown key 'sets'; did you mean set"),
         ({**TABLE, 'metrics': ['AP']}, 'metrics: must be a mapping'),
-        ({**TABLE, 'metrics': {'AP': 'u'}}, 'metrics.AP: must be a list'),
-        ({**TABLE, 'metrics': {'AP': []}}, 'metrics.AP: must be a list with something in it'),
-        ({**TABLE, 'metrics': {'AP': [1, 2]}}, 'metrics.AP: must be a list of texts'),
+        ({**TABLE, 'metrics': {'AP': 'u'}}, 'metrics.AP.keys: must be a list'),
+        ({**TABLE, 'metrics': {'AP': []}}, 'metrics.AP.keys: must be a list with something in it'),
+        ({**TABLE, 'metrics': {'AP': [1, 2]}}, 'metrics.AP.keys[0]: must be text, not 1'),
         ({**TABLE, 'metrics': {'AP': {'at': {}}}}, "metrics.AP: key 'keys' is missing"),
         ({**TABLE, 'metrics': {'AP': {'keys': ['u'], 'in': {}}}}, "metrics.AP: unknown key 'in'"),
         ({**TABLE, 'metrics': {'AP': {'keys': ['u'], 'at': {'z': 1}}}}, "metrics.AP.at: unknown key 'z'"),
@@ -230,7 +234,7 @@ def test_a_claim_may_name_either_reading(tmp_path):
         (with_claim(compare=['a < b']), 'claims[0].compare[0]: must be a mapping'),
         (with_claim(compare=[without('right', CLAIM['compare'][0])]), "claims[0].compare[0]: key 'right' is missing"),
         (with_comparison(than={}), "claims[0].compare[0]: unknown key 'than'"),
-        (with_comparison(**{'is': 'more'}), "claims[0].compare[0].is: must be 'less' or 'greater', not 'more'"),
+        (with_comparison(**{'is': 'more'}), "claims[0].compare[0].is: 'more' must be 'less' or 'greater'"),
         (with_comparison(for_each='x'), 'claims[0].compare[0].for_each: must be a list'),
         (with_comparison(for_each=['z']), "claims[0].compare[0].for_each: there is no axis 'z'; there are x, y"),
         (with_comparison(for_each=['x']), "claims[0].compare[0].left.at: unknown key 'x'"),

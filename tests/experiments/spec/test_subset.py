@@ -10,7 +10,7 @@ import o2f  # noqa: F401  (before MMDetection)
 from experiments.commands.estimate.counts import counts
 from experiments.spec.config import compose, resolve
 from experiments.spec.dump import dump_configs
-from experiments.spec.paths import fill_in
+from experiments.spec.paths import substitute_paths
 from experiments.spec.plan import make_plan
 from experiments.spec.subset import split_profile
 from experiments.spec.table_file import load_table
@@ -41,7 +41,7 @@ def test_a_dataset_of_either_format_is_cut(tmp_path, use):
     take_subset(half)
     lengths = []
     for config in (whole, half):
-        dataset = DATASETS.build(fill_in(config.train_dataloader.dataset.to_dict(), dict(DATA=str(tmp_path))))
+        dataset = DATASETS.build(substitute_paths(config.train_dataloader.dataset.to_dict(), dict(DATA=str(tmp_path))))
         dataset.full_init()
         lengths.append(len(dataset))
         assert dataset[0]['inputs'].ndim == 3

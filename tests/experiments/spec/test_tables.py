@@ -277,7 +277,7 @@ def test_the_papers_numbers_agree_with_its_claims(name, claim):
 
 @pytest.mark.parametrize('name, claim', CLAIMS, ids=[f'{name}-{claim.id}' for name, claim in CLAIMS])
 def test_a_claim_can_fail_and_says_where_it_stands(name, claim):
-    assert claim.comparisons and claim.says and claim.where
+    assert claim.comparisons and claim.statement and claim.where
     assert all(comparison.left != comparison.right for comparison in claim.comparisons)
     assert claim.quote.endswith('.') and not set(claim.quote) & set('$\\{}\n')
 

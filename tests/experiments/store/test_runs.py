@@ -48,7 +48,7 @@ def test_the_states_in_turn(folder):
 
 def test_a_run_is_held_by_one_process_and_freed_by_its_death(folder):
     hold = (
-        'import sys; from pathlib import Path; from experiments.runs import RunFolder\n'
+        'import sys; from pathlib import Path; from experiments.store.runs import RunFolder\n'
         'with RunFolder(Path(sys.argv[1])).lock(): print("held", flush=True); sys.stdin.read()'
     )
     other = subprocess.Popen(

@@ -150,7 +150,9 @@ def test_parts_of_the_instances_change_nothing(monkeypatch, selection, kind):
     index, _ = candidate_points(arguments[3].boxes, batch.grid, selection.radius)
     assert index.shape[1] == num_candidates(batch.grid, selection.radius)
     for at_once in (1, 2):
-        monkeypatch.setitem(o2f.assign.matching_score._PART, 'cpu', at_once * num_candidates(batch.grid, selection.radius))
+        monkeypatch.setitem(
+            o2f.assign.matching_score._PART, 'cpu', at_once * num_candidates(batch.grid, selection.radius)
+        )
         selected = selection(*arguments)
         for name in ('anchor', 'kept', 'certain'):
             assert torch.equal(getattr(selected, name), getattr(expected, name))

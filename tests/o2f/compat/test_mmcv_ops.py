@@ -184,7 +184,7 @@ def test_compiled_operations_are_not_replaced(run_python, tmp_path):
         'MARK = "compiled"\ndef __getattr__(name):\n    return lambda *a: None\n'
     )
     code = f'import mmcv; mmcv.__path__.insert(0, {str(tmp_path / "parts")!r})\n' + TRAIN_FCOS
-    code += '\nfrom o2f.mmcv_ops import provide_mmcv_ops\nassert provide_mmcv_ops() is False\n'
+    code += '\nfrom o2f.compat.mmcv_ops import provide_mmcv_ops\nassert provide_mmcv_ops() is False\n'
     assert run_python(code).split()[-2:] == ['module', 'compiled']
 
 

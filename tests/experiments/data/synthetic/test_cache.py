@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[4]
 CHILD = """
 import sys, time
 from pathlib import Path
-from experiments.desk.cache import ensure
+from experiments.data.synthetic.cache import ensure
 from dataclasses import dataclass
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def test_the_name_tells_version_and_spec():
 
 
 def test_naming_needs_no_heavy_import():
-    code = "import sys, experiments.desk.cache; sys.exit(bool({'numpy', 'cv2', 'torch'} & set(sys.modules)))"
+    code = "import sys, experiments.data.synthetic.cache; sys.exit(bool({'numpy', 'cv2', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, '-c', code], env={**os.environ, 'PYTHONPATH': str(ROOT)}).returncode == 0
 
 

@@ -1,8 +1,8 @@
 """Assignment: targets of one batch, selection and degrees.
 
-Images of 800 x 1333 with five levels of 22,400 points in all, and 80 classes. It is compared with the same rule image
-by image and instance by instance (`benchmarks/per_instance.py`); before anything is timed, both must give the same
-anchors, the same certain ones and the same degrees.
+Images of 800 x 1333 with five levels of 22,400 points in all, and 80 classes. The comparison is the same rule image by
+image and instance by instance (`benchmarks/per_instance.py`). Before the measurement, both must give the same anchors,
+the same certain anchors and the same degrees.
 """
 
 from functools import partial

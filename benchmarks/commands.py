@@ -1,7 +1,7 @@
 """What the commands take besides training: help, lists, plans, and tables of many stored runs.
 
-Each command in a process of its own, from its start to its end; where "after import" is said, the process takes the
-time itself, once what the command imports has been imported.
+Each command runs in its own process and is timed from its start to its end. With "after import", the process itself
+measures the time after its imports.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""Exported graphs in onnxruntime: one-to-few without NMS beside FCOS with it.
+"""Exported graphs in onnxruntime: one-to-few without NMS beside FCOS with NMS.
 
-One image from uint8 pixels to boxes, batch 1, one thread, both graphs written by `o2f/export.py` and run in turns: ours
-with top-k alone, FCOS's with torchvision's NMS, which becomes ONNX's NonMaxSuppression. Weights are random, and biases
-are set so that 1000 scores are above the threshold of 0.05 for both. At full size these are the rows Ours-3convs and
-FCOS-NMS of Table 5 with a ResNet-50; at desk size the same rows in that profile.
+One image goes from uint8 pixels to boxes, with batch 1 and one thread. `o2f/export.py` writes both graphs, and they run
+in turns. Ours has only top-k. FCOS's has torchvision's NMS, which becomes ONNX's NonMaxSuppression. Weights are random,
+and biases are set so that 1000 scores are above the threshold of 0.05 for both. At full size these are the rows
+Ours-3convs and FCOS-NMS of Table 5 with a ResNet-50. At desk size they are the same rows in that profile.
 """
 
 import tempfile

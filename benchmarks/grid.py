@@ -1,9 +1,9 @@
 """A whole grid at desk scale: Table 3, sixteen trainings, from nothing to the printed table.
 
-Scenes and the backbone are made first, as for a newcomer; the limit of twenty minutes stood in the project's first
-requirements. The workers' time runs from the first one's start to the end of the command; what remains of it when the
-seconds of all epochs, less what they waited for data, are taken away went into imports, building, loading, files, and
-idling when nothing is left to start.
+Scenes and backbone are made first, as for a new user. The limit of twenty minutes comes from the project's first
+requirements. The workers' time runs from the start of the first worker to the end of the command. Subtract the seconds
+of all epochs, without the time they waited for data: the rest went into imports, building, loading, files, and idling
+when nothing was left to start.
 """
 
 import json

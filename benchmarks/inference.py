@@ -1,9 +1,9 @@
 """Inference at batch 1, decoding included, beside MMDetection's FCOS with its NMS.
 
-Each detector through its own ``predict``; one-to-few and POTO without NMS. The weights are random, so the bias of the
-scores is shifted until 1000 of them are above the threshold of 0.05, for all detectors alike. The paper: 28.4 ms for
-FCOS with NMS against 28.2 ms on a V100 (Table 5). The floating-point operations of the same passes, as torch counts
-them, say what the extra convolutions must cost where arithmetic is all that counts.
+Each detector runs its own ``predict``; one-to-few and POTO without NMS. The weights are random, so the bias of the
+scores is shifted for all detectors until 1000 scores are above the threshold of 0.05. The paper has 28.4 ms for FCOS
+with NMS against 28.2 ms on a V100 (Table 5). The floating-point operations of the same passes, counted by torch, say
+what the extra convolutions must cost where only arithmetic counts.
 """
 
 from typing import Callable, List

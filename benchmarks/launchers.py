@@ -1,13 +1,14 @@
 """What a launcher costs: the same smoke grid under each of them.
 
-Sixteen trainings of one short epoch each, on data that are there. Two figures for each launcher: the time from the
-command to the first training step of any run, and what remains of the workers' time, from the moment the first of them
-takes its run to the last result, when the seconds of all epochs are taken away: starting processes, imports, building
-the model, files, and waiting for the next run. An epoch takes well under a second here, so the second figure is a
-worst case; the grid above has the share at desk scale.
+The grid has sixteen trainings of one short epoch each, on existing data. There are two numbers for each launcher. The
+first is the time from the command to the first training step of any run. The second is the share of the workers' time
+that is not training. The workers' time begins when the first of them takes its run and ends with the last result. The
+seconds of all epochs are subtracted. What remains is starting processes, imports, building the model, files, and
+waiting for the next run. An epoch takes well under a second here, so the second number is a worst case. The grid above
+has the share at desk scale.
 
-Slurm is the one-node cluster of `slurm/dev-cluster.sh`, started and stopped around the measurement unless SLURM_CONF
-names another; Ray starts on this machine. What is not installed is left out.
+Slurm is the one-node cluster of `slurm/dev-cluster.sh`. It is started and stopped around the measurement unless
+SLURM_CONF names another. Ray starts on this machine. Launchers that are not installed are left out.
 """
 
 import json

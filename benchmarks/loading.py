@@ -1,7 +1,7 @@
 """Data loading at paper scale: images per second of the training pipeline on one core, and the cores that a GPU needs.
 
-Images of COCO's usual 640 x 480 as JPEG of COCO's usual size (about 160 kB), through the paper profile's own training
-pipeline (read, boxes, resize to 1333 x 800, flip, pack) and the collating of batches of two.
+The images have COCO's usual size, 640 x 480 and about 160 kB as JPEG. They go through the training pipeline of the
+paper profile (read, boxes, resize to 1333 x 800, flip, pack) and are collated to batches of two.
 """
 
 import contextlib

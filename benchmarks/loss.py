@@ -1,8 +1,8 @@
 """Classification loss: Eq. 4 and its gradient.
 
-Two images of 800 x 1333 with 80 classes, so logits of 2 x 22,400 x 80, and 30 instances in each. It is compared with
-the same formula by plain autograd in single precision: p = sigmoid x sigmoid, BCE and the focal loss by their
-definitions. Values and gradients must agree before anything is timed.
+Two images of 800 x 1333 with 80 classes, so logits of 2 x 22,400 x 80, and 30 instances in each. The comparison is the
+same formula by plain autograd in single precision: p = sigmoid x sigmoid, and BCE and the focal loss by their
+definitions. Values and gradients must agree before the measurement.
 """
 
 from functools import partial

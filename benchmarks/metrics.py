@@ -1,4 +1,4 @@
-"""COCO's and CrowdHuman's metrics: one reading, from a network's detections to the values"""
+"""COCO's and CrowdHuman's metrics: from a network's detections to the values"""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""Evaluating with and without NMS at once, beside evaluating once"""
+"""Evaluating without and with NMS at once, beside evaluating once"""
 
 import copy
 import json
@@ -17,7 +17,7 @@ from mmdet.structures import DetDataSample  # isort: skip
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns
 from o2f.evaluation.coco import TwoReadingsMetric
-from o2f.models.postprocess import FIELDS, WITH_NMS, WITHOUT_NMS, read
+from o2f.models.postprocess import FIELDS, WITH_NMS, WITHOUT_NMS, postprocess
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = 'network, decoding, reading and COCO metrics'
@@ -122,7 +122,7 @@ def show_candidates(model: nn.Module, batches: List[dict], wanted: int) -> None:
         middle = (low + high) / 2
         shifted = [level + middle for level in logits]
         candidates = model.bbox_head.predict_by_feat(shifted, *others, batch_img_metas=metas, with_nms=False)
-        found = np.mean([len(read(of_image, model.test_cfg.nms, wanted)) for of_image in candidates])
+        found = np.mean([len(postprocess(of_image, model.test_cfg.nms, wanted)) for of_image in candidates])
         low, high = (middle, high) if found < 0.99 * wanted else (low, middle)
     model.bbox_head.conv_cls.bias.fill_(high)
 

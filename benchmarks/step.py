@@ -1,8 +1,8 @@
 """Training step of the whole detector, ResNet-50 and FPN, beside MMDetection's FCOS on the same images.
 
 Forward, loss, backward and the optimiser's step through mmengine's ``train_step``, in turns in one process. Both have
-the paper's settings, the same backbone, neck and towers, frozen parts, and memory format. One-to-few has three more
-convolutions (of 64 channels) before its centerness map.
+the paper's settings, the same backbone, neck and towers, the same frozen parts, and the same memory format. One-to-few
+has three more convolutions (of 64 channels) before its centerness map.
 """
 
 from typing import Callable, List

@@ -1,1 +1,1 @@
-"""What to run: every table of the paper as data, and the means to train its cells."""
+"""Every table and figure of the paper as data, and the code that trains their runs."""

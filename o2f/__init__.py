@@ -1,30 +1,28 @@
 """One-to-Few label assignment for end-to-end dense detection, as a plug-in for MMDetection 3.x.
 
-``custom_imports = dict(imports=['o2f'])`` in a config is all that is needed; importing the package registers
+To use it, put ``custom_imports = dict(imports=['o2f'])`` into a config. Importing the package registers these classes:
 
-===============================  ==============  ====================================================
-name                             registry        the paper
-===============================  ==============  ====================================================
-``OneToFewSelection``            ``TASK_UTILS``  section 3.2, Eq. 1: which anchors
-``LinearDegrees``                ``TASK_UTILS``  section 3.3, Eq. 3: how positive, falling by epoch
-``ConstantDegrees``              ``TASK_UTILS``  section 3.1, Table 1: how positive, fixed
-``OneToFewLoss``                 ``MODELS``      section 3.4, Eq. 4: classification loss
-``OneToFewHead``                 ``MODELS``      section 3.4, Fig. 3: the head, with Eq. 5
-``EpochHook``                    ``HOOKS``       tells the head which epoch it is
-``TwoReadingsFCOS``              ``MODELS``      a dense detector read with and without NMS at once
-``TwoReadingsMetric``            ``METRICS``     COCO metrics of both readings
-``HungarianSelection``           ``TASK_UTILS``  section 4.3: POTO's one-to-one matching
-``MaxFiltering3D``               ``MODELS``      section 4.3: DeFCN's 3DMF
-``QualityATSSSelection``         ``TASK_UTILS``  section 4.3: DeFCN's auxiliary targets
-``FCOSSelection``                ``TASK_UTILS``  section 4.3: FCOS's own targets
-``HybridEpochSelection``         ``TASK_UTILS``  section 4.3: H-DETR's switch of targets
-``FCOSHeadWithIgnore``           ``MODELS``      section 4.4: the FCOS baseline on CrowdHuman
-``TwoReadingsCrowdHumanMetric``  ``METRICS``     section 4.4: CrowdHuman's metrics of both readings
-``OneToFewCondInstHead``         ``MODELS``      section 4.5: the head for CondInst's masks
-``SemanticCondInstMaskHead``     ``MODELS``      section 4.5: mask head with a semantic branch
-``TwoReadingsCondInst``          ``MODELS``      section 4.5: CondInst read with and without NMS at once
-``CocoWithMasks``                ``DATASETS``    section 4.5: COCO with masks in any pipeline
-===============================  ==============  ====================================================
+| name | registry | the paper |
+| --- | --- | --- |
+| [`OneToFewSelection`][] | ``TASK_UTILS`` | section 3.2, Eq. 1: which anchors are positive |
+| [`LinearDegrees`][] | ``TASK_UTILS`` | section 3.3, Eq. 3: how positive they are, falling by epoch |
+| [`ConstantDegrees`][] | ``TASK_UTILS`` | section 3.1, Table 1: how positive they are, fixed |
+| [`OneToFewLoss`][] | ``MODELS`` | section 3.4, Eq. 4: classification loss |
+| [`OneToFewHead`][] | ``MODELS`` | section 3.4, Fig. 3 and Eq. 5: the head |
+| [`EpochHook`][] | ``HOOKS`` | section 3.3: tells the head which epoch it is |
+| [`TwoReadingsFCOS`][] | ``MODELS`` | section 4: a dense detector that detects without and with NMS |
+| [`TwoReadingsMetric`][] | ``METRICS`` | section 4: COCO's metrics without and with NMS |
+| [`HungarianSelection`][] | ``TASK_UTILS`` | section 4.3: POTO's one-to-one matching |
+| [`MaxFiltering3D`][] | ``MODELS`` | section 4.3: DeFCN's 3DMF |
+| [`QualityATSSSelection`][] | ``TASK_UTILS`` | section 4.3: DeFCN's auxiliary targets |
+| [`FCOSSelection`][] | ``TASK_UTILS`` | section 4.3: FCOS's own targets |
+| [`HybridEpochSelection`][] | ``TASK_UTILS`` | section 4.3: H-DETR's switch of targets |
+| [`FCOSHeadWithIgnore`][] | ``MODELS`` | section 4.4: the FCOS baseline on CrowdHuman |
+| [`TwoReadingsCrowdHumanMetric`][] | ``METRICS`` | section 4.4: CrowdHuman's metrics without and with NMS |
+| [`OneToFewCondInstHead`][] | ``MODELS`` | section 4.5: the head for CondInst's masks |
+| [`SemanticCondInstMaskHead`][] | ``MODELS`` | section 4.5: mask head with a semantic branch |
+| [`TwoReadingsCondInst`][] | ``MODELS`` | section 4.5: CondInst that detects without and with NMS |
+| [`CocoWithMasks`][] | ``DATASETS`` | section 4.5: COCO with masks in any pipeline |
 """
 
 from o2f.compat.mmcv_ops import provide_mmcv_ops

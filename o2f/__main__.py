@@ -1,7 +1,7 @@
-"""``python -m o2f SCRIPT ARGUMENTS`` runs a script of MMDetection's with this package imported first.
+"""``python -m o2f SCRIPT ARGUMENTS`` imports this package and then runs a script of MMDetection.
 
-Where only ``mmcv-lite`` is installed, scripts that import MMDetection's models before they read a config, such as
-``tools/test.py``, fail otherwise: the config's ``custom_imports`` come too late. ``tools/train.py`` needs no help.
+Some scripts, such as ``tools/test.py``, import MMDetection's models before they read a config. The config's
+``custom_imports`` then come too late, and with ``mmcv-lite`` alone the import fails. ``tools/train.py`` needs no help.
 """
 
 import runpy
@@ -9,7 +9,7 @@ import sys
 
 
 def main() -> None:
-    """Run the script as if it had been called by its name."""
+    """Run the script as if it were called directly."""
     if len(sys.argv) < 2:
         sys.exit('usage: python -m o2f SCRIPT [ARGUMENT ...]')
     del sys.argv[0]

@@ -1,4 +1,4 @@
-"""What mmengine and MMDetection call around the detectors: the epoch hook and a dataset that always loads masks."""
+"""The epoch hook, and a COCO dataset that always loads masks."""
 
 from typing import Sequence
 
@@ -11,14 +11,18 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class EpochHook(Hook):
-    """Tell the head, before each epoch, which epoch it is and of how many (j and N of Eq. 3).
+    """Tells the head before each epoch which epoch it is, and how many there are (j and N of Eq. 3).
 
-    The epoch is asked of the runner each time and kept nowhere, so a resumed run goes on with the right targets. A head
-    without ``set_epoch``, such as MMDetection's own, trains by targets that do not change.
+    The hook stores nothing and takes the epoch from the runner, so a resumed run continues with the right targets.
+    Heads without ``set_epoch``, such as MMDetection's own, are left alone.
     """
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Call ``bbox_head.set_epoch(epoch, max_epochs)``, the epoch counted from 0."""
+        """Call ``bbox_head.set_epoch(epoch, max_epochs)``. Epochs count from 0.
+
+        Args:
+            runner (Runner): the runner that trains.
+        """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if hasattr(model.bbox_head, 'set_epoch'):
             model.bbox_head.set_epoch(runner.epoch, runner.max_epochs)
@@ -26,14 +30,15 @@ class EpochHook(Hook):
 
 @DATASETS.register_module()
 class CocoWithMasks(CocoDataset):
-    """MMDetection's COCO dataset, except that its pipeline loads masks, as bitmaps, wherever it loads annotations.
+    """MMDetection's COCO dataset, except that its pipeline always loads masks with the annotations.
 
-    So a config keeps the masks when another one replaces its whole pipeline, as mmengine replaces lists. Bitmaps hold
-    what COCO writes as polygons and what it writes run-length coded.
+    mmengine replaces lists as a whole, so a config that replaces the pipeline would lose the masks. This dataset keeps
+    them. Masks are bitmaps, which can hold both COCO's polygons and its run-length codes.
 
     Args:
-        pipeline (sequence[dict]): configs of the steps.
-        args, kwargs: the rest goes to ``CocoDataset``.
+        *args (Any): arguments of MMDetection's ``CocoDataset``.
+        pipeline (sequence[dict]): configs of the transforms.
+        **kwargs (Any): arguments of MMDetection's ``CocoDataset``.
     """
 
     def __init__(self, *args, pipeline: Sequence[dict] = (), **kwargs) -> None:

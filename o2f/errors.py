@@ -1,5 +1,5 @@
-"""What a file or a setting can have wrong, in words for the person who gave it."""
+"""Errors in files and settings, with messages for the person who gave them."""
 
 
 class InputError(ValueError):
-    """A file or an argument that its owner can put right. The message names it and says what to do, in one line."""
+    """A wrong file or argument. The message is one line that names it and says what to do."""

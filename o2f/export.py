@@ -1,15 +1,18 @@
-"""Write a trained detector as one ONNX graph, from pixels to boxes, with no NMS in it.
+"""Write a trained detector as one ONNX graph, from pixels to boxes, without NMS.
 
-python -m o2f.export runs/desk/028f84c7bbb1/epoch_12.pth --onnx detector.onnx
-python -m o2f.export weights.pth --config config.py --onnx detector.onnx
+    python -m o2f.export runs/desk/028f84c7bbb1/epoch_12.pth --onnx detector.onnx
+    python -m o2f.export weights.pth --config config.py --onnx detector.onnx
 
-Its input   images  (batch, 3, height, width) uint8: blue, green, red, of the size that the detector is to see;
-                    normalisation and padding are in the graph, resizing is not
-Its outputs boxes   (batch, K, 4) float32: x1 y1 x2 y2 in pixels of the input, best first
-            scores  (batch, K) float32: 0 where there are fewer than K detections
-            labels  (batch, K) int64: places in the classes; -1 where there are fewer
-Batch, height and width are free. K is test_cfg.max_per_img of the config. The names of the classes are in the model's
-metadata under 'classes', as JSON. The file is checked with onnxruntime before it gets its name.
+The graph has one input and three outputs:
+
+    images  (batch, 3, height, width) uint8: blue, green, red, already resized for the detector;
+            the graph normalises and pads them
+    boxes   (batch, K, 4) float32: x1 y1 x2 y2 in pixels of the input, best first
+    scores  (batch, K) float32: 0 if there are fewer than K detections
+    labels  (batch, K) int64: indices of the classes; -1 if there are fewer than K detections
+
+Batch, height and width are free. K is test_cfg.max_per_img of the config. The model's metadata hold the names of the
+classes under 'classes', as JSON. onnxruntime checks the graph before the file gets its name.
 """
 
 import argparse
@@ -33,15 +36,15 @@ from o2f.io.onnx_graph import EndToEnd  # noqa: E402
 
 OPSET = 17
 OUTPUTS = ('boxes', 'scores', 'labels')
-#: How far boxes, in pixels, and scores may be from PyTorch's.
+#: The largest allowed difference from PyTorch, in boxes (pixels) and in scores.
 TOLERANCE = 1e-3
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """The command line.
+    """Run the command line.
 
     Returns:
-        int: 0 when the file is there and was checked, 2 for wrong arguments or files.
+        int: the exit status. 0: the file is written and checked. 2: wrong arguments or files.
     """
     args = _parse(argv)
     try:
@@ -89,26 +92,26 @@ def _need_packages() -> None:
 
 
 def write_onnx(graph: nn.Module, path: Path, metadata: dict, batch: int = 2) -> None:
-    """Write a module from (B, 3, H, W) uint8 images to ``OUTPUTS`` as an ONNX file with free B, H and W.
+    """Write a module as an ONNX file. Its input is (B, 3, H, W) uint8 images, with free B, H and W.
 
     Args:
-        graph (Module): such as :class:`EndToEnd`, in evaluation mode.
+        graph (Module): a module such as [`EndToEnd`][], in evaluation mode.
         path (Path): the file.
-        batch (int): images that it is traced with.
         metadata (dict[str, str]): notes that onnxruntime shows as ``get_modelmeta().custom_metadata_map``.
+        batch (int): number of images used for tracing.
 
     Raises:
-        InputError: an operation of it is not in ONNX.
-        OSError: it cannot be written.
+        InputError: ONNX lacks an operation of the module.
+        OSError: the file cannot be written.
     """
     import onnx
 
     names = [*OUTPUTS, 'images']
     axes = {name: {0: 'batch'} for name in OUTPUTS} | {'images': {0: 'batch', 2: 'height', 3: 'width'}}
     with warnings.catch_warnings():
-        # That tracing is the older way, and that it looks at shapes, which it does as they are meant.
+        # Two expected warnings: tracing is the older way, and it looks at shapes, as intended here.
         warnings.simplefilter('ignore')
-        # The exporter by torch.export makes the same computation of it, in minutes instead of seconds.
+        # The newer exporter, torch.export, gives the same computation in minutes instead of seconds.
         try:
             torch.onnx.export(
                 graph,
@@ -131,12 +134,12 @@ def write_onnx(graph: nn.Module, path: Path, metadata: dict, batch: int = 2) -> 
 
 
 def check(graph: nn.Module, path: Path, size: Tuple[int, int, int] = (3, 90, 70)) -> Tuple[float, float]:
-    """Compare a written graph with the module that it was made of, on other images than it was traced with.
+    """Compare a written graph with its module, on other images than those it was traced with.
 
     Args:
         graph (Module): the module.
         path (Path): the file.
-        size (tuple[int, int, int]): images, their height and their width.
+        size (tuple[int, int, int]): number of images, height and width.
 
     Returns:
         tuple[float, float]: the largest difference of boxes, in pixels, and of scores.
@@ -161,17 +164,22 @@ def check(graph: nn.Module, path: Path, size: Tuple[int, int, int] = (3, 90, 70)
 
 
 def compare(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> Tuple[float, float, bool]:
-    """How far two outputs of one graph are apart: in boxes, in scores, and whether labels are the same.
+    """Compare two outputs of a graph.
 
-    Detections whose scores are equal but for rounding may stand in either order; boxes and labels are compared of all
+    Detections whose scores differ only by rounding may come in either order. Boxes and labels are compared for all
     others.
 
     Args:
-        found, expected (sequence[ndarray]): boxes (B, K, 4), scores (B, K) and labels (B, K).
+        found (sequence[ndarray]): boxes (B, K, 4), scores (B, K) and labels (B, K).
+        expected (sequence[ndarray]): the same.
+
+    Returns:
+        tuple[float, float, bool]: the largest difference of boxes, in pixels, and of scores, and whether the labels are
+            equal.
     """
     scores = expected[1]
     gaps = np.pad(np.abs(np.diff(scores, axis=1)), ((0, 0), (1, 1)), constant_values=np.inf)
-    # The last of K may have changed places with one that is not among them.
+    # The last of K may have changed places with one that is just not among them.
     gaps[:, -1] = np.where(scores[:, -1] > 0, 0, np.inf)
     alone = (np.minimum(gaps[:, :-1], gaps[:, 1:]) > 1e-5) | (scores == 0)
     boxes = np.abs(found[0] - expected[0])[alone]
@@ -183,7 +191,7 @@ def compare(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> Tupl
 
 
 def _images(size: Tuple[int, int, int]) -> torch.Tensor:
-    """Noise in uint8."""
+    """Random uint8 images."""
     generator = torch.Generator().manual_seed(0)
     count, height, width = size
     return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)

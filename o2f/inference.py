@@ -1,4 +1,4 @@
-"""A trained detector that takes arrays and gives arrays."""
+"""A trained detector as a function of arrays."""
 
 import contextlib
 import copy
@@ -21,19 +21,19 @@ from o2f.io.checkpoints import Checkpoint, load_strictly, read_checkpoint
 from o2f.io.safe_config import check_names, parse_config
 from o2f.models.postprocess import FIELDS, WITH_NMS, WITHOUT_NMS
 
-#: Annotations are not loaded where there are none.
+#: Transforms that load annotations. Images to detect on have none.
 _OF_ANNOTATIONS = ('LoadAnnotations', 'LoadPanopticAnnotations')
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found on one image, best first.
+    """The detections of one image, best first.
 
     Attributes:
         boxes (ndarray): (n, 4) float32, x1 y1 x2 y2 in pixels of the image.
         scores (ndarray): (n,) float32, from 0 to 1.
-        labels (ndarray): (n,) int64, places in the detector's ``classes``.
-        masks (ndarray | None): (n, H, W) bool, of a detector that draws masks.
+        labels (ndarray): (n,) int64, indices into the detector's ``classes``.
+        masks (ndarray | None): (n, H, W) bool, for detectors that draw masks.
     """
 
     boxes: np.ndarray
@@ -48,24 +48,26 @@ class Detections:
 class Detector:
     """A trained detector for images of any size.
 
-    >>> detector = Detector('epoch_12.pth')
-    >>> found = detector(cv2.imread('street.jpg'))
-    >>> [(detector.classes[label], score) for label, score in zip(found.labels, found.scores)]
-
-    Nothing in the checkpoint is run. Its config is read from it, or else from ``config.py`` beside it, as data, and
-    only classes that run nothing of the config's are built from that (:mod:`o2f.io.safe_config`). A file that is named
-    as ``config`` is read as MMDetection reads it, and that runs it.
+    Nothing in the checkpoint is run. The config is taken from the checkpoint, or from ``config.py`` beside it. It is
+    read as data, and only known classes, which do not run any setting as code, are built from it
+    ([`o2f.io.safe_config`][]). A file given as ``config`` is read as MMDetection reads configs, and that runs it.
 
     Args:
         checkpoint (str | Path): a checkpoint of mmengine's Runner, or a file of weights.
-        config (str | Path, optional): the config of its training.
-        device (str, optional): where to compute; a GPU where there is one.
+        config (str | Path, optional): the config of the training. The file is run as Python.
+        device (str, optional): the device, such as 'cpu' or 'cuda:1'. The default is a GPU if there is one.
 
     Attributes:
         model (BaseModel): the detector, in evaluation mode.
         config (Config): the config.
-        classes (tuple[str]): names of the categories, in the order of their labels.
-        palette (list): a colour for each, red, green and blue from 0 to 255, or the name of a palette of MMDetection's.
+        classes (tuple[str]): names of the classes, in the order of their labels.
+        palette (list | str): a colour (red, green, blue from 0 to 255) for each class, or the name of one of
+            MMDetection's palettes.
+
+    Examples:
+        >>> detector = Detector('epoch_12.pth')
+        >>> found = detector(cv2.imread('street.jpg'))
+        >>> [(detector.classes[label], score) for label, score in zip(found.labels, found.scores)]
 
     Raises:
         InputError: a file cannot be read, the weights do not fit the config, or the config is not safe to build.
@@ -90,17 +92,17 @@ class Detector:
         """Detect on one image.
 
         Args:
-            image (ndarray): (H, W, 3) uint8, channels blue, green, red, as OpenCV and MMDetection read images; of one
-                that Pillow read that is ``np.asarray(image.convert('RGB'))[..., ::-1]``.
-            score (float): leave out what has no higher score. What is below ``test_cfg.score_thr`` of the config is
-                never found.
-            nms (bool): give what non-maximum suppression makes of the detections.
+            image (ndarray): (H, W, 3) uint8, channels blue, green, red, as OpenCV and MMDetection read images. For an
+                image from Pillow, pass ``np.asarray(image.convert('RGB'))[..., ::-1]``.
+            score (float): only detections with a higher score are returned. Scores below ``test_cfg.score_thr`` of the
+                config are never returned.
+            nms (bool): apply non-maximum suppression.
 
         Returns:
-            Detections: those of the image.
+            Detections: the detections of the image.
 
         Raises:
-            InputError: the array is no such image, or the detector knows no reading with NMS.
+            InputError: the array is not such an image, or ``nms`` is True and the detector has no NMS of its own.
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             found = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
@@ -120,13 +122,13 @@ class Detector:
 
 @contextlib.contextmanager
 def _scope() -> Any:
-    """MMDetection's names, whatever scope the caller is in."""
+    """Look names up in MMDetection's registries, whatever the caller's scope."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         yield
 
 
 def _config_of(content: Checkpoint, path: Path) -> Config:
-    """The config that a checkpoint holds or that lies beside it, read as data."""
+    """The config in a checkpoint, or the one beside it, read as data."""
     text, source = content.meta.get('cfg'), f'the config in {path}'
     beside = path.with_name('config.py')
     if not isinstance(text, str):
@@ -147,24 +149,24 @@ def _config_of(content: Checkpoint, path: Path) -> Config:
 
 
 def without_init(settings: Any) -> Any:
-    """Settings of modules without how their weights began, which are loaded instead."""
+    """Settings of modules without ``init_cfg``. Their weights are loaded, so they need no initialisation."""
     if isinstance(settings, dict):
         return {key: without_init(value) for key, value in settings.items() if key != 'init_cfg'}
     return [without_init(item) for item in settings] if isinstance(settings, list) else settings
 
 
 def _config_file(path: Path) -> Config:
-    """A config that somebody has named, read as MMDetection reads it."""
+    """A config given by the user, read as MMDetection reads it."""
     try:
         return Config.fromfile(path)
     except FileNotFoundError:
         raise InputError(f'{path} is missing: name a config file of MMDetection') from None
-    except Exception as error:  # it is code, which can raise anything
+    except Exception as error:  # the config is code, which can raise anything
         raise InputError(f'{path} cannot be read as a config ({type(error).__name__}: {_line(error)})') from error
 
 
 def _pipeline(config: Any, source: str) -> List[dict]:
-    """The transforms of test images in a config."""
+    """The test pipeline of a config."""
     dataset = config.get('test_dataloader')
     for key in ('dataset', 'pipeline'):
         while isinstance(dataset, dict) and key in dataset:
@@ -175,7 +177,7 @@ def _pipeline(config: Any, source: str) -> List[dict]:
 
 
 def _build(config: Config, source: str) -> Tuple[BaseModel, Compose]:
-    """The detector, without weights, and what its images go through."""
+    """Build the detector, without weights, and its test pipeline."""
     if not isinstance(config.get('model'), dict):
         raise InputError(f'{source} has no model: give another config with --config')
     init_default_scope('mmdet')
@@ -187,14 +189,14 @@ def _build(config: Config, source: str) -> Tuple[BaseModel, Compose]:
     try:
         with _scope():
             transform = Compose([TRANSFORMS.build(step) for step in steps])
-            # Weights are loaded afterwards; none are initialised or fetched.
+            # Weights are loaded later. None are initialised or downloaded.
             return revert_sync_batchnorm(MODELS.build(copy.deepcopy(config.model))), transform
-    except Exception as error:  # constructors raise what they like where a setting is wrong
+    except Exception as error:  # constructors can raise anything if a setting is wrong
         raise InputError(f'{source} cannot be built: {_line(error)}') from error
 
 
 def _classes(content: Checkpoint, config: Config, model: BaseModel) -> Tuple[Tuple[str, ...], Any]:
-    """Names and colours: from the checkpoint, else the config, else the dataset's class; else numbers."""
+    """Names and colours of the classes: from the checkpoint, the config or the dataset's class. Otherwise numbers."""
     number = getattr(getattr(model, 'bbox_head', None), 'num_classes', None)
     for meta in (content.meta.get('dataset_meta'), *_metainfo(config)):
         names = meta.get('classes') if isinstance(meta, dict) else None
@@ -217,7 +219,7 @@ def _are_texts(names: Any) -> TypeGuard[Sequence[str]]:
 
 
 def _palette(palette: Any, number: int) -> Any:
-    """A colour for each class if ``palette`` has that, else MMDetection's random ones, which are always the same."""
+    """A colour for each class. If ``palette`` does not fit, MMDetection's random colours, which never change."""
     try:
         colours = np.asarray(palette, dtype=float)[:number]
     except (ValueError, TypeError, IndexError):
@@ -227,5 +229,5 @@ def _palette(palette: Any, number: int) -> Any:
 
 
 def _line(error: BaseException) -> str:
-    """An error's message on one line."""
+    """The message of an error on one line."""
     return ' '.join(str(error).split()) or type(error).__name__

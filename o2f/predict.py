@@ -1,15 +1,17 @@
-"""Detect on an image, or on all images in a folder and its folders.
+"""Detect on an image, or on all images in a folder and its subfolders.
 
-python -m o2f.predict photo.jpg --checkpoint epoch_12.pth
-python -m o2f.predict photos --checkpoint runs/desk/028f84c7bbb1/epoch_12.pth --out found --score 0.5
-python -m o2f.predict photos --checkpoint weights.pth --config config.py
-python -m o2f.predict val2017 --checkpoint epoch_12.pth --score 0 --annotations instances_val2017.json
+    python -m o2f.predict photo.jpg --checkpoint epoch_12.pth
+    python -m o2f.predict photos --checkpoint runs/desk/028f84c7bbb1/epoch_12.pth --out found --score 0.5
+    python -m o2f.predict photos --checkpoint weights.pth --config config.py
+    python -m o2f.predict val2017 --checkpoint epoch_12.pth --score 0 --annotations instances_val2017.json
 
-In the folder of --out lie afterwards
-  detections.json  a list in COCO's result format: image_id, category_id, bbox [x, y, width, height], score
-  images.json      in COCO's annotation format, without annotations: which image has which id, which category too
-  FILE             each image, under its name, with the detections drawn
-A detector that draws masks also gives each detection its 'segmentation'.
+The folder of --out then holds
+
+    detections.json  a list in COCO's result format: image_id, category_id, bbox [x, y, width, height], score
+    images.json      COCO's annotation format without annotations: the ids of images and categories
+    FILE             each image, under its own name, with the detections drawn
+
+With a detector that draws masks, each detection also has a 'segmentation'.
 """
 
 import argparse
@@ -42,11 +44,11 @@ from o2f.io.images import find_images, read_image  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """The command line.
+    """Run the command line.
 
     Returns:
-        int: 0 when every image was read, 1 when some were not and the others are done, 2 for wrong arguments or files,
-        130 when stopped.
+        int: the exit status. 0: all images were read. 1: some could not be read, the others are done. 2: wrong
+            arguments or files. 130: stopped.
     """
     try:
         return _predict(_parse(argv))
@@ -106,7 +108,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _files(images: Path, out: Path) -> List[Tuple[str, Path]]:
-    """Name and path of each image; names are relative to the folder."""
+    """Name and path of each image. Names are relative to the folder."""
     if images.is_dir():
         if out.resolve() == images.resolve():
             raise InputError(f'--out {out} would overwrite the images that are read: choose another folder')
@@ -122,13 +124,13 @@ def _files(images: Path, out: Path) -> List[Tuple[str, Path]]:
 
 
 def _shown(files: List[Tuple[str, Path]], is_folder: bool) -> Iterable[Tuple[str, Path]]:
-    """The files, with a progress bar for those of a folder on a terminal."""
+    """The files, with a progress bar if they come from a folder and a terminal is there."""
     console = Console(stderr=True)
     return track(files, 'detecting', console=console, disable=not (is_folder and console.is_terminal))
 
 
 def _results(found: Detections, image_id: Any, names: Names) -> Iterator[Dict[str, Any]]:
-    """An image's detections as COCO's results."""
+    """An image's detections in COCO's result format."""
     for i, (label, score) in enumerate(zip(found.labels.tolist(), found.scores.tolist())):
         x1, y1, x2, y2 = (round(float(side), 3) for side in found.boxes[i])
         box = [x1, y1, round(x2 - x1, 3), round(y2 - y1, 3)]
@@ -140,22 +142,22 @@ def _results(found: Detections, image_id: Any, names: Names) -> Iterator[Dict[st
 
 
 def _write(path: Path, content: Any) -> None:
-    """Write aside and rename, so that the file is there whole or as it was."""
+    """Write to a temporary file and rename it, so that the file is complete or unchanged."""
     aside = path.with_name(f'.{path.name}.{os.getpid()}')
     aside.write_text(json.dumps(content) + '\n', encoding='utf-8')
     os.replace(aside, path)
 
 
-#: Images whose longer side is below this many pixels are drawn enlarged, as names would cover all of them.
+#: Images whose longer side has fewer pixels than this are enlarged. Names would cover them otherwise.
 LEGIBLE = 480
 
 
 class Drawing:
-    """Boxes, masks, names and scores, in a colour for each class.
+    """Draws detections: boxes, masks, names and scores, in a colour for each class.
 
     Args:
         classes (sequence[str]): names of the classes.
-        palette: their colours, as :class:`o2f.inference.Detector` has them.
+        palette (list | str): their colours, see [`Detector`][o2f.inference.Detector].
     """
 
     def __init__(self, classes: Sequence[str], palette: Any) -> None:
@@ -163,21 +165,20 @@ class Drawing:
         self._visualizer.dataset_meta = dict(classes=tuple(classes), palette=palette)
 
     def write(self, image: np.ndarray, found: Detections, path: Path) -> None:
-        """Write an image with its detections, in the format that the path's ending names.
+        """Write an image with its detections. The path's extension gives the format.
 
         Args:
             image (ndarray): (H, W, 3) uint8, blue first.
-            found (Detections): what to draw; of an image below ``LEGIBLE`` pixels on a picture enlarged by a whole
-                number.
-            path (Path): the file; its folder is made.
+            found (Detections): what to draw. An image below ``LEGIBLE`` pixels is first enlarged by a whole number.
+            path (Path): the file. Its folder is created.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         factor = max(1, LEGIBLE // max(image.shape[:2]))
         size = image.shape[1] * factor, image.shape[0] * factor
         instances = InstanceData(
-            bboxes=torch.from_numpy(found.boxes[::-1] * factor),  # the best is drawn last, over the others
+            bboxes=torch.from_numpy(found.boxes[::-1] * factor),  # the best is drawn last, on top
             scores=torch.from_numpy(found.scores[::-1].copy()),
             labels=torch.from_numpy(found.labels[::-1].copy()),
         )

@@ -1,8 +1,7 @@
-"""Every figure by its name, drawn from stored files: each a function that returns a Matplotlib Figure.
+"""All figures by name, drawn from stored files. Each is a function that returns a Matplotlib Figure.
 
-The figures of curves take a table's plan and the epochs of its runs, the pictures take a capture of
-``experiments/capture.py``. :func:`draw` reads what a figure needs and draws it; :func:`style.save` makes the content of
-a file of it.
+Figures of curves use a table's plan and the epochs of its runs. Figures of images use qualitative results. ``draw``
+reads what a figure needs and draws it. ``save`` turns it into the content of a file.
 """
 
 from dataclasses import dataclass

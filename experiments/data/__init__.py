@@ -1,0 +1,1 @@
+"""Data and weights, found and checked, or generated for the desk profile (synthetic)."""

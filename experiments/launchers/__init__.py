@@ -1,1 +1,1 @@
-"""Launchers only place runs. Each has :func:`experiments.training.worker.attempt` called where a run trains."""
+"""Where runs are placed: on this machine, on Slurm, or on Ray. A launcher calls experiments.training.worker.attempt."""

@@ -1,0 +1,1 @@
+"""The files of runs, written and read in one place, and the errors shown to users."""

@@ -1,0 +1,1 @@
+"""One run: its training, evaluation and speed, on one process or several."""

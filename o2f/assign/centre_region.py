@@ -1,8 +1,8 @@
-"""The centre region Omega of section 3.2, enumerated.
+"""The centre region Omega of section 3.2.
 
-Omega_j is the box of instance j cut with the square of half-side ``radius`` x stride round the box's centre, on every
-FPN level. At radius 1.5 it holds at most 3 x 3 points of a level, so the few points that may lie in it are found by
-index arithmetic and checked one by one; no points x instances matrix is ever built.
+On every FPN level, Omega_j is the intersection of instance j's box with a square around the box's centre. The square's
+half-side is ``radius`` strides. At radius 1.5, Omega_j holds at most 3 x 3 points of a level. Index arithmetic finds
+these few points, and each is then checked. No points x instances matrix is ever built.
 """
 
 import math
@@ -16,11 +16,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class AnchorGrid:
-    """The anchor points of one batch: level after level, row after row.
+    """The anchor points of an image: level after level, row after row.
 
     Attributes:
         shapes (tuple[tuple[int, int]]): (height, width) of each level's map, in cells.
-        strides (tuple[int]): pixels from one point of a level to the next.
+        strides (tuple[int]): stride of each level, in pixels.
     """
 
     shapes: Tuple[Tuple[int, int], ...]
@@ -28,20 +28,21 @@ class AnchorGrid:
 
     @property
     def num_points(self) -> int:
-        """Points of all levels of one image, N."""
+        """N, the number of points of one image over all levels."""
         return sum(height * width for height, width in self.shapes)
 
     @property
     def offsets(self) -> Tuple[int, ...]:
-        """Index of each level's first point among the N."""
+        """Index of each level's first point among the N points."""
         sizes = [height * width for height, width in self.shapes]
         return tuple(sum(sizes[:level]) for level in range(len(sizes)))
 
 
 @lru_cache(maxsize=64)
 def _level_table(grid: AnchorGrid, device: torch.device) -> Tensor:
-    """(4, levels, 1) int64 on ``device``: stride, height, width and first point of each level; kept, so that
-    a batch of a shape seen before copies nothing to the device."""
+    """(4, levels, 1) int64 on ``device``: stride, height, width and first point of each level.
+
+    The result is cached, so a batch of a known shape copies nothing to the device."""
     heights, widths = zip(*grid.shapes)
     return torch.tensor([grid.strides, heights, widths, grid.offsets], device=device).unsqueeze(-1)
 
@@ -49,21 +50,21 @@ def _level_table(grid: AnchorGrid, device: torch.device) -> Tensor:
 def candidate_points(
     boxes: Tensor, grid: AnchorGrid, radius: Optional[float], centres: Optional[Tensor] = None
 ) -> Tuple[Tensor, Tensor]:
-    """Enumerate the anchor points that can lie in the centre region of each instance.
+    """List the anchor points that can lie in the centre region of each instance.
 
-    A point is in Omega when it is *strictly* inside both the box and the square. Points sit at (index + 0.5) x stride.
+    A point is in Omega if it is *strictly* inside both the box and the square. Points lie at (index + 0.5) x stride.
 
     Args:
-        boxes (Tensor): (G, 4), x1 y1 x2 y2 in pixels. Degenerate boxes have no point inside.
-        grid (Grid): where the anchor points are.
-        radius (float, optional): half-side of the square in strides; the paper's code uses 1.5. With None Omega is the
-            whole box, and every point is a candidate.
-        centres (Tensor, optional): (G, 2), x y of the square's middle in pixels; the box's middle if not given.
+        boxes (Tensor): (G, 4), x1 y1 x2 y2 in pixels. A degenerate box has no point inside.
+        grid (AnchorGrid): the anchor points.
+        radius (float, optional): half-side of the square in strides. The released code uses 1.5. With None, Omega is
+            the whole box and every point is a candidate.
+        centres (Tensor, optional): (G, 2), x y of the square's centre in pixels. The default is the box's centre.
 
     Returns:
         tuple[Tensor, Tensor]: ``index`` (G, M) int64, indices into the N points of an image in ascending order, and
-        ``inside`` (G, M) bool, whether that point exists and lies in Omega. M = levels x ceil(2 radius)^2, or N with
-        None. Where ``inside`` is False the index is valid but meaningless.
+            ``inside`` (G, M) bool, whether the point exists and lies in Omega. M is levels x ceil(2 radius)^2, or N if
+            ``radius`` is None. Where ``inside`` is False, the index is valid but meaningless.
     """
     if radius is None:
         return _all_points(boxes, grid)
@@ -80,15 +81,19 @@ def candidate_points(
 
 
 def num_candidates(grid: AnchorGrid, radius: Optional[float]) -> int:
-    """M of :func:`candidate_points`."""
+    """M, the number of candidates that [`candidate_points`][] lists for each instance."""
     return grid.num_points if radius is None else len(grid.shapes) * math.ceil(2 * radius) ** 2
 
 
 def _inside_1d(
     low: Tensor, high: Tensor, middle: Tensor, stride: Tensor, cells: Tensor, radius: float, per_axis: int
 ) -> Tuple[Tensor, Tensor]:
-    """Cells of one axis whose point is strictly between ``low`` and ``high``, and nearer to ``middle`` than ``radius``
-    strides: cell indices clamped into the map, and whether each is real; both (G, levels, per_axis)."""
+    """Find the cells of one axis whose point lies strictly between ``low`` and ``high``, and within ``radius`` strides
+    of ``middle``.
+
+    Returns:
+        tuple[Tensor, Tensor]: (G, levels, per_axis) cell indices, clamped into the map, and whether each one counts.
+    """
     start = torch.floor(middle / stride - radius - 0.5).long() + 1
     cell = start + torch.arange(per_axis, device=low.device)
     point = (cell + 0.5) * stride
@@ -99,14 +104,14 @@ def _inside_1d(
 
 
 def _all_points(boxes: Tensor, grid: AnchorGrid) -> Tuple[Tensor, Tensor]:
-    """Every point for every box: (G, N) indices, and whether each is strictly inside the box."""
+    """All N points for every box: (G, N) indices, and whether each point is strictly inside the box."""
     points = points_of(grid, boxes.device)
     inside = ((points > boxes[:, None, :2]) & (points < boxes[:, None, 2:])).all(dim=-1)
     return torch.arange(len(points), device=boxes.device).expand_as(inside), inside
 
 
 def points_of(grid: AnchorGrid, device: torch.device) -> Tensor:
-    """(N, 2) float32: x, y of every anchor point in pixels."""
+    """x and y of every anchor point in pixels, (N, 2) float32."""
     return _points(grid, device)
 
 
@@ -120,5 +125,5 @@ def _points(grid: AnchorGrid, device: torch.device) -> Tensor:
 
 
 def grid_of(maps: Sequence[Tensor], strides: Sequence[int]) -> AnchorGrid:
-    """The grid of a head's outputs, one (B, C, H, W) map per level."""
+    """The grid of a head's output maps, one (B, C, H, W) map per level."""
     return AnchorGrid(tuple((map_.size(-2), map_.size(-1)) for map_ in maps), tuple(strides))

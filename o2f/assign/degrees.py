@@ -1,4 +1,4 @@
-"""Section 3.3: how positive an ambiguous anchor is, and how that falls over training (Eq. 3)."""
+"""How positive an ambiguous anchor is, and how that falls over training (section 3.3, Eq. 3)."""
 
 from typing import Dict
 
@@ -11,13 +11,14 @@ from o2f.assign.selection import Selected
 
 @TASK_UTILS.register_module()
 class LinearDegrees:
-    """Positive degrees t = p / max p * T^j with T^j linear from ``t_max`` to ``t_min`` over the epochs (Eq. 3).
+    """Positive degrees that fall over training: t = p / max p * T^j (Eq. 3).
 
-    The maximum runs over the instance's own ambiguous anchors, the certain one left out, as in the released code.
+    T^j falls linearly from ``t_max`` to ``t_min`` over the epochs. As in the released code, max p is taken over the
+    instance's ambiguous anchors, without the certain one.
 
     Args:
-        t_max (float): T^max, T of the first epoch, from 0 to 1.
-        t_min (float): T^min, T of the last epoch, from 0 to 1.
+        t_max (float): T^max, the T of the first epoch, from 0 to 1.
+        t_min (float): T^min, the T of the last epoch, from 0 to 1.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -32,18 +33,18 @@ class LinearDegrees:
         self.t = t_max
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Set T^j for epoch j = ``epoch``, counted from 0, of N = ``max_epochs``."""
+        """Set T^j for epoch j = ``epoch`` of N = ``max_epochs``. Epochs count from 0."""
         self.t = self.t_max + (self.t_min - self.t_max) * epoch / max(max_epochs - 1, 1)
 
     @torch.no_grad()
     def __call__(self, selected: Selected) -> Tensor:
-        """The positive degrees of a batch.
+        """Compute the positive degrees of a batch.
 
         Args:
             selected (Selected): (G, S) anchors of each instance.
 
         Returns:
-            Tensor: (G, S) float64: 1 for the certain anchor, t for ambiguous ones, 0 for the rest.
+            Tensor: (G, S) float64: 1 for certain anchors, t for ambiguous ones, 0 for the rest.
         """
         p = selected.p.where(selected.ambiguous, 0)
         ratio = p / p.amax(dim=1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
@@ -52,7 +53,9 @@ class LinearDegrees:
 
 @TASK_UTILS.register_module()
 class ConstantDegrees:
-    """The same degree for every ambiguous anchor in every epoch (Table 1's soft labels; t = 1 is one-to-many).
+    """The same degree for every ambiguous anchor in every epoch.
+
+    These are the soft labels of Table 1. With t = 1 the assignment is one-to-many.
 
     Args:
         t (float): the degree, from 0 to 1.
@@ -67,26 +70,26 @@ class ConstantDegrees:
         self.t = t
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Nothing changes by epoch."""
+        """Do nothing: the degree does not depend on the epoch."""
 
     @torch.no_grad()
     def __call__(self, selected: Selected) -> Tensor:
-        """The positive degrees of a batch; see :meth:`LinearDegrees.__call__`."""
+        """Compute the positive degrees of a batch; see [`LinearDegrees.__call__`][]."""
         return selected.certain.double() + selected.ambiguous.double() * self.t
 
 
 @torch.no_grad()
 def positives_per_instance(selected: Selected, degrees: Tensor) -> Dict[str, Tensor]:
-    """How positive the instances of this rank's batch are, as means over its G instances (0 where there is none).
+    """Count positives: means over the G instances of this rank's batch, 0 if there are none.
 
     Args:
         selected (Selected): (G, S) anchors of each instance.
         degrees (Tensor): (G, S) positive degrees t.
 
     Returns:
-        dict[str, Tensor]: scalars ``certain_anchors`` and ``ambiguous_anchors``, their numbers per instance, and
-        ``ambiguous_degree``, the sum of t over an instance's ambiguous anchors. No name holds the word by which
-        mmengine knows what to minimise.
+        dict[str, Tensor]: three scalars. ``certain_anchors`` and ``ambiguous_anchors`` are numbers of anchors per
+            instance. ``ambiguous_degree`` is the sum of t over an instance's ambiguous anchors. No name contains
+            "loss", because mmengine minimises everything whose name does.
     """
     ambiguous = selected.ambiguous
     totals = dict(

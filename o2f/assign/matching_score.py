@@ -1,4 +1,4 @@
-"""Section 3.2, Eq. 1: how well each candidate anchor matches each instance."""
+"""How well each candidate anchor matches each instance (section 3.2, Eq. 1)."""
 
 import math
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from o2f.assign.centre_region import AnchorGrid, candidate_points, num_candidate
 
 @dataclass(frozen=True)
 class Instances:
-    """The annotated instances of a whole batch, image after image; G in all.
+    """The G annotated instances of a batch, image after image.
 
     Attributes:
         boxes (Tensor): (G, 4), x1 y1 x2 y2 in pixels.
-        labels (Tensor): (G,) int64, class of each.
-        image (Tensor): (G,) int64, which image of the batch it is in.
-        centres (Tensor, optional): (G, 2), x y of Omega's middle in pixels; the boxes' middles if not given.
+        labels (Tensor): (G,) int64, the class of each.
+        image (Tensor): (G,) int64, the index of its image in the batch.
+        centres (Tensor, optional): (G, 2), x y of Omega's centre in pixels. The default is the boxes' centres.
     """
 
     boxes: Tensor
@@ -27,7 +27,7 @@ class Instances:
     centres: Optional[Tensor] = None
 
     def split(self, size: int) -> List['Instances']:
-        """The same ``size`` at a time, at least one part."""
+        """Split the instances into parts of at most ``size``. There is always at least one part."""
         boxes, labels, image = (column.split(size) for column in (self.boxes, self.labels, self.image))
         centres = [None] * len(boxes) if self.centres is None else self.centres.split(size)
         return [Instances(*columns) for columns in zip(boxes, labels, image, centres)]
@@ -35,14 +35,14 @@ class Instances:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The anchors that may be selected for each instance; shapes are (G, M).
+    """The anchors that may be selected for each instance. All shapes are (G, M).
 
     Attributes:
-        anchor (Tensor): int64, index of the anchor among all B x N of the batch, in ascending order.
-        inside (Tensor): bool, the indicator of Eq. 1; where it is False the other values are meaningless unless the
+        anchor (Tensor): int64, indices among all B x N anchors of the batch, in ascending order.
+        inside (Tensor): bool, the indicator of Eq. 1. Where it is False, the other values are meaningless, unless the
             candidates are all points (``radius=None``).
-        p (Tensor): float64, the joint score for the instance's class.
-        iou (Tensor): float64, IoU of the anchor's predicted box with the instance's.
+        p (Tensor): float64, the anchor's joint score for the instance's class.
+        iou (Tensor): float64, IoU of the anchor's predicted box with the instance's box.
         score (Tensor): float32, Eq. 1 without its indicator.
     """
 
@@ -53,18 +53,18 @@ class Candidates:
     score: Tensor
 
 
-#: Candidates of all instances of a part: on a CPU they stay in the cache, on a GPU they are enough to fill the device.
+#: Candidates in one part. On a CPU a part stays in the cache; on a GPU it is large enough to fill the device.
 _PART = dict(cpu=1 << 18)
 _LARGE_PART = 1 << 22
 
 
 class MatchingScore:
-    """S = 1[i in Omega_j] * p^(1-alpha) * IoU^alpha for every candidate (Eq. 1).
+    """How well each candidate anchor matches each instance: S = 1[i in Omega_j] * p^(1-alpha) * IoU^alpha (Eq. 1).
 
     Args:
         alpha (float): weight of the IoU, from 0 to 1.
-        metric (str): 'multiply' for Eq. 1, 'add' for (1-alpha) p + alpha IoU (Table 4).
-        radius (float, optional): half-side of Omega's square in strides; None takes every point inside the box.
+        metric (str): 'multiply' is Eq. 1; 'add' is (1-alpha) p + alpha IoU (Table 4).
+        radius (float, optional): half-side of Omega's square in strides. With None, Omega is the whole box.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -84,26 +84,26 @@ class MatchingScore:
     def candidates(
         self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Candidates:
-        """Score the candidates of a whole batch, without a loop over images or instances.
+        """Score the candidates of a batch, without a loop over images or instances.
 
         Args:
-            cls_logits (Tensor): (B, N, C).
-            centerness_logits (Tensor): (B, N).
+            cls_logits (Tensor): (B, N, C) classification logits.
+            centerness_logits (Tensor): (B, N) centerness logits.
             boxes (Tensor): (B, N, 4) predicted boxes, x1 y1 x2 y2 in pixels.
             instances (Instances): the G instances of the batch.
-            grid (Grid): the N anchor points.
+            grid (AnchorGrid): the N anchor points.
 
         Returns:
-            Candidates: (G, M), M as :func:`candidate_points` has it.
+            Candidates: (G, M) candidates, with the M of [`candidate_points`][].
         """
         index, inside = candidate_points(instances.boxes, grid, self.radius, instances.centres)
         anchor = index + (instances.image * grid.num_points).unsqueeze(-1)
-        # Candidates are few, so they are scored in double: the order then does not hang on how a machine rounds.
+        # Candidates are few, so they are scored in double: their order then does not depend on how a machine rounds.
         a = _rows(cls_logits.flatten(), anchor * cls_logits.size(-1) + instances.labels.unsqueeze(-1)).double()
         b = _rows(centerness_logits.flatten(), anchor).double()
         p = a.sigmoid() * b.sigmoid()
         iou = _iou(_rows(boxes.flatten(0, 1), anchor).double(), instances.boxes.unsqueeze(1).double())
-        # Back to single precision at the end, so that scores equal but for the last bit of a double are ties.
+        # Back to single precision: scores that differ only in the last bits of a double become ties.
         return Candidates(anchor, inside, p, iou, self._score(p, iou).float())
 
     def in_parts(
@@ -115,16 +115,20 @@ class MatchingScore:
         instances: Instances,
         grid: AnchorGrid,
     ) -> Tuple[Tensor, ...]:
-        """What ``function`` makes of the candidates, a few instances at a time where each has very many.
+        """Apply ``function`` to the candidates, a few instances at a time.
 
-        With every point a candidate the instances' candidates together would take gigabytes.
+        If every point is a candidate, the candidates of all instances together would take gigabytes.
 
         Args:
-            function (callable): takes (g, M) candidates and returns tensors with a row for each of the g instances.
-            cls_logits, centerness_logits, boxes, instances, grid: see :meth:`candidates`.
+            function (callable): takes (g, M) candidates and returns tensors with one row per instance.
+            cls_logits (Tensor): (B, N, C), as in [`MatchingScore.candidates`][].
+            centerness_logits (Tensor): (B, N).
+            boxes (Tensor): (B, N, 4).
+            instances (Instances): the G instances of the batch.
+            grid (AnchorGrid): the N anchor points.
 
         Returns:
-            tuple[Tensor]: the same tensors with G rows.
+            tuple[Tensor]: the tensors that ``function`` returns, joined to G rows.
         """
         most = _PART.get(boxes.device.type, _LARGE_PART) // num_candidates(grid, self.radius)
         parts = [
@@ -141,18 +145,18 @@ class MatchingScore:
 
 
 def one_instance_per_anchor(anchor: Tensor, score: Tensor, claimed: Tensor, num_anchors: int) -> Tensor:
-    """Settle which instance gets an anchor that several claim: the one with the highest score, ties to the first.
+    """Decide which instance gets an anchor that several claim: the one with the highest score, or the first of equals.
 
     Args:
         anchor (Tensor): (G, S) int64.
         score (Tensor): (G, S), any finite numbers.
         claimed (Tensor): (G, S) bool.
-        num_anchors (int): B x N.
+        num_anchors (int): B x N, the anchors of the batch.
 
     Returns:
-        Tensor: (G, S) bool, the claims that win.
+        Tensor: (G, S) bool, True for the claims that win.
     """
-    # The two tables have one entry per anchor, the class dimension of the score map less.
+    # The two tables have one entry per anchor. They are smaller than the score map, which also has classes.
     instance = torch.arange(len(anchor), device=anchor.device).unsqueeze(1).expand_as(anchor)
     best = score.new_full((num_anchors,), -math.inf)
     best.scatter_reduce_(0, anchor.flatten(), score.where(claimed, -math.inf).flatten(), 'amax')
@@ -163,13 +167,13 @@ def one_instance_per_anchor(anchor: Tensor, score: Tensor, claimed: Tensor, num_
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:
-    """``table[index]`` in half of its time on a CPU."""
+    """``table[index]``, in half the time on a CPU."""
     return table.index_select(0, index.flatten()).view(*index.shape, *table.shape[1:])
 
 
 def _iou(boxes: Tensor, targets: Tensor) -> Tensor:
-    """IoU of (..., 4) boxes with (..., 4) targets, broadcast; 0 where both are empty."""
-    # Edge by edge: operations along a last dimension of two or four take several times as long.
+    """IoU of (..., 4) boxes with (..., 4) targets, broadcast. It is 0 where both are empty."""
+    # Edge by edge, because operations along a last dimension of two or four take several times as long.
     x1, y1, x2, y2 = boxes.unbind(dim=-1)
     left, top, right, bottom = targets.unbind(dim=-1)
     width = (torch.minimum(x2, right) - torch.maximum(x1, left)).clamp(min=0)

@@ -1,5 +1,7 @@
-"""One-to-many selections, in which every selected anchor is fully positive: for DeFCN's auxiliary loss and for the
-first part of Hybrid-Epoch (section 4.3, Table 5)."""
+"""One-to-many selections, in which every selected anchor is fully positive (section 4.3, Table 5).
+
+DeFCN's auxiliary loss and the first part of Hybrid-Epoch use them.
+"""
 
 from functools import lru_cache, partial
 from typing import Sequence, Tuple
@@ -15,14 +17,16 @@ from o2f.assign.selection import Selected
 
 @TASK_UTILS.register_module()
 class FCOSSelection:
-    """FCOS's own targets: points near the box's middle whose box fits the level's size range; the smallest box wins.
+    """FCOS's own targets.
 
-    The rule is that of MMDetection's FCOS with centre sampling, its targets the same to the last anchor. Of boxes of
-    one area the first in the image wins. Omega is round the boxes' middles, whatever the instances' ``centres``.
+    An anchor is positive for a box if it lies near the box's centre and the box fits the size range of its level. If
+    several boxes claim an anchor, the smallest wins; of boxes with equal areas, the first in the image. The targets are
+    exactly those of MMDetection's FCOS with centre sampling. Omega is always centred on the boxes: the instances'
+    ``centres`` are not used.
 
     Args:
-        regress_ranges (sequence): smallest and greatest distance from a point to the farthest edge of its box, per
-            level, in pixels; both are still in the range.
+        regress_ranges (sequence): for each level, the smallest and the largest distance in pixels from a point to the
+            farthest edge of its box. Both ends belong to the range.
         radius (float): half-side of the centre region in strides.
 
     Raises:
@@ -40,21 +44,21 @@ class FCOSSelection:
         self.radius = radius
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Nothing changes by epoch."""
+        """Do nothing: the selection does not depend on the epoch."""
 
     @torch.no_grad()
     def __call__(
         self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Selected:
-        """Select for a whole batch, without a loop over images or instances and without waiting for the device.
+        """Select for a batch, without a loop over images or instances and without waiting for the device.
 
-        The arguments are those of :meth:`MatchingScore.candidates`.
+        The arguments are those of [`MatchingScore.candidates`][].
 
         Returns:
-            Selected: (G, M) anchors, M as :func:`candidate_points` has it, all of those kept certain.
+            Selected: (G, M) anchors, with the M of [`candidate_points`][]. All anchors that are kept are certain.
 
         Raises:
-            ValueError: there are not as many ranges as levels.
+            ValueError: the number of ranges is not the number of levels.
         """
         if len(self.regress_ranges) != len(grid.shapes):
             raise ValueError(f'FCOSSelection: {len(self.regress_ranges)} regress_ranges, but {len(grid.shapes)} levels')
@@ -68,10 +72,10 @@ class FCOSSelection:
         return Selected(anchor, p, kept, kept)
 
     def _in_range(self, index: Tensor, boxes: Tensor, grid: AnchorGrid) -> Tensor:
-        """(G, M) bool: whether the box's farthest edge is as far from the point as the point's level wants it."""
+        """(G, M) bool: whether the distance from the point to the box's farthest edge is in the range of its level."""
         points = points_of(grid, boxes.device)[index]
         farthest = torch.cat((points - boxes[:, None, :2], boxes[:, None, 2:] - points), dim=-1).amax(dim=-1)
-        # Each level has the same number of candidates, one level after the other.
+        # Candidates are ordered by level, and every level has the same number of them.
         farthest = farthest.unflatten(1, (len(grid.shapes), -1))
         low, high = _range_table(self.regress_ranges, boxes.device)
         return ((farthest >= low) & (farthest <= high)).flatten(1)
@@ -79,19 +83,20 @@ class FCOSSelection:
 
 @lru_cache(maxsize=8)
 def _range_table(ranges: Tuple[Tuple[float, float], ...], device: torch.device) -> Tensor:
-    """(2, levels, 1) float32 on ``device``: each level's smallest and greatest distance; copied there once."""
+    """(2, levels, 1) float32 on ``device``: each level's smallest and largest distance. It is copied there once."""
     return torch.tensor(ranges, dtype=torch.float32, device=device).T.unsqueeze(-1)
 
 
 @TASK_UTILS.register_module()
 class QualityATSSSelection(MatchingScore):
-    """DeFCN's auxiliary targets in ATSS's manner, by the quality of predictions instead of distances and anchor boxes.
+    """DeFCN's auxiliary targets: ATSS with the quality of predictions in place of distances and anchor boxes.
 
-    Candidates are the ``topk`` best of each level by Eq. 1 without its indicator. Those that reach the mean plus the
-    standard deviation of all of the instance's candidates and lie in the box are positive; ties go to the best quality.
+    The candidates of an instance are the ``topk`` best anchors of each level by Eq. 1 without its indicator. A
+    candidate is positive if it lies in the box and its quality is at least the mean plus the standard deviation over
+    the instance's candidates. An anchor that several instances claim goes to the one with the best quality.
 
     Args:
-        topk (int): candidates per level, or all points of a level that has fewer.
+        topk (int): candidates per level. A level with fewer points gives all of them.
         alpha (float): weight of the IoU in the quality.
 
     Raises:
@@ -105,16 +110,16 @@ class QualityATSSSelection(MatchingScore):
         self.topk = int(topk)
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Nothing changes by epoch."""
+        """Do nothing: the selection does not depend on the epoch."""
 
     @torch.no_grad()
     def __call__(
         self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Selected:
-        """Select for a batch; the arguments are those of :meth:`MatchingScore.candidates`.
+        """Select for a batch. The arguments are those of [`MatchingScore.candidates`][].
 
         Returns:
-            Selected: (G, S) anchors, S = topk x levels or fewer, all of them certain.
+            Selected: (G, S) anchors, where S is at most topk x levels. All anchors that are kept are certain.
         """
         arguments = cls_logits, centerness_logits, boxes, instances, grid
         anchor, p, quality, claimed = self.in_parts(partial(self._claims, grid), *arguments)
@@ -122,7 +127,7 @@ class QualityATSSSelection(MatchingScore):
         return Selected(anchor, p, kept, kept)
 
     def _claims(self, grid: AnchorGrid, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Anchor, joint score and quality of the best of each level, and which are positive; all (G, S)."""
+        """The best of each level: anchor, joint score, quality, and whether it is positive. All are (G, S)."""
         order = torch.cat(
             [
                 level.topk(min(self.topk, level.size(1)), dim=1).indices + first
@@ -132,7 +137,7 @@ class QualityATSSSelection(MatchingScore):
         )
         quality = found.score.gather(1, order)
         mean = quality.mean(dim=1, keepdim=True)
-        # Tensor.std warns where there is no instance, and is NaN of a single candidate.
+        # Tensor.std warns if there is no instance, and gives NaN for a single candidate.
         variance = (quality - mean).square().sum(dim=1, keepdim=True) / max(quality.size(1) - 1, 1)
         claimed = (quality >= mean + variance.sqrt()) & found.inside.gather(1, order)
         return found.anchor.gather(1, order), found.p.gather(1, order), quality, claimed

@@ -1,6 +1,7 @@
-"""POTO's selection: one anchor per instance by Hungarian matching on Eq. 1 (DeFCN, the paper's main baseline).
+"""POTO's selection: one anchor per instance, by Hungarian matching on Eq. 1.
 
-Section 3.2 takes the top anchor instead; that is :class:`OneToFewSelection` with ``k=0``.
+POTO is the one-to-one assignment of DeFCN, the paper's main baseline. Section 3.2 takes the top anchor instead, as
+[`OneToFewSelection`][o2f.OneToFewSelection] does with ``k=0``.
 """
 
 from typing import Tuple
@@ -17,32 +18,33 @@ from o2f.assign.selection import Selected
 
 @TASK_UTILS.register_module()
 class HungarianSelection(MatchingScore):
-    """Give as many instances as possible one anchor each, and of all ways to do so take the one with the greatest sum
-    of Eq. 1 over the image.
+    """One anchor per instance by Hungarian matching.
 
-    An instance without a candidate gets none; DeFCN's code gives it an arbitrary one.
+    As many instances as possible get an anchor. Among all such matchings, the one with the greatest sum of Eq. 1 over
+    the image is taken. An instance without a candidate gets no anchor; DeFCN's code gives it an arbitrary one.
 
     Args:
-        alpha, metric, radius: see :class:`MatchingScore`. DeFCN has 0.8, 'multiply' and 1.5, and on CrowdHuman the
-            whole box (None).
+        alpha (float): see [`MatchingScore`][]. DeFCN uses 0.8.
+        metric (str): see [`MatchingScore`][]. DeFCN uses 'multiply'.
+        radius (float, optional): see [`MatchingScore`][]. DeFCN uses 1.5, and on CrowdHuman the whole box (None).
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Nothing changes by epoch."""
+        """Do nothing: the selection does not depend on the epoch."""
 
     @torch.no_grad()
     def __call__(
         self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Selected:
-        """Select for a whole batch; the matching itself runs on the host.
+        """Select for a batch. The matching itself runs on the host.
 
-        The arguments are those of :meth:`MatchingScore.candidates`.
+        The arguments are those of [`MatchingScore.candidates`][].
 
         Returns:
-            Selected: (G, 1) anchors, all of them certain.
+            Selected: (G, 1) anchors. All anchors that are kept are certain.
         """
         found = self.candidates(cls_logits, centerness_logits, boxes, instances, grid)
         score, inside, anchor, image = (x.cpu() for x in (found.score, found.inside, found.anchor, instances.image))
@@ -56,11 +58,15 @@ class HungarianSelection(MatchingScore):
 
 
 def _match(score: Tensor, inside: Tensor, anchor: Tensor) -> Tuple[Tensor, Tensor]:
-    """Match the instances of one image: the candidate's column of each, and whether it got one; (n, M) to (n,)."""
-    # SciPy refuses NaN. A training that diverged is to fail by its loss, which says so, and not in here.
+    """Match the n instances of one image, each with M candidates.
+
+    Returns:
+        tuple[Tensor, Tensor]: (n,) the column of each instance's candidate, and whether the instance got one.
+    """
+    # SciPy refuses NaN. A training that diverges must fail with the message about its loss, not here.
     score = score.double().nan_to_num()
     unique, place = anchor.where(inside, -1).unique(return_inverse=True)
-    # A candidate counts as much more than any sum of scores, so that as many instances as can be are matched.
+    # A candidate counts more than any sum of scores, so that as many instances as possible are matched.
     value = torch.zeros(len(score), len(unique), dtype=torch.double)
     value.scatter_(1, place, (score + 2 * len(score)).where(inside, 0))
     row, chosen = linear_sum_assignment(value.numpy(), maximize=True)

@@ -1,4 +1,4 @@
-"""Section 3.2 and the first half of 3.3: which anchors. The top K by Eq. 1, one instance per anchor."""
+"""Which anchors are positive: the top K of each instance by Eq. 1 (section 3.2 and the first half of 3.3)."""
 
 from dataclasses import dataclass
 from typing import Optional, Tuple
@@ -13,13 +13,14 @@ from o2f.assign.matching_score import Candidates, Instances, MatchingScore, one_
 
 @dataclass(frozen=True)
 class Selected:
-    """The anchors selected for each instance; shapes are (G, S) with S the most an instance can get.
+    """The anchors selected for each instance. All shapes are (G, S); S is the most that an instance can get.
 
     Attributes:
-        anchor (Tensor): int64, index of the anchor among all B x N of the batch.
-        p (Tensor): float64, its joint score for the instance's class.
-        kept (Tensor): bool, False where the instance had fewer candidates or lost the anchor to another instance.
-        certain (Tensor): bool, the fully positive ones: one of each instance that kept any, or in one-to-many all.
+        anchor (Tensor): int64, indices among all B x N anchors of the batch.
+        p (Tensor): float64, the anchor's joint score for the instance's class.
+        kept (Tensor): bool, False where the instance had too few candidates or lost the anchor to another instance.
+        certain (Tensor): bool, True for fully positive anchors: one for each instance that kept any, or all of them in
+            one-to-many selections.
     """
 
     anchor: Tensor
@@ -29,23 +30,25 @@ class Selected:
 
     @property
     def ambiguous(self) -> Tensor:
-        """(G, S) bool: kept, but not certain; the set A of Eq. 4."""
+        """The set A of Eq. 4, (G, S) bool: anchors that are kept but not certain."""
         return self.kept & ~self.certain
 
 
 @TASK_UTILS.register_module()
 class OneToFewSelection(MatchingScore):
-    """Select the certain anchor and the ambiguous anchors of every instance.
+    """The certain anchor and the ambiguous anchors of every instance.
 
-    Each instance wants its top anchors by Eq. 1, no more than it has anchors in Omega with IoU > 0; an anchor wanted by
-    several goes to the highest S; the best one that is left is certain, the others are ambiguous. Equal S are settled
-    by the lower anchor index, then the lower instance index.
+    Each instance claims its top anchors by Eq. 1, but no more than it has anchors in Omega with IoU > 0. An anchor that
+    several instances claim goes to the one with the highest S. The best anchor that an instance keeps is certain, its
+    others are ambiguous. Ties go to the lower anchor index, then to the lower instance index.
 
     Args:
-        k (int): K of section 3.3 and Table 2. 0 is one-to-one.
-        alpha, metric, radius: see :class:`MatchingScore`.
-        k_includes_certain (bool): True as released: K anchors in all, one of them certain. False is the paper's text:
-            K ambiguous anchors besides the certain one.
+        k (int): K of section 3.3 and Table 2. K = 0 is one-to-one.
+        alpha (float): see [`MatchingScore`][].
+        metric (str): see [`MatchingScore`][].
+        radius (float, optional): see [`MatchingScore`][].
+        k_includes_certain (bool): True, as released, selects K anchors in all, one of them certain. False, as in the
+            paper's text, selects K ambiguous anchors besides the certain one.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -65,18 +68,18 @@ class OneToFewSelection(MatchingScore):
         self.num_selected = int(max(k, 1) if k_includes_certain else k + 1)
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Nothing changes by epoch."""
+        """Do nothing: the selection does not depend on the epoch."""
 
     @torch.no_grad()
     def __call__(
         self, cls_logits: Tensor, centerness_logits: Tensor, boxes: Tensor, instances: Instances, grid: AnchorGrid
     ) -> Selected:
-        """Select for a whole batch, without a loop over images or instances and without waiting for the device.
+        """Select for a batch, without a loop over images or instances and without waiting for the device.
 
-        The arguments are those of :meth:`MatchingScore.candidates`.
+        The arguments are those of [`MatchingScore.candidates`][].
 
         Returns:
-            Selected: (G, S) anchors, best first, with S = K, or less if Omega is smaller.
+            Selected: (G, S) anchors, best first. S is K, or less if Omega has fewer points.
         """
         arguments = cls_logits, centerness_logits, boxes, instances, grid
         anchor, p, score, claimed = self.in_parts(self._claims, *arguments)
@@ -85,7 +88,7 @@ class OneToFewSelection(MatchingScore):
         return Selected(anchor, p, kept, certain)
 
     def _claims(self, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Anchor, joint score and Eq. 1 of the best candidates, best first, and which are wanted; all (G, S)."""
+        """The best candidates, best first: anchor, joint score, Eq. 1, and whether it is claimed. All are (G, S)."""
         score, order = found.score.where(found.inside, -1).sort(dim=1, descending=True, stable=True)
         wanted = min(self.num_selected, score.size(1))
         score, order = score[:, :wanted], order[:, :wanted]

@@ -1,0 +1,1 @@
+"""What makes o2f work without mmcv's compiled operations and with torch's safe loading."""

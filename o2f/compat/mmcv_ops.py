@@ -1,9 +1,9 @@
-"""torchvision in the place of mmcv's compiled operations, where only ``mmcv-lite`` is installed.
+"""torchvision in place of mmcv's compiled operations, for installations with only ``mmcv-lite``.
 
-``import mmdet.models`` fails with "No module named 'mmcv._ext'" when mmcv was installed without its compiled part, and
-that part has no wheels on the package index. Of its operations a dense detector needs two, and torchvision has both:
-``nms``, and (on a GPU) ``sigmoid_focal_loss``. Any other operation can be imported but says, when it is called, what is
-missing. Where compiled mmcv is installed nothing here is used.
+``import mmdet.models`` fails with "No module named 'mmcv._ext'" if mmcv lacks its compiled part. The package index has
+no wheels of that part. A dense detector needs two of its operations, and torchvision has both: ``nms`` and, on a GPU,
+``sigmoid_focal_loss``. All other operations can be imported. When called, they say what is missing. If compiled mmcv is
+installed, nothing here is used.
 """
 
 import importlib.util
@@ -19,13 +19,13 @@ _EXT = 'mmcv._ext'
 
 
 def provide_mmcv_ops() -> bool:
-    """Register the stand-in for ``mmcv._ext`` unless the compiled one (or a stand-in) is already there.
+    """Register a replacement for ``mmcv._ext``, unless the compiled module or a replacement is already there.
 
     Returns:
-        bool: whether the stand-in answers for mmcv's operations in this process.
+        bool: whether this process uses the replacement.
 
     Raises:
-        ImportError: mmcv is not installed at all; the message says what to install.
+        ImportError: mmcv is not installed at all. The message says what to install.
     """
     if _EXT in sys.modules:
         return isinstance(sys.modules[_EXT], _TorchvisionOps)
@@ -43,14 +43,14 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
     Args:
         boxes (Tensor): (N, 4), x1 y1 x2 y2 in pixels.
         scores (Tensor): (N,).
-        iou_threshold (float): a box is dropped when its IoU with a kept one is above this.
-        offset (int): 0 or 1; with 1 a box is x2 - x1 + 1 wide, the old convention.
+        iou_threshold (float): a box is dropped if its IoU with a kept box is above this.
+        offset (int): 0 or 1. With 1, the width of a box is x2 - x1 + 1, the old convention.
 
     Returns:
         Tensor: (M,) indices of the kept boxes, best first.
     """
     if offset:
-        # Pushing x2 and y2 out by the offset gives widths, heights and intersections of the old convention exactly.
+        # Adding the offset to x2 and y2 gives exactly the widths, heights and intersections of the old convention.
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     return tv_ops.nms(boxes, scores, iou_threshold)
 
@@ -58,12 +58,12 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Write the focal loss (RetinaNet, Eq. 5) of every element into ``output``.
+    """Compute the focal loss (RetinaNet, Eq. 5) of every element and write it into ``output``.
 
     Args:
         input (Tensor): (N, C) logits.
-        target (Tensor): (N,) long, the class, or C for background.
-        weight (Tensor): (C,) weights of the classes, or empty for none.
+        target (Tensor): (N,) int64, the class, or C for background.
+        weight (Tensor): (C,) weights of the classes, or empty for no weights.
         output (Tensor): (N, C), written in place.
         gamma (float): focusing exponent.
         alpha (float): weight of the positives.
@@ -74,7 +74,9 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Write d(sum of :func:`sigmoid_focal_loss_forward`) / d ``input`` into ``grad_input`` (N, C)."""
+    """Write the gradient of the summed focal loss by ``input`` into ``grad_input`` (N, C).
+
+    The arguments are those of [`sigmoid_focal_loss_forward`][]."""
     with torch.enable_grad():
         logits = input.detach().requires_grad_()
         loss = _focal(logits, target, weight, gamma, alpha).sum()
@@ -88,7 +90,7 @@ def _focal(logits: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: 
 
 
 class _TorchvisionOps(ModuleType):
-    """The module that ``import mmcv._ext`` finds; ``mmcv.ops`` asks it for about a hundred names when imported."""
+    """The module found by ``import mmcv._ext``. When imported, ``mmcv.ops`` asks it for about a hundred names."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, __doc__)

@@ -1,8 +1,8 @@
-"""Lets mmengine read its own checkpoints again under torch's safe loading.
+"""Lets mmengine read its own checkpoints under torch's safe loading.
 
-mmengine 0.10 calls ``torch.load`` without ``weights_only``; since torch 2.6 that refuses the log buffers
-(``HistoryBuffer``) and NumPy values that mmengine itself saves beside the weights, so no run can be resumed. Naming
-those few harmless types is enough; nothing else is unpickled.
+mmengine 0.10 calls ``torch.load`` without ``weights_only``. Beside the weights, it saves log buffers
+(``HistoryBuffer``) and NumPy values. torch 2.6 and later refuses to load these, so no run can be resumed. This module
+adds the few harmless types to torch's list of safe ones. Nothing else is unpickled.
 """
 
 import pickle
@@ -14,12 +14,12 @@ import torch
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Add the types that mmengine's own checkpoints hold to torch's list of safe globals."""
+    """Add the types in mmengine's checkpoints to torch's list of safe globals."""
     from mmengine.logging import HistoryBuffer
 
     multiarray = import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
     dtypes = {type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)}
-    # The same functions were pickled under numpy.core by NumPy 1 and under numpy._core by NumPy 2.
+    # NumPy 1 pickled these functions under numpy.core, NumPy 2 pickles them under numpy._core.
     moved = [
         (getattr(multiarray, name), f'{module}.multiarray.{name}')
         for module in ('numpy.core', 'numpy._core')
@@ -31,10 +31,10 @@ def allow_mmengine_checkpoints() -> None:
 
 
 def _statistic_of(buffer: type) -> Callable[[Any, str], Any]:
-    """What a checkpoint finds under the name of ``getattr``.
+    """A safe replacement for ``getattr`` in checkpoints.
 
-    HistoryBuffer pickles its table of statistics with ``getattr``. The real one must not be allowed: it leads from any
-    type to ``__globals__`` and so to running code.
+    HistoryBuffer pickles its table of statistics with ``getattr``. The real ``getattr`` must not be allowed: from any
+    type it leads to ``__globals__``, and so to running code.
     """
 
     def statistic(owner: Any, name: str) -> Any:

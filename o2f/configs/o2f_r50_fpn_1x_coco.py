@@ -46,7 +46,7 @@ model = dict(
         centerness_convs=3,
         centerness_channels=64,
         norm_cfg=dict(type='GN', num_groups=32, requires_grad=True),
-        # Section 3.2. The paper's text counts K ambiguous anchors besides the certain one: k_includes_certain=False.
+        # Section 3.2. In the paper's text, K does not include the certain anchor: k_includes_certain=False.
         selection=dict(
             type='OneToFewSelection', k=7, alpha=0.8, metric='multiply', radius=1.5, k_includes_certain=True
         ),
@@ -62,7 +62,7 @@ model = dict(
             loss_weight=1.0,
         ),
         loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
-        # Eq. 5 as the paper writes it is box_weight='uniform'.
+        # Eq. 5 as written in the paper is box_weight='uniform'.
         box_weight='centerness',
     ),
     test_cfg=dict(

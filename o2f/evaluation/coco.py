@@ -1,6 +1,6 @@
-"""COCO's metrics without and with NMS (sections 4.1 to 4.3 and, of masks, 4.5).
+"""COCO's metrics without and with NMS, of boxes (sections 4.1 to 4.3) and of masks (4.5).
 
-They are computed by faster-coco-eval or by pycocotools, whose values it reproduces.
+They are computed by faster-coco-eval or by pycocotools. Both give the same values.
 """
 
 import contextlib
@@ -27,31 +27,32 @@ from o2f.models.postprocess import FIELDS
 
 @METRICS.register_module()
 class TwoReadingsMetric(BaseMetric):
-    """AP, AP50, AP75, APs, APm, APl and AR of each reading, as ``without_nms/AP``, ``with_nms/AP`` and so on.
+    """AP, AP50, AP75, APs, APm, APl and AR, each without and with NMS: ``without_nms/AP``, ``with_nms/AP`` and so on.
 
-    Those of masks are ``without_nms/mask_AP`` and so on (Table 9); there a detection's size is its mask's area.
+    The metrics of masks are ``without_nms/mask_AP`` and so on (Table 9). There, the size of a detection is the area of
+    its mask.
 
-    Values are fractions from 0 to 1 and are not rounded, as the gap between the readings is often below 0.1 points
-    (MMDetection's ``CocoMetric`` rounds to three decimals). A metric that is not defined on the data, such as APl
-    without a large object, is NaN.
+    Values are fractions from 0 to 1. They are not rounded, because the gap between AP without and with NMS is often
+    below 0.1 points. (MMDetection's ``CocoMetric`` rounds to three decimals.) A metric that is undefined on the data,
+    such as APl without any large object, is NaN.
 
     Args:
         ann_file (str): annotations in COCO's format.
-        collect_device (str): 'cpu' or 'gpu', where results of several processes are joined.
-        prefix (str, optional): put before the names.
-        masks (bool): measure the detections' ``masks`` too.
-        backend (str): what evaluates, 'faster_coco_eval' or 'pycocotools'; the values are the same.
+        collect_device (str): 'cpu' or 'gpu', where the results of several processes are joined.
+        prefix (str, optional): prefix of the metrics' names.
+        masks (bool): also evaluate the detections' ``masks``.
+        backend (str): 'faster_coco_eval' or 'pycocotools'. The values are the same.
 
     Attributes:
-        keep_matches (bool): whether the next evaluation leaves its matches.
-        matches (dict | None): those of the last evaluation, as :meth:`o2f.evaluation.matches.Matches.arrays` has
-            them; None where they were not wanted, and on all processes but the first.
+        keep_matches (bool): whether the next evaluation keeps its matches.
+        matches (dict | None): the matches of the last evaluation, in the format of [`Matches.arrays`][]. None if they
+            were not kept, and on all processes but the first.
 
     Raises:
-        ValueError: there is no such backend.
+        ValueError: the backend is unknown.
     """
 
-    #: What is measured, and where it is found on a data sample.
+    #: The names of the two results, and the fields of a data sample that hold them.
     fields = FIELDS
 
     def __init__(
@@ -69,7 +70,14 @@ class TwoReadingsMetric(BaseMetric):
         self.matches: Optional[Dict[str, np.ndarray]] = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep both readings of each image as (n, 6) rows x, y, width, height, score, label, and n encoded masks."""
+        """Collect the detections of each image without and with NMS.
+
+        They are kept as (n, 6) rows x, y, width, height, score, label, and n encoded masks.
+
+        Args:
+            data_batch (dict): unused; part of mmengine's interface.
+            data_samples (sequence[dict]): samples with ``pred_instances``, ``pred_instances_nms`` and ``img_id``.
+        """
         for sample in data_samples:
             found = {reading: sample[field] for reading, field in self.fields.items()}
             rows = {reading: _rows(detections) for reading, detections in found.items()}
@@ -78,7 +86,13 @@ class TwoReadingsMetric(BaseMetric):
 
     @without_collection()
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
-        """Evaluate each reading by itself; ``results`` are those of all processes.
+        """Compute the metrics without and with NMS.
+
+        Args:
+            results (list[tuple]): what ``process`` collected in all processes.
+
+        Returns:
+            dict[str, float]: the metrics by name.
 
         Raises:
             ValueError: an image is not in the annotation file.
@@ -95,7 +109,7 @@ class TwoReadingsMetric(BaseMetric):
         return metrics
 
     def _evaluate(self, prefix: str, found: List[tuple], matches: Optional[Matches]) -> Dict[str, float]:
-        """One reading's metrics; ``found`` are image id, rows and codes of each image."""
+        """The metrics of one set of detections. ``found`` has the image id, the rows and the codes of each image."""
         image_ids = [image_id for image_id, *_ in found]
         category_ids = self.evaluation.category_ids((self.dataset_meta or {}).get('classes'))
         table = np.concatenate([rows for _, rows, _ in found])
@@ -121,21 +135,21 @@ class TwoReadingsMetric(BaseMetric):
 
 
 def _rows(instances: dict) -> np.ndarray:
-    """(n, 6) float64 rows x, y, width, height, score, label of one reading of one image."""
+    """The detections of one image as (n, 6) float64 rows x, y, width, height, score, label."""
     x1, y1, x2, y2 = instances['bboxes'].cpu().double().numpy().T
     scores, labels = instances['scores'].cpu().double().numpy(), instances['labels'].cpu().numpy()
     rows = np.column_stack((x1, y1, x2 - x1, y2 - y1, scores, labels))
-    rows[np.isnan(rows[:, :4]).any(axis=1), :4] = 0  # pycocotools would match them with whatever there is
+    rows[np.isnan(rows[:, :4]).any(axis=1), :4] = 0  # pycocotools would match NaN with anything
     return rows
 
 
 def _codes(masks: Tensor) -> List[dict]:
-    """The run-length codes of (n, h, w) bool masks, as plain as JSON has them."""
+    """The run-length codes of (n, h, w) bool masks, as JSON types."""
     codes = rle.encode(np.asfortranarray(masks.cpu().numpy().astype(np.uint8).transpose(1, 2, 0)))
     return [dict(size=code['size'], counts=code['counts'].decode()) for code in codes]
 
 
-#: Name -> what reads annotations and what evaluates. The faster one would log its progress and summary as INFO.
+#: Name -> the reader of annotations and the evaluator. The faster evaluator would log its summary as INFO.
 BACKENDS = {
     'faster_coco_eval': (
         FasterCOCO,
@@ -143,15 +157,15 @@ BACKENDS = {
     ),
     'pycocotools': (pycocotools.coco.COCO, pycocotools.cocoeval.COCOeval),
 }
-#: The summary at its default settings (100 detections per image): name -> index in ``COCOeval.stats``.
+#: Name -> index in ``COCOeval.stats`` of the summary with default settings (100 detections per image).
 STATS = {'AP': 0, 'AP50': 1, 'AP75': 2, 'APs': 3, 'APm': 4, 'APl': 5, 'AR': 8}
 
 
 class Detections(NamedTuple):
-    """Detections on several images, as columns of one length.
+    """Detections on several images, as columns of equal length.
 
     Attributes:
-        image_ids (list[int]): the image of each.
+        image_ids (list[int]): the image of each detection.
         category_ids (list[int]): its category.
         scores (list[float]): its score.
         areas (list[float]): its area in pixels.
@@ -166,14 +180,14 @@ class Detections(NamedTuple):
 
 
 class CocoEvaluation:
-    """What detections are worth against an annotation file, which is read once.
+    """COCO's evaluation of detections against an annotation file. The file is read once.
 
     Args:
         ann_file (str): annotations in COCO's format.
         backend (str): 'faster_coco_eval' or 'pycocotools'.
 
     Raises:
-        ValueError: there is no such backend.
+        ValueError: the backend is unknown.
     """
 
     def __init__(self, ann_file: str, backend: str = 'faster_coco_eval') -> None:
@@ -181,11 +195,15 @@ class CocoEvaluation:
             raise ValueError(f"metric: backend must be 'faster_coco_eval' or 'pycocotools', not {backend!r}")
         self.ann_file = ann_file
         self._coco, self._evaluate = BACKENDS[backend]
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             self.truth = self._coco(ann_file)
 
     def category_ids(self, classes: Optional[Sequence[str]]) -> List[int]:
-        """The category ids of classes by their names, in the same order; without classes, those of the file."""
+        """The category ids of classes, in the same order.
+
+        Args:
+            classes (sequence[str], optional): names of the classes. With None, all categories of the file are taken.
+        """
         if classes is None:
             return self.truth.getCatIds()
         return [self.truth.getCatIds(catNms=[name])[0] for name in classes]
@@ -193,13 +211,17 @@ class CocoEvaluation:
     def metrics(
         self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int]
     ) -> Dict[str, float]:
-        """The metrics of :data:`STATS` as fractions from 0 to 1; what is not defined on the data is NaN.
+        """Compute AP, AP50, AP75, APs, APm, APl and AR.
 
         Args:
-            kind (str): 'bbox' or 'segm', what the detections' shapes are.
-            found (Detections): what was found, which may be nothing.
-            image_ids (sequence[int]): images that count.
-            category_ids (sequence[int]): categories that count.
+            kind (str): 'bbox' or 'segm', the kind of the detections' shapes.
+            found (Detections): the detections, which may be none.
+            image_ids (sequence[int]): the images to evaluate on.
+            category_ids (sequence[int]): the categories to evaluate on.
+
+        Returns:
+            dict[str, float]: the metrics by name, as fractions from 0 to 1. Metrics that are undefined on the data are
+                NaN.
 
         Raises:
             ValueError: an image is not in the annotation file.
@@ -209,9 +231,22 @@ class CocoEvaluation:
     def metrics_and_outcomes(
         self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int]
     ) -> Tuple[Dict[str, float], Outcomes]:
-        """:meth:`metrics`, and what became of each detection at each overlap; images and categories are numbered in
-        the order of their ids. It takes longer."""
-        # The faster one keeps its matches only when it is told to.
+        """Compute [`CocoEvaluation.metrics`][] and the outcome of each detection. This takes longer.
+
+        Args:
+            kind (str): see [`CocoEvaluation.metrics`][].
+            found (Detections): see [`CocoEvaluation.metrics`][].
+            image_ids (sequence[int]): see [`CocoEvaluation.metrics`][].
+            category_ids (sequence[int]): see [`CocoEvaluation.metrics`][].
+
+        Returns:
+            tuple[dict[str, float], Outcomes]: the metrics, and whether each detection is right at each IoU threshold.
+                Images and categories are numbered in the order of their ids.
+
+        Raises:
+            ValueError: an image is not in the annotation file.
+        """
+        # The faster evaluator keeps its matches only if it is told to.
         settings = dict(separate_eval=True) if self._coco is FasterCOCO else {}
         evaluation = self._evaluated(kind, found, image_ids, category_ids, **settings)
         return _stats(evaluation), _outcomes(evaluation)
@@ -231,8 +266,10 @@ class CocoEvaluation:
         return evaluation
 
     def _results(self, kind: str, found: Detections) -> Union[FasterCOCO, pycocotools.coco.COCO]:
-        """What ``COCO.loadRes`` would make of the detections; that fails without any, and takes longer than the
-        evaluation, as it draws each box as a polygon too."""
+        """The detections as ``COCO.loadRes`` would load them.
+
+        ``loadRes`` itself fails without detections. It also draws each box as a polygon, which takes longer than the
+        evaluation."""
         shape_of = {'bbox': 'bbox', 'segm': 'segmentation'}[kind]
         annotations = [
             {
@@ -258,7 +295,7 @@ def _stats(evaluation: pycocotools.cocoeval.COCOeval) -> Dict[str, float]:
 
 
 def _outcomes(evaluation: pycocotools.cocoeval.COCOeval) -> Outcomes:
-    """What became of the detections on objects of any size."""
+    """The outcome of each detection, with objects of any size."""
     params = evaluation.params
     objects = np.zeros((len(params.catIds), len(params.imgIds)), int)
     places, scores, matches, ignored = [], [], [], []
@@ -266,7 +303,7 @@ def _outcomes(evaluation: pycocotools.cocoeval.COCOeval) -> Outcomes:
         objects[place] = len(objects_ignored) - np.count_nonzero(objects_ignored)
         places += [place] * len(scores_here)
         scores += scores_here
-        matches.append(np.reshape(matches_here, (len(params.iouThrs), -1)) != 0)  # an object of id 0 is no match
+        matches.append(np.reshape(matches_here, (len(params.iouThrs), -1)) != 0)  # id 0 means no match
         ignored.append(np.reshape(ignored_here, (len(params.iouThrs), -1)) != 0)
     categories, images = np.array(places, int).reshape(-1, 2).T
     nothing = np.zeros((len(params.iouThrs), 0), bool)
@@ -275,15 +312,19 @@ def _outcomes(evaluation: pycocotools.cocoeval.COCOeval) -> Outcomes:
 
 
 def _matched(evaluation: pycocotools.cocoeval.COCOeval) -> Iterator[tuple]:
-    """For each category and image with something on it: their indices, and the scores, matches and ignored of its
-    detections, best first, and the ignored of its objects."""
+    """Yield the stored matches of each category and image that has objects or detections.
+
+    Yields:
+        tuple: the indices of category and image; then the detections' scores, matches and ignored flags, best first,
+            and the objects' ignored flags.
+    """
     params = evaluation.params
     images, sizes = len(params.imgIds), len(params.areaRng)
     faster = isinstance(evaluation, COCOeval_faster)
     stored = evaluation._evalImgs_cpp if faster else evaluation.evalImgs
     for category, image in np.ndindex(len(params.catIds), images):
-        entry = stored[category * sizes * images + image]  # the first size is any
-        if faster:  # written in C++, which shows what it holds only to pickle
+        entry = stored[category * sizes * images + image]  # the first size range is any size
+        if faster:  # a C++ object, which shows its content only when pickled
             matches, _, scores, objects_ignored, ignored, _ = entry.__getstate__()
         elif entry is None:
             continue

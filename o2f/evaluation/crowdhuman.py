@@ -1,4 +1,4 @@
-"""CrowdHuman's metrics of both readings (section 4.4, Table 8): MMDetection's rules, and recall."""
+"""CrowdHuman's metrics without and with NMS (section 4.4, Table 8): MMDetection's rules, and recall."""
 
 import json
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -19,35 +19,35 @@ from o2f.models.postprocess import FIELDS
 
 NAMES = ('AP', 'mMR', 'recall', 'JI')
 TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1
-#: False positives per image at which the Caltech benchmark looks up the miss rate.
+#: False positives per image at which the Caltech benchmark reads the miss rate.
 WRONG_PER_IMAGE = [0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0]
-#: The Jaccard index is that of the best of these score thresholds, written as MMDetection computes them.
+#: The Jaccard index is taken at the best of these score thresholds, computed as MMDetection does.
 JI_THRESHOLDS = [1e-1 * step for step in range(10)]
 
 
 @METRICS.register_module()
 class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
-    """AP, mMR, recall and JI of each reading on full boxes, as ``without_nms/AP``, ``with_nms/AP`` and so on.
+    """AP, mMR, recall and JI on full boxes, each without and with NMS: ``without_nms/AP``, ``with_nms/AP`` and so on.
 
-    AP, mMR and JI are those of MMDetection's ``CrowdHumanMetric``, whose loops over single values, ten processes and
-    rounding to four decimals are left out, so that it can follow every epoch. Recall is the share of people that some
-    detection of the image was matched to. A person or region marked to be ignored neither counts nor makes a detection
-    on it wrong. Values are fractions from 0 to 1; for mMR, the log-average miss rate, lower is better. Where there is
-    nobody to find they are NaN.
+    AP, mMR and JI have the values of MMDetection's ``CrowdHumanMetric``, without its rounding to four decimals. They
+    are computed without its loops over single values and its ten processes, fast enough for every epoch. Recall is the
+    share of people that a detection of the image is matched to. A person or region marked as ignored does not count,
+    and a detection on it is not wrong. Values are fractions from 0 to 1. For mMR, the log-average miss rate, lower is
+    better. Without any people, values are NaN.
 
     Args:
         ann_file (str): annotations in CrowdHuman's .odgt format.
-        collect_device (str): 'cpu' or 'gpu', where results of several processes are joined.
-        prefix (str, optional): put before the names.
+        collect_device (str): 'cpu' or 'gpu', where the results of several processes are joined.
+        prefix (str, optional): prefix of the metrics' names.
 
     Attributes:
-        keep_matches (bool): whether the next evaluation leaves its matches.
-        matches (dict | None): those of the last evaluation, as :meth:`o2f.evaluation.matches.Matches.arrays` has
-            them; None where they were not wanted, and on all processes but the first.
+        keep_matches (bool): whether the next evaluation keeps its matches.
+        matches (dict | None): the matches of the last evaluation, in the format of [`Matches.arrays`][]. None if they
+            were not kept, and on all processes but the first.
     """
 
     default_prefix = None
-    #: What is measured, and where it is found on a data sample.
+    #: The names of the two results, and the fields of a data sample that hold them.
     fields = FIELDS
 
     def __init__(self, ann_file: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
@@ -57,14 +57,26 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
         self.matches: Optional[Dict[str, np.ndarray]] = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep both readings of each image as (n, 5) rows x1, y1, x2, y2, score."""
+        """Collect the detections of each image without and with NMS as (n, 5) rows x1, y1, x2, y2, score.
+
+        Args:
+            data_batch (dict): unused; part of mmengine's interface.
+            data_samples (sequence[dict]): samples with ``pred_instances``, ``pred_instances_nms``, ``img_id`` and
+                ``ori_shape``.
+        """
         for sample in data_samples:
             rows = {reading: _rows(sample[field]) for reading, field in self.fields.items()}
             self.results.append((sample['img_id'], sample['ori_shape'], rows))
 
     @without_collection()
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
-        """Evaluate each reading by itself over the images in ``results``, those of all processes in any order.
+        """Compute the metrics without and with NMS.
+
+        Args:
+            results (list[tuple]): what ``process`` collected in all processes, in any order.
+
+        Returns:
+            dict[str, float]: the metrics by name.
 
         Raises:
             ValueError: an image is not in the annotation file.
@@ -74,7 +86,7 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
         if unknown:
             raise ValueError(f'{self.ann_file} has no image {unknown[0]!r}, on which there are detections')
         metrics = {}
-        # Equal scores are settled by the place in the file, so that it is the only order that matters.
+        # Equal scores are ordered by the place of the image in the file. No other order matters.
         image_ids = [image_id for image_id in self.truth if image_id in found]
         matches = Matches('crowdhuman', self.ann_file, image_ids) if self.keep_matches else None
         for reading in self.fields:
@@ -94,7 +106,7 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
         return metrics
 
     def _curve_metrics(self, images: Sequence['_Crowd'], outcomes: Sequence[np.ndarray]) -> Tuple[float, float, float]:
-        """AP, mMR and recall, from one matching."""
+        """AP, mMR and recall, from one set of matches."""
         people = sum(len(image.people) for image in images)
         if not people:
             return np.nan, np.nan, np.nan
@@ -108,14 +120,14 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
         wrong = np.arange(1, len(right) + 1) - right
         recall = right / people
         average_precision = trapezoid(right / (right + wrong), recall)
-        # The miss rate where so many wrong ones are reached; at the end, where they are not.
+        # The miss rate at that many false positives per image, or at the end if there are fewer.
         reached = np.searchsorted(wrong / len(images), WRONG_PER_IMAGE).clip(max=len(right) - 1)
-        with np.errstate(divide='ignore'):  # a miss rate of 0 has a logarithm without end; the mean rate is then 0
+        with np.errstate(divide='ignore'):  # a miss rate of 0 has the logarithm -inf, and the mean rate is then 0
             miss_rate = np.exp(np.log(1 - recall[reached]).mean())
         return average_precision, miss_rate, recall[-1]
 
     def _jaccard_index(self, images: Sequence['_Crowd'], counts: Sequence[List[dict]]) -> float:
-        """JI at the best threshold; a threshold at which no image has anything to count has none."""
+        """JI at the best threshold. It is undefined at thresholds where no image has anything to count."""
         defined = [each for each in counts if any(count['m'] or count['n'] for count in each)]
         if not any(len(image.people) for image in images) or not defined:
             return np.nan
@@ -123,13 +135,13 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
 
 
 class _Crowd:
-    """One reading's detections of one image against the image's people and what is to be ignored there.
+    """The detections of one image beside its people and its regions to ignore.
 
     Args:
-        truth (ndarray): (g, 5) rows x1, y1, x2, y2, tag; tag -1 is to be ignored.
+        truth (ndarray): (g, 5) rows x1, y1, x2, y2, tag. Rows with tag -1 are ignored.
         detections (ndarray): (n, 5) rows x1, y1, x2, y2, score.
-        shape (tuple): height and width of the image; boxes are clipped to it.
-        threshold (float): the overlap from which on a detection matches.
+        shape (tuple): height and width of the image. Boxes are clipped to it.
+        threshold (float): the smallest IoU of a match.
     """
 
     def __init__(self, truth: np.ndarray, detections: np.ndarray, shape: Tuple[int, int], threshold: float) -> None:
@@ -148,8 +160,14 @@ class _Crowd:
         self.people_in_region = (bbox_overlaps(self.people, regions, mode='iof') > threshold).any(axis=1)
 
     def match(self) -> np.ndarray:
-        """Match as the Caltech benchmark does: best score first, each to the person it overlaps most of those that are
-        left; what finds none and lies in a region to ignore is ignored. (n,) int of the three outcomes."""
+        """Match as the Caltech benchmark does.
+
+        Detections are taken from the best score down. Each is matched to the person that it overlaps most, among those
+        that are left. A detection without a match is ignored if it lies in a region to ignore.
+
+        Returns:
+            ndarray: (n,) int, one of the three outcomes for each detection.
+        """
         ious = np.where(self.ious > self.threshold, self.ious, 0)
         outcome = np.where(self.in_region, IGNORED, FALSE_POSITIVE)
         order = np.argsort(-self.scores, kind='stable')
@@ -162,13 +180,16 @@ class _Crowd:
         return outcome
 
     def jaccard(self, score: float) -> Dict[str, float]:
-        """What detections above a score have in common with the people: ``k`` pairs in the greatest matching, ``m``
-        people, ``n`` detections, less those without a partner in a region to ignore, and ``ratio``, their Jaccard
-        index."""
+        """Compare the detections above a score with the people.
+
+        Returns:
+            dict: ``k``, the pairs of the largest matching; ``m`` and ``n``, the numbers of people and detections,
+                without those that have no partner and lie in a region to ignore; and ``ratio``, the Jaccard index.
+        """
         kept = self.scores > score
         partner = np.full(kept.sum(), -1)
         if kept.any() and len(self.people):
-            # The order is MMDetection's: which detections stay without a partner depends on it.
+            # MMDetection's order: it decides which detections stay without a partner.
             partner = maximum_bipartite_matching(self._pairs(kept), perm_type='column')
         alone = np.ones(len(self.people), bool)
         alone[partner[partner >= 0]] = False
@@ -178,14 +199,15 @@ class _Crowd:
         return dict(k=k, m=m, n=n, ratio=k / (m + n - k + 1e-6))
 
     def _pairs(self, kept: np.ndarray) -> csr_matrix:
-        """The pairs that overlap enough, of the detections kept; made of its parts, as there are ten per image."""
+        """The pairs of kept detections and people that overlap enough."""
+        # Built from its arrays, which is fast: there are ten of these matrices per image.
         starts = np.concatenate(([0], self.partners[kept].cumsum()))
         people = self.person[kept[self.detection]]
         return csr_matrix((np.ones(len(people), bool), people, starts), shape=(len(starts) - 1, len(self.people)))
 
 
 def _columns(images: Sequence[_Crowd], outcomes: Sequence[np.ndarray]) -> Outcomes:
-    """The one set of matches that AP, mMR and recall come from."""
+    """The matches as columns. AP, mMR and recall all come from them."""
     outcome = np.concatenate(outcomes)
     return Outcomes(
         categories=np.zeros(len(outcome), int),
@@ -198,15 +220,15 @@ def _columns(images: Sequence[_Crowd], outcomes: Sequence[np.ndarray]) -> Outcom
 
 
 def _of_jaccard(counts: Sequence[List[dict]]) -> np.ndarray:
-    """(3, thresholds, images) k, m and n."""
+    """k, m and n as (3, thresholds, images)."""
     return np.array([[[count[name] for count in each] for each in counts] for name in 'kmn'])
 
 
 def _read_truth(path: str) -> Dict[str, np.ndarray]:
-    """(g, 5) float64 rows x1, y1, x2, y2, tag of the full boxes of each image by its ID."""
+    """The full boxes of each image by its ID: (g, 5) float64 rows x1, y1, x2, y2, tag."""
     records = [json.loads(line) for line in get_text(path).strip().split('\n')]
     return {
-        # MMDetection's reader takes no empty list.
+        # MMDetection's reader fails on an empty list.
         record['ID']: Image.load_gt_boxes(record, 'gtboxes', PERSON_CLASSES)[0].astype(np.float64)
         if record['gtboxes']
         else np.empty((0, 5))
@@ -215,6 +237,6 @@ def _read_truth(path: str) -> Dict[str, np.ndarray]:
 
 
 def _rows(instances: dict) -> np.ndarray:
-    """(n, 5) float64 rows x1, y1, x2, y2, score of one reading of one image."""
+    """The detections of one image as (n, 5) float64 rows x1, y1, x2, y2, score."""
     columns = instances['bboxes'], instances['scores'][:, None]
     return np.hstack([column.detach().cpu().double().numpy() for column in columns])

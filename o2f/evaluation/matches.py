@@ -1,31 +1,30 @@
-"""Which detections were right on which image: all that the metrics of any resampling of the images depend on.
+"""Which detections were right on which image. Metrics on any resampling of the images need nothing else.
 
 A bootstrap over the test images evaluates the same detections on thousands of samples of the images, drawn with
-repetition. Detections are matched to objects image by image, so the matches stay as they are, and only what is counted
-over the images changes. :class:`Matches` keeps that and no more, as arrays that compress to a few kilobytes:
+repetition. Detections are matched to objects image by image, so the matches stay the same and only the counts over
+images change. [`Matches`][] keeps the matches as arrays that compress to a few kilobytes:
 
-====================  =================================================================================================
-about                 JSON: ``schema``, ``kind`` ('coco' or 'crowdhuman'), ``evaluated`` (a digest of the annotations
-                      and the images), ``images`` and ``categories`` (how many), ``sets`` (what the names of the metrics
-                      of each set of detections begin with, such as 'with_nms/mask_')
-objects               image of each object to be found, category by category
-objects_per_category  (categories,) how many of them belong to each
-images                image of each detection: category by category, best first; equal scores stand in the order of
-                      their images, as they do for COCOeval
-per_category          (categories,) how many detections belong to each
-member                bit s is set where the detection belongs to set s
-right                 (detections, sets) bit t is set where it is right at the t-th overlap that is asked for
-ignored               (detections, sets) bit t is set where it is ignored there; where it is ignored at all overlaps it
-                      is not in the set
-tied                  True where a detection has image and score of the one before, and one of those tied is right
-jaccard               'crowdhuman' alone: (sets, 3, thresholds, images) k, m and n of the Jaccard index
-====================  =================================================================================================
+- ``about``: JSON with ``schema``, ``kind`` ('coco' or 'crowdhuman'), ``evaluated`` (a digest of annotations and
+  images), ``images`` and ``categories`` (their numbers), and ``sets`` (the name prefix of each set of detections, such
+  as 'with_nms/mask_')
+- ``objects``: the image of each object to be found, category by category
+- ``objects_per_category``: (categories,) the number of objects of each category
+- ``images``: the image of each detection, category by category, best first. Equal scores are ordered by image, as in
+  COCOeval
+- ``per_category``: (categories,) the number of detections of each category
+- ``member``: bit s is set if the detection belongs to set s
+- ``right``: (detections, sets) bit t is set if the detection is right at the t-th IoU threshold
+- ``ignored``: (detections, sets) bit t is set if the detection is ignored there. A detection that is ignored at all
+  thresholds is not in the set
+- ``tied``: True if a detection has the image and score of the one before, and one of those tied is right
+- ``jaccard``: only for 'crowdhuman': (sets, 3, thresholds, images) k, m and n of the Jaccard index
 
-Images are numbered from 0 in the order in which the metric takes them, and stored as differences to the one before,
-modulo their number, in bytes: (bytes, detections), the lowest byte of all of them first. Three things make the file
-small and change no metric. What both readings found, with its box and its mask, is one detection. Those after the last
-right one of their category are left out, as precision is read where recall rises. And between two right ones the wrong
-ones, which only count there, are sorted. Tied detections keep their places, as copies of an image repeat them together.
+Images are numbered from 0 in the order of the metric. Each is stored as the difference to the one before, modulo the
+number of images, in bytes: (bytes, detections), all lowest bytes first. Three things make the file small and change no
+metric. A detection that is found both without and with NMS, with the same box and mask, is stored once. Detections
+after the last right one of their category are left out, because precision is read where recall rises. And the wrong
+detections between two right ones, of which only the number matters, are sorted. Tied detections keep their places,
+because copies of an image repeat them together.
 """
 
 import contextlib
@@ -41,15 +40,15 @@ SCHEMA = 1
 
 
 class Outcomes(NamedTuple):
-    """What became of the detections of one set, as columns of one length, images in their order within each category.
+    """The outcomes of one set of detections, as columns of equal length. Within a category, images are in order.
 
     Attributes:
-        categories (ndarray): (n,) int, the category of each as an index.
-        images (ndarray): (n,) int, its image as an index.
-        scores (ndarray): (n,) float.
-        right (ndarray): (overlaps, n) bool, whether it is right where so much overlap is asked for.
-        ignored (ndarray): (overlaps, n) bool, whether it is ignored there.
-        objects (ndarray): (categories, images) int, how many objects there are to be found.
+        categories (ndarray): (n,) int, the index of the category of each detection.
+        images (ndarray): (n,) int, the index of its image.
+        scores (ndarray): (n,) float, its score.
+        right (ndarray): (thresholds, n) bool, whether it is right at each IoU threshold.
+        ignored (ndarray): (thresholds, n) bool, whether it is ignored there.
+        objects (ndarray): (categories, images) int, the number of objects to be found.
     """
 
     categories: np.ndarray
@@ -61,12 +60,12 @@ class Outcomes(NamedTuple):
 
 
 class Matches:
-    """Collects sets of detections on the same images.
+    """Collects the outcomes of several sets of detections on the same images.
 
     Args:
         kind (str): 'coco' or 'crowdhuman'.
-        ann_file (str): the annotations.
-        image_ids (sequence): the images that were evaluated, in order.
+        ann_file (str): the annotation file.
+        image_ids (sequence): the evaluated images, in order.
     """
 
     def __init__(self, kind: str, ann_file: str, image_ids: Sequence) -> None:
@@ -81,16 +80,16 @@ class Matches:
         """Add a set of detections.
 
         Args:
-            prefix (str): what the names of its metrics begin with.
-            outcomes (Outcomes): what became of them.
-            jaccard (ndarray, optional): (3, thresholds, images) int, k, m and n of the Jaccard index.
+            prefix (str): prefix of the names of its metrics.
+            outcomes (Outcomes): the outcomes of the detections.
+            jaccard (ndarray, optional): (3, thresholds, images) int: k, m and n of the Jaccard index.
         """
         self._sets[prefix] = outcomes
         if jaccard is not None:
             self._jaccard.append(jaccard)
 
     def arrays(self) -> Dict[str, np.ndarray]:
-        """What is to be stored, by name; see the top of this file."""
+        """The arrays to be stored, by name. The table at the top of this module describes them."""
         sets = list(self._sets.values())
         objects = sets[0].objects
         found = _sorted(_drop_wrong(_union(sets)))
@@ -110,7 +109,7 @@ class Matches:
         return arrays
 
     def _differences(self, images: np.ndarray) -> np.ndarray:
-        """(bytes, n); neighbours are often near each other, and the higher bytes are nearly all alike."""
+        """Differences as (bytes, n). Neighbours are often near each other, so the higher bytes are nearly all equal."""
         differences = np.diff(images, prepend=0) % max(1, self._images)
         kind = np.min_scalar_type(self._images)
         rows = differences.astype(kind.newbyteorder('<')).view(np.uint8).reshape(-1, kind.itemsize)
@@ -118,18 +117,18 @@ class Matches:
 
 
 class _Union(NamedTuple):
-    """The detections of all sets, each once, category by category, best first, images in their order."""
+    """The detections of all sets, each once: by category, best first, and then by image."""
 
     categories: np.ndarray
     images: np.ndarray
-    tied: np.ndarray  # image and score are those of the one before
+    tied: np.ndarray  # same image and score as the one before
     member: np.ndarray  # (n, sets) bool
     right: np.ndarray  # (n, sets) bits
     ignored: np.ndarray  # (n, sets) bits
 
     @property
     def matters(self) -> np.ndarray:
-        """(n,) bool, whether one is right, or one that it is tied with."""
+        """(n,) bool: whether the detection, or one that it is tied with, is right."""
         group = np.cumsum(~self.tied)
         return np.bincount(group, self.right.any(axis=1))[group] > 0
 
@@ -138,8 +137,9 @@ class _Union(NamedTuple):
 
 
 def _union(sets: Sequence[Outcomes]) -> _Union:
-    """A detection is the same in two sets where category, image and score are; of several such in one set, the first is
-    the first."""
+    """Join the sets. Detections of two sets are the same if category, image and score are equal.
+
+    If a set has several such detections, they are paired in order."""
     parts = [_in_order(each) for each in sets]
     keys = np.concatenate([part[0] for part in parts])
     order = np.lexsort(keys.T)
@@ -159,7 +159,12 @@ def _union(sets: Sequence[Outcomes]) -> _Union:
 
 
 def _in_order(outcomes: Outcomes) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n, 4) how many of the same score the image has before, image, negative score, category; bits right, ignored."""
+    """Sort a set, without detections that are always ignored.
+
+    Returns:
+        tuple[ndarray, ndarray, ndarray]: (n, 4) keys, and the bits ``right`` and ``ignored``. A key is the number of
+            equal detections before this one, its image, its negative score and its category.
+    """
     order = np.lexsort((-outcomes.scores, outcomes.categories))
     order = order[~outcomes.ignored[:, order].all(axis=0)]
     keys = np.stack((outcomes.images, -outcomes.scores, outcomes.categories), axis=1)[order]
@@ -170,7 +175,7 @@ def _in_order(outcomes: Outcomes) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _drop_wrong(found: _Union) -> _Union:
-    """Without what comes after the last of its category that matters; ``tied`` is kept where it does."""
+    """Drop the detections after the last one of their category that matters. Keep ``tied`` only where it matters."""
     matters = found.matters
     last = np.full(found.categories.max(initial=0) + 1, -1)
     np.maximum.at(last, found.categories[matters], np.flatnonzero(matters))
@@ -179,29 +184,30 @@ def _drop_wrong(found: _Union) -> _Union:
 
 
 def _sorted(found: _Union) -> _Union:
-    """What matters stays in its place; what lies between two of those is sorted by its sets and images."""
+    """Sort the detections between those that matter by their sets and images. Those that matter stay in place."""
     matters = found.matters
     member = found.member @ 2 ** np.arange(found.member.shape[1])
     return found.take(np.lexsort((found.images, member * ~matters, 2 * np.cumsum(matters) - matters)))
 
 
 def _bits(rows: np.ndarray) -> np.ndarray:
-    """(n,) bit t is set where (t, n) rows are True."""
+    """(n,) numbers whose bit t is set where the t-th of the (T, n) rows is True."""
     kind = np.min_scalar_type(2 ** len(rows) - 1)
     return np.sum([row * kind.type(2**t) for t, row in enumerate(rows)], axis=0, dtype=kind)
 
 
 def _small(numbers: np.ndarray) -> np.ndarray:
-    """The same whole numbers from 0 in the smallest type that holds them."""
+    """Non-negative whole numbers in the smallest type that holds them."""
     return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
 
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """No search for cycles within; also a decorator.
+    """Turn the garbage collector off, as a context or a decorator.
 
-    An object for each of many detections sets it off again and again. It goes through all objects of the process,
-    MMDetection's own half a million among them, and on a small dataset takes longer than the evaluation.
+    An evaluation creates an object for each detection, which starts the collector again and again. It visits all
+    objects of the process, half a million of them MMDetection's. On a small dataset that takes longer than the
+    evaluation.
     """
     enabled = gc.isenabled()
     gc.disable()

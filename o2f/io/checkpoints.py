@@ -1,8 +1,8 @@
-"""Checkpoints from anyone: read without running what is in them, and loaded without a gap.
+"""Checkpoints from any source: read without running code in them, and loaded completely.
 
-The authors' released checkpoints (MMDetection 2) load too. Those of the FCOS type have the names of
-:class:`OneToFewHead`. In those of CondInst the mask branch is a part of the box head and has other names; the weights
-are the same as those of MMDetection 3's modules.
+The authors' released checkpoints (MMDetection 2) load too. Those of FCOS type use the parameter names of
+[`OneToFewHead`][o2f.OneToFewHead]. In those of CondInst, the mask branch is part of the box head and has other names.
+The weights themselves are those of MMDetection 3's modules.
 """
 
 import pickle
@@ -16,28 +16,36 @@ from torch import Tensor
 
 from o2f.errors import InputError
 
-#: Counts batches for a momentum that these models do not use; older files lack it.
+#: A count of batches that these models do not use. Older files lack it.
 _NOT_NEEDED = 'num_batches_tracked'
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint's weights by name, on the CPU, and what its maker noted beside them (mmengine's ``meta``)."""
+    """The content of a checkpoint.
+
+    Attributes:
+        weights (dict[str, Tensor]): the weights by name, on the CPU.
+        meta (dict): mmengine's ``meta``. It is empty if the file has none.
+    """
 
     weights: Dict[str, Tensor]
     meta: dict
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint: mmengine's or mmcv's, where the weights are under ``state_dict``, or weights alone.
+    """Read a checkpoint of mmengine or mmcv, or a file of weights alone.
 
     Only tensors and plain values are unpickled, so nothing in the file is run. Names of the authors' released
-    checkpoints are turned into those of the modules here.
+    checkpoints are converted to the names of the modules here.
+
+    Args:
+        path (Path): the file.
 
     Returns:
-        Checkpoint: its weights, and its ``meta``, which is empty where the file has none.
+        Checkpoint: the weights and ``meta``.
 
     Raises:
-        InputError: the file is not there, is damaged, holds no weights, or holds objects that could run code.
+        InputError: the file is missing or damaged, holds no weights, or holds objects that could run code.
     """
     found: Any = _load(path)
     content = found if isinstance(found, dict) else {}
@@ -47,7 +55,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"{path} holds no weights: neither a state dict, nor one under the key 'state_dict'")
     meta = content.get('meta')
     try:
-        # A model that was spread over several GPUs has its wrapper's name before the others.
+        # In checkpoints of models on several GPUs, all names begin with the wrapper's.
         weights = convert_released({re.sub(r'^module\.', '', name): weight for name, weight in weights.items()})
     except ValueError as error:
         raise InputError(f'{path}: {error}') from error
@@ -77,10 +85,10 @@ def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> N
     Args:
         model (BaseModel): the detector.
         weights (dict[str, Tensor]): weights by name.
-        path (Path): where they come from, for messages.
+        path (Path): the source of the weights, for messages.
 
     Raises:
-        InputError: names are missing or left over, or shapes differ.
+        InputError: names are missing or unknown, or shapes differ.
     """
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in weights and not name.endswith(_NOT_NEEDED)]
@@ -103,7 +111,7 @@ def _first(names: List[str], few: int = 3) -> str:
 
 
 _BRANCH = 'mask_head.mask_feature_head'
-#: A released name's beginning and what stands there now.
+#: The beginning of a released name, and its replacement.
 _RENAMED = (
     (r'bbox_head\.conv_quality\.', r'bbox_head.conv_centerness.'),
     (r'bbox_head\.refine\.(\d)\.0\.', rf'{_BRANCH}.convs_all_levels.\1.conv\1.conv.'),
@@ -117,23 +125,24 @@ _RENAMED = (
     (r'bbox_head\.seg_head\.4\.', r'mask_head.semantic_convs.1.bn.'),
     (r'bbox_head\.seg_out\.', r'mask_head.semantic_pred.'),
 )
-#: Pixels that coordinates relative to an anchor point are divided by: 8 strides of its level, in MMDetection computed.
+#: The divisor of coordinates relative to an anchor point, in pixels. MMDetection computes it: 8 strides of the level.
 _SIZES_OF_INTEREST = 'bbox_head.sizes_of_interest'
 _STRIDES = (8, 16, 32, 64, 128)
 
 
 def convert_released(state_dict: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    """The weights of a released checkpoint under the names of this package's detectors.
+    """Rename the weights of a released checkpoint to the names of this package's detectors.
 
     Args:
-        state_dict (dict[str, Tensor]): the checkpoint's ``state_dict``; it stays as it is.
+        state_dict (dict[str, Tensor]): the checkpoint's ``state_dict``. It is not changed.
 
     Returns:
-        dict[str, Tensor]: the same tensors. Of CondInst they fit ``TwoReadingsCondInst`` with
-        :class:`OneToFewCondInstHead` and :class:`SemanticCondInstMaskHead`; any others keep their names.
+        dict[str, Tensor]: the same tensors. Those of CondInst fit [`TwoReadingsCondInst`][o2f.TwoReadingsCondInst] with
+            [`OneToFewCondInstHead`][o2f.OneToFewCondInstHead] and
+            [`SemanticCondInstMaskHead`][o2f.SemanticCondInstMaskHead]. Other names are kept.
 
     Raises:
-        ValueError: the mask head was trained with other sizes of interest than 8 strides, which these modules have.
+        ValueError: the mask head was trained with sizes of interest other than 8 strides, the only ones supported.
     """
     sizes = state_dict.get(_SIZES_OF_INTEREST)
     expected = 8 * torch.tensor(_STRIDES, dtype=torch.float32)

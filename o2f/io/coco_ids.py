@@ -1,4 +1,4 @@
-"""The ids under which images and categories stand in COCO's files."""
+"""The ids of images and categories in COCO's files."""
 
 import json
 from dataclasses import dataclass
@@ -10,22 +10,30 @@ from o2f.errors import InputError
 
 @dataclass(frozen=True)
 class Names:
-    """The id of each image by its file name, and of each label its category, ``id`` and ``name``."""
+    """Ids in COCO's files.
+
+    Attributes:
+        images (dict): the id of each image by its file name.
+        categories (list[dict]): the category of each label, with ``id`` and ``name``.
+    """
 
     images: Dict[str, Any]
     categories: List[Dict[str, Any]]
 
 
 def names_of(files: Sequence[str], classes: Sequence[str], annotations: Optional[Path]) -> Names:
-    """The ids of images and categories.
+    """Choose the ids of images and categories.
 
     Args:
         files (sequence[str]): names of the images, in order.
         classes (sequence[str]): names of the categories, in the order of their labels.
-        annotations (Path, optional): a COCO annotation file that gives the ids; without one both count from 1.
+        annotations (Path, optional): a COCO annotation file with the ids. Without one, ids count from 1.
+
+    Returns:
+        Names: the ids.
 
     Raises:
-        InputError: the file cannot be read, or does not list one of the images or classes.
+        InputError: the file cannot be read, or it lacks an image or a class.
     """
     if annotations is None:
         images = {name: number for number, name in enumerate(files, 1)}

@@ -1,7 +1,7 @@
 """A detector as one function of tensors, from pixels to a fixed number of boxes, for export.
 
-What :class:`o2f.models.head.OneToFewHead` decodes image by image, with as many results as there happen to be, is here
-one computation over the batch whose sizes do not depend on what is in the images. Nothing suppresses anything.
+[`OneToFewHead`][] decodes image by image, and the number of its results varies. Here, decoding is one computation over
+the batch, and sizes do not depend on the content of the images. There is no NMS.
 """
 
 from typing import NamedTuple, Tuple
@@ -15,8 +15,13 @@ from o2f.models.head import OneToFewHead
 
 
 class Candidates(NamedTuple):
-    """The best of one level of each image, best first: ``boxes`` (B, k, 4), x1 y1 x2 y2 in pixels, and ``scores`` and
-    ``labels`` (B, k). What is not there has score 0."""
+    """The best candidates of each image, best first. Missing candidates have score 0.
+
+    Attributes:
+        boxes (Tensor): (B, k, 4), x1 y1 x2 y2 in pixels.
+        scores (Tensor): (B, k).
+        labels (Tensor): (B, k) int64.
+    """
 
     boxes: Tensor
     scores: Tensor
@@ -24,18 +29,18 @@ class Candidates(NamedTuple):
 
 
 class EndToEnd(nn.Module):
-    """Images to detections.
+    """A detector as a module from images to detections.
 
     Args:
-        model (BaseModel): a detector with a :class:`OneToFewHead`, whose ``test_cfg`` says how it is decoded.
+        model (BaseModel): a detector with a [`OneToFewHead`][]. Its ``test_cfg`` says how to decode.
 
     Raises:
-        InputError: it is another detector, or one that draws masks.
+        InputError: the detector has another head, or draws masks.
     """
 
     mean: Tensor
     std: Tensor
-    #: Heads whose maps are decoded here: logits of classes, distances in pixels, logits of the second factor.
+    #: Heads that can be decoded here. Their maps are class logits, distances in pixels and factor logits.
     heads = (OneToFewHead,)
 
     def __init__(self, model: BaseModel) -> None:
@@ -57,15 +62,15 @@ class EndToEnd(nn.Module):
         self.pad_value = float(preprocessor.pad_value)
 
     def forward(self, images: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """Detect.
+        """Detect on a batch.
 
         Args:
-            images (Tensor): (B, 3, H, W) uint8, blue, green, red, already of the size that the detector is to see.
+            images (Tensor): (B, 3, H, W) uint8, channels blue, green, red, already resized for the detector.
 
         Returns:
-            tuple[Tensor, Tensor, Tensor]: of the ``max_per_img`` best of each image, best first, boxes (B, K, 4), x1 y1
-            x2 y2 in pixels of ``images``, scores (B, K) and labels (B, K) int64. Where an image has fewer, the rest has
-            boxes and scores of 0 and label -1.
+            tuple[Tensor, Tensor, Tensor]: the K = ``max_per_img`` best detections of each image, best first: boxes
+                (B, K, 4) as x1 y1 x2 y2 in pixels of ``images``, scores (B, K) and labels (B, K) int64. If an image has
+                fewer, the rest has boxes and scores of 0 and label -1.
         """
         head = self.model.bbox_head
         outputs = head(self.model.extract_feat(self.preprocess(images)))
@@ -77,8 +82,9 @@ class EndToEnd(nn.Module):
         return self.best(Candidates(*(torch.cat(parts, dim=1) for parts in zip(*levels))))
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """What MMDetection's ``DetDataPreprocessor`` does: normalise, then fill up to whole strides on the right and
-        below."""
+        """Normalise the images, then pad them on the right and at the bottom to whole strides.
+
+        MMDetection's ``DetDataPreprocessor`` does the same."""
         pixels = images.float()
         pixels = ((pixels.flip(1) if self.to_rgb else pixels) - self.mean) / self.std
         below, right = (-size % self.divisor for size in pixels.shape[2:])
@@ -87,14 +93,17 @@ class EndToEnd(nn.Module):
     def candidates(
         self, cls_logits: Tensor, distances: Tensor, factor_logits: Tensor, stride: int, size: Tuple[int, int]
     ) -> Candidates:
-        """The ``nms_pre`` best scores of a level, as :meth:`OneToFewHead._decode_level` takes them.
+        """Take the ``nms_pre`` best scores of a level, as [`OneToFewHead`][] does.
 
         Args:
-            cls_logits (Tensor): (B, C, h, w).
-            distances (Tensor): (B, 4, h, w) in pixels.
-            factor_logits (Tensor): (B, 1, h, w).
+            cls_logits (Tensor): (B, C, h, w) classification logits.
+            distances (Tensor): (B, 4, h, w) distances in pixels.
+            factor_logits (Tensor): (B, 1, h, w) logits of the score factor.
             stride (int): pixels between points.
             size (tuple[int, int]): height and width of the images.
+
+        Returns:
+            Candidates: the candidates of the level.
         """
         scores = (cls_logits.float().sigmoid() * factor_logits.float().sigmoid()).permute(0, 2, 3, 1).flatten(1)
         scores, place = self.top(scores, self.settings.score_thr, self.settings.nms_pre)
@@ -105,7 +114,7 @@ class EndToEnd(nn.Module):
         return Candidates(clip(boxes, size), scores, place % cls_logits.shape[1])
 
     def best(self, found: Candidates) -> Tuple[Tensor, Tensor, Tensor]:
-        """The ``max_per_img`` best of each image."""
+        """Take the ``max_per_img`` best candidates of each image."""
         smallest = self.settings.get('min_bbox_size', -1)
         if smallest >= 0:
             sides = found.boxes[..., 2:] - found.boxes[..., :2]
@@ -117,15 +126,17 @@ class EndToEnd(nn.Module):
 
     @staticmethod
     def top(scores: Tensor, above: float, number: int) -> Tuple[Tensor, Tensor]:
-        """The ``number`` best of (B, n) scores and their places; those not ``above`` count as 0, and so does what is
-        missing where n is smaller, whose place is that of the first."""
+        """Find the ``number`` best of (B, n) scores, and their indices.
+
+        Scores that are not above ``above`` count as 0. If n is smaller than ``number``, zeros fill up the rest. The
+        index of a score of 0 is 0."""
         scores = torch.where(scores > above, scores, 0.0)
         scores, place = torch.cat((scores, scores.new_zeros(scores.shape[0], number)), dim=1).topk(number, dim=1)
         return scores, torch.where(scores > 0, place, 0)
 
 
 def points_of(map_: Tensor, stride: int) -> Tensor:
-    """(h*w, 2) x and y in pixels of the points of a (B, C, h, w) map, row after row."""
+    """x and y in pixels of the points of a (B, C, h, w) map, row after row: (h x w, 2)."""
     height, width = map_.shape[2:]
     x = ((torch.arange(width, device=map_.device) + 0.5) * stride).expand(height, width)
     y = ((torch.arange(height, device=map_.device) + 0.5) * stride).unsqueeze(1).expand(height, width)
@@ -133,7 +144,7 @@ def points_of(map_: Tensor, stride: int) -> Tensor:
 
 
 def clip(boxes: Tensor, size: Tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) within images of a height and width."""
+    """Clip (..., 4) boxes to images of the given height and width."""
     height, width = size
     x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
     return torch.stack((x, y), dim=-1).flatten(-2)

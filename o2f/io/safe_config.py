@@ -1,12 +1,12 @@
-"""Configs from anyone: read as data, never run, and checked for names that would run something when built.
+"""Configs from any source: read as data, never run, and checked for names that would run code when built.
 
-A config of mmengine's is a Python file, and ``Config.fromfile`` runs it. The one that a checkpoint carries is such a
-file too, though it was written by a machine and holds nothing but values. :func:`parse_config` takes exactly that:
-``name = value`` with literals, ``dict(key=value)`` and ``float``'s nan and inf.
+A config of mmengine is a Python file, and ``Config.fromfile`` runs it. The config in a checkpoint is such a file too,
+but it was written by a machine and holds only values. [`parse_config`][] accepts exactly that: ``name = value`` with
+literals, ``dict(key=value)`` and the floats nan and inf.
 
-Values alone can still run code once a model is built from them: a registry imports what a dotted ``type`` names, mmcv
-evaluates the ``type`` of an NMS as Python, and a few of MMDetection's classes evaluate settings or read further files.
-:func:`check_names` lets only classes through that do nothing of the kind.
+Values can still run code when a model is built from them. A registry imports what a dotted ``type`` names, mmcv
+evaluates the ``type`` of an NMS as Python, and some classes of MMDetection evaluate settings or read further files.
+[`check_names`][] accepts only classes that do none of this.
 """
 
 import ast
@@ -19,7 +19,7 @@ from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
 
 from o2f.errors import InputError
 
-#: Where classes may come from that a config from elsewhere names.
+#: The modules whose classes such a config may name.
 _MODULES = (
     'o2f.',
     'torch.nn.modules.',
@@ -50,17 +50,17 @@ _TRUST = 'if you trust its maker, give the config itself with --config, which ru
 
 
 def parse_config(text: str, source: str) -> Dict[str, Any]:
-    """The settings of a config's text.
+    """Read the settings from the text of a config.
 
     Args:
-        text (str): Python of the kind that mmengine writes into checkpoints.
-        source (str): where it is from, for messages.
+        text (str): Python, as mmengine writes it into checkpoints.
+        source (str): the source of the text, for messages.
 
     Returns:
-        dict: its settings by name.
+        dict: the settings by name.
 
     Raises:
-        InputError: it is not Python, or more than values; nothing of it has been run.
+        InputError: the text is not Python, or holds more than values. Nothing of it is run.
     """
     try:
         settings = {}
@@ -82,7 +82,7 @@ def parse_config(text: str, source: str) -> Dict[str, Any]:
 
 
 class _NotPlain(Exception):
-    """A node of Python that is no value."""
+    """A node of Python that is not a plain value."""
 
 
 def _value(node: ast.AST) -> Any:
@@ -91,7 +91,7 @@ def _value(node: ast.AST) -> Any:
         if len(keywords) == len(node.keywords):
             return keywords
     if isinstance(node, ast.Dict):
-        keys = [key for key in node.keys if key is not None]  # None stands for ** of another dict
+        keys = [key for key in node.keys if key is not None]  # the key None means ** of another dict
         if len(keys) == len(node.values):
             return {_value(key): _value(value) for key, value in zip(keys, node.values)}
     if isinstance(node, (ast.List, ast.Tuple)):
@@ -107,14 +107,14 @@ def _value(node: ast.AST) -> Any:
 
 
 def check_names(settings: Any, source: str) -> None:
-    """Check what a config's settings would build.
+    """Check the names of the classes that a config would build.
 
     Args:
-        settings (dict): settings, such as those of :func:`parse_config`.
-        source (str): where they are from, for messages.
+        settings (dict): the settings, for example from [`parse_config`][].
+        source (str): the source of the settings, for messages.
 
     Raises:
-        InputError: a ``type`` or a scope in them is not among those that run nothing but themselves.
+        InputError: a ``type`` or a scope is not on the list of safe ones.
     """
     for node, of_nms in _mappings(settings):
         scope = node.get('_scope_')
@@ -128,7 +128,7 @@ def check_names(settings: Any, source: str) -> None:
 
 
 def _mappings(value: Any, of_nms: bool = False) -> Iterator[tuple]:
-    """All mappings in ``value``, each with whether it is the settings of an NMS."""
+    """Yield all mappings in ``value``, and whether each one holds the settings of an NMS."""
     if isinstance(value, dict):
         yield value, of_nms
         for key, item in value.items():

@@ -1,8 +1,8 @@
-"""Section 4.5, Table 9: the head of section 3.4 with CondInst's controller, for instance segmentation.
+"""Instance segmentation: the head of section 3.4 with CondInst's controller (section 4.5, Table 9).
 
-Everything but the targets is CondInst's. MMDetection's mask head reads the positives of :meth:`get_positive_infos` in
-training and the candidates of :meth:`predict_by_feat` in inference. Every positive anchor, certain and ambiguous alike,
-teaches its instance's mask. The mask head adds the auxiliary semantic segmentation of the released models.
+Only the targets differ from CondInst. In training, MMDetection's mask head reads the positives from
+``get_positive_infos``; in inference, it reads the candidates from ``predict_by_feat``. Every positive anchor, certain
+or ambiguous, trains its instance's mask. The mask head here adds the semantic branch of the released models.
 """
 
 from dataclasses import replace
@@ -26,16 +26,17 @@ from o2f.models.head import OneToFewHead
 
 @MODELS.register_module()
 class OneToFewCondInstHead(OneToFewHead):
-    """One-to-few head that also predicts, at each point, the weights of the small network that draws a mask.
+    """One-to-few head for CondInst. At each point it also predicts the weights of the small network that draws a mask.
 
     Args:
-        num_params (int): number of those weights; 169 for CondInst's three layers of 8 channels on 8 bases and 2
+        *args (Any): arguments of [`OneToFewHead`][].
+        num_params (int): number of these weights. CondInst has 169: three layers of 8 channels on 8 bases and 2
             coordinates.
-        region_centre (str): middle of the centre region Omega: 'mask' for the mask's centroid, as released, or 'box'.
-        args, kwargs: the rest goes to :class:`OneToFewHead`.
+        region_centre (str): centre of Omega: 'mask' is the mask's centroid, as released; 'box' is the box's centre.
+        **kwargs (Any): arguments of [`OneToFewHead`][].
 
     Raises:
-        ValueError: ``region_centre`` or an argument of :class:`OneToFewHead` is out of its range.
+        ValueError: ``region_centre`` or an argument of [`OneToFewHead`][] is out of its range.
     """
 
     def __init__(self, *args, num_params: int = 169, region_centre: str = 'mask', **kwargs) -> None:
@@ -50,13 +51,14 @@ class OneToFewCondInstHead(OneToFewHead):
         self.controller = nn.Conv2d(self.feat_channels, self.num_params, 3, padding=1)
 
     def forward(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor], List[Tensor]]:
-        """Predict from the FPN's maps.
+        """Predict from the maps of the FPN.
 
         Args:
             x (tuple[Tensor]): (B, in_channels, H, W) per level.
 
         Returns:
-            tuple: what :meth:`OneToFewHead.forward` returns, and per level the mask weights (B, num_params, H, W).
+            tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]: the three outputs of
+                [`OneToFewHead.forward`][], and per level the weights of the mask network (B, num_params, H, W).
         """
         cls_logits, distances, regression = self._forward_towers(x)
         params = [self.controller(map_) for map_ in regression]
@@ -72,16 +74,20 @@ class OneToFewCondInstHead(OneToFewHead):
         batch_img_metas: List[dict],
         batch_gt_instances_ignore: Optional[List[InstanceData]] = None,
     ) -> Dict[str, Tensor]:
-        """The losses of :meth:`OneToFewHead.loss_by_feat`; keeps the positives for the mask head.
+        """Compute the losses of [`OneToFewHead.loss_by_feat`][], and keep the positives for the mask head.
 
         Args:
-            cls_scores, bbox_preds, centernesses, param_preds (list[Tensor]): what :meth:`forward` returns.
-            batch_gt_instances (list[InstanceData]): of each image ``bboxes`` (n, 4) in pixels, ``labels`` (n,), and for
-                Omega round the centroids also ``masks`` of n instances; n may be 0.
-            batch_img_metas, batch_gt_instances_ignore: see :meth:`OneToFewHead.loss_by_feat`.
+            cls_scores (list[Tensor]): classification logits, from [`OneToFewCondInstHead.forward`][].
+            bbox_preds (list[Tensor]): distances in pixels, from [`OneToFewCondInstHead.forward`][].
+            centernesses (list[Tensor]): logits of the score factor, from [`OneToFewCondInstHead.forward`][].
+            param_preds (list[Tensor]): weights of the mask network, from [`OneToFewCondInstHead.forward`][].
+            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image. With
+                ``region_centre='mask'`` also ``masks``. n may be 0.
+            batch_img_metas (list[dict]): unused; part of MMDetection's interface.
+            batch_gt_instances_ignore (list[InstanceData], optional): see [`OneToFewHead.loss_by_feat`][].
 
         Returns:
-            dict[str, Tensor]: those of :meth:`OneToFewHead.loss_by_feat`.
+            dict[str, Tensor]: the losses of [`OneToFewHead.loss_by_feat`][].
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
         losses, selected = self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)
@@ -108,21 +114,22 @@ class OneToFewCondInstHead(OneToFewHead):
         return replace(instances, centres=torch.cat([mask_centroids(image, device) for image in batch]))
 
     def get_positive_infos(self) -> List[InstanceData]:
-        """The positives of the last :meth:`loss_by_feat`, which are then let go with the batch's graph.
+        """The positives of the last [`OneToFewCondInstHead.loss_by_feat`][]. They are then released with its graph.
 
         Returns:
-            list[InstanceData]: per image, of its P positives, what MMDetection's ``CondInstBboxHead`` gives:
-            ``points`` (P, 2), ``strides`` (P,), ``scores`` (P, C) and ``centernesses`` (P, 1), both logits,
-            ``param_preds`` (P, num_params), ``pos_assigned_gt_inds`` (P,), the instance of each among the image's, and
-            ``pos_inds`` (P,), its anchor among the image's N.
+            list[InstanceData]: the P positives of each image, in the format of MMDetection's ``CondInstBboxHead``:
+                ``points`` (P, 2), ``strides`` (P,), the logits ``scores`` (P, C) and ``centernesses`` (P, 1),
+                ``param_preds`` (P, num_params), ``pos_assigned_gt_inds`` (P,), the index of the instance in the image,
+                and ``pos_inds`` (P,), the index of the anchor among the image's N.
         """
         infos = CondInstBboxHead.get_positive_infos(self)
         self._raw_positive_infos = {}
         return infos
 
     def predict_by_feat(self, *args, **kwargs) -> List[InstanceData]:
-        """The candidates or detections of each image, as MMDetection's ``CondInstBboxHead.predict_by_feat`` has them:
-        those of :class:`OneToFewHead`, each with its ``param_preds``, ``points`` and ``strides``."""
+        """The candidates or detections of each image, as in MMDetection's ``CondInstBboxHead.predict_by_feat``.
+
+        They are those of [`OneToFewHead`][], each with its ``param_preds``, ``points`` and ``strides``."""
         return CondInstBboxHead.predict_by_feat(self, *args, **kwargs)
 
     def _predict_by_feat_single(
@@ -138,7 +145,7 @@ class OneToFewCondInstHead(OneToFewHead):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> InstanceData:
-        """Decode one image as :class:`OneToFewHead` does, carrying what the mask head needs of each candidate."""
+        """Decode one image as ``OneToFewHead`` does, and keep what the mask head needs of each candidate."""
         cfg = self.test_cfg if cfg is None else cfg
         levels = []
         for cls_logits, distances, factor_logits, params, points, strides in zip(
@@ -151,17 +158,17 @@ class OneToFewCondInstHead(OneToFewHead):
 
 
 def mask_centroids(instances: InstanceData, device: torch.device) -> Tensor:
-    """Centroids of the masks of one image, as MMDetection's CondInst takes them: means of pixel indices.
+    """Compute the centroids of an image's masks as MMDetection's CondInst does: means of pixel indices.
 
     Args:
-        instances (InstanceData): ``masks`` of n instances and their ``bboxes`` (n, 4) in pixels.
+        instances (InstanceData): ``masks`` and ``bboxes`` (n, 4) in pixels of n instances.
         device (torch.device): where to compute.
 
     Returns:
-        Tensor: (n, 2) float32 x and y in pixels. An instance whose mask has no pixel has its box's middle.
+        Tensor: (n, 2) float32, x and y in pixels. If a mask has no pixel, it is the centre of the box.
     """
     masks = instances.masks.to_tensor(dtype=torch.bool, device=device)
-    columns, rows = masks.sum(dim=1), masks.sum(dim=2)  # integers, so that the moments are exact
+    columns, rows = masks.sum(dim=1), masks.sum(dim=2)  # integers keep the moments exact
     moments = torch.stack([(sums * torch.arange(sums.size(1), device=device)).sum(dim=1) for sums in (columns, rows)])
     area = columns.sum(dim=1)
     middles = (instances.bboxes[:, :2] + instances.bboxes[:, 2:]) / 2
@@ -169,7 +176,7 @@ def mask_centroids(instances: InstanceData, device: torch.device) -> Tensor:
 
 
 def _by_image(selected: Selected, counts: List[int], num_points: int) -> List[Tuple[Tensor, Tensor]]:
-    """The positives of each image: their anchors among its N points, and the instance of each; two (P,)."""
+    """The P positives of each image: (P,) indices among its N anchors, and (P,) the instance of each."""
     positives = []
     for image, (anchor, kept) in enumerate(zip(selected.anchor.split(counts), selected.kept.split(counts))):
         instance, place = kept.nonzero(as_tuple=True)
@@ -179,17 +186,18 @@ def _by_image(selected: Selected, counts: List[int], num_points: int) -> List[Tu
 
 @MODELS.register_module()
 class SemanticCondInstMaskHead(CondInstMaskHead):
-    """MMDetection's CondInst mask head, with a semantic segmentation of the first map that only training sees.
+    """MMDetection's CondInst mask head with a semantic branch on the first map. The branch is used in training only.
 
-    It also trains where no image of a batch has a positive: every parameter then gets a gradient of zero or more, which
-    distributed training asks for. There the mask loss too is divided by a number averaged over ranks.
+    The head also trains on batches without positives. Every parameter then still gets a gradient, which distributed
+    training requires. The divisor of the mask loss is averaged over ranks.
 
     Args:
-        num_classes (int): categories, background not counted.
+        *args (Any): arguments of MMDetection's ``CondInstMaskHead``.
+        num_classes (int): number of classes, without background.
         semantic_channels (int): channels of the semantic branch's two convolutions, 128 as released.
-        loss_semantic (dict): config of the semantic loss; it is divided by the number of pixels that show an instance,
-            averaged over ranks, at least 1.
-        args, kwargs: the rest goes to MMDetection's ``CondInstMaskHead``.
+        loss_semantic (dict): config of the semantic loss. It is divided by the number of pixels that show an instance,
+            averaged over ranks and at least 1.
+        **kwargs (Any): arguments of MMDetection's ``CondInstMaskHead``.
     """
 
     def __init__(
@@ -204,7 +212,7 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
         self.semantic_channels = semantic_channels
         super().__init__(*args, **kwargs)
         self.loss_semantic = MODELS.build(loss_semantic)
-        self._num_masks = 0  # of the batch whose loss is being computed
+        self._num_masks = 0  # masks of the batch whose loss is being computed
 
     def _init_layers(self) -> None:
         super()._init_layers()
@@ -219,7 +227,7 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
         self.semantic_pred = nn.Conv2d(channels[-1], self.num_classes, 1)
 
     def init_weights(self) -> None:
-        """The mask branch as MMDetection has it; the semantic branch starts at scores of 0.01."""
+        """Initialise the mask branch as MMDetection does. The semantic branch starts with scores of 0.01."""
         super().init_weights()
         for module in self.semantic_convs:
             kaiming_init(module.conv, a=1, distribution='uniform')
@@ -229,25 +237,27 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
         """Draw the masks of one image.
 
         Args:
-            mask_feat (Tensor): (8, H, W), the bases.
+            mask_feat (Tensor): (8, H, W), the mask bases.
             positive_info (InstanceData): ``param_preds``, ``points`` and ``strides`` of P positives or candidates.
 
         Returns:
-            tuple[Tensor]: mask logits (P, H', W') at the stride of the output.
+            tuple[Tensor]: mask logits (P, H', W') at the output stride.
         """
-        if len(positive_info.param_preds) == 0:  # empty, yet part of the graph
+        if len(positive_info.param_preds) == 0:  # empty, but part of the graph
             return (mask_feat[:0] + positive_info.param_preds.sum(),)
         return super().forward_single(mask_feat, positive_info)
 
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: SampleList, positive_infos: List[InstanceData], **kwargs
     ) -> Dict[str, Tensor]:
-        """The losses of one batch.
+        """Compute the losses of one batch.
 
         Args:
             x (sequence[Tensor]): (B, in_channels, H, W) per level.
-            batch_data_samples (list[DetDataSample]): with ``labels`` and ``masks``; the masks cover the padded image.
-            positive_infos (list[InstanceData]): what the box head's ``get_positive_infos`` gives.
+            batch_data_samples (list[DetDataSample]): samples with ``labels`` and ``masks``. The masks cover the padded
+                image.
+            positive_infos (list[InstanceData]): the positives, from the box head's ``get_positive_infos``.
+            **kwargs (Any): further arguments of MMDetection's ``CondInstMaskHead.loss``.
 
         Returns:
             dict[str, Tensor]: ``loss_mask`` and ``loss_semantic``, scalars.
@@ -257,8 +267,19 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
         return dict(losses, loss_semantic=self._semantic_loss(x[self.mask_feature_head.start_level], truth))
 
     def loss_by_feat(self, mask_preds: List[Tensor], *args, **kwargs) -> Dict[str, Tensor]:
-        """``loss_mask`` of :class:`CondInstMaskHead`, over the number of masks averaged over ranks, at least 1; images
-        without a positive stay in its graph."""
+        """Compute ``loss_mask`` of MMDetection's ``CondInstMaskHead`` with two changes.
+
+        The divisor is the number of masks, averaged over ranks and at least 1. Images without positives stay part of
+        the graph.
+
+        Args:
+            mask_preds (list[Tensor]): mask logits (P, H', W') of each image.
+            *args (Any): further arguments of ``CondInstMaskHead.loss_by_feat``.
+            **kwargs (Any): the same.
+
+        Returns:
+            dict[str, Tensor]: ``loss_mask``, a scalar.
+        """
         self._num_masks = 0
         loss = super().loss_by_feat(mask_preds, *args, **kwargs)['loss_mask']
         averaged = reduce_mean(loss.new_tensor(float(self._num_masks))).clamp(min=1)
@@ -266,13 +287,13 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
         return dict(loss_mask=loss + sum(masks.sum() for masks in mask_preds if len(masks) == 0))
 
     def _get_targets_single(self, *args) -> Tuple[Tensor, Optional[Tensor], int]:
-        """The masks of one image that are trained, their targets and how many they are, which is counted."""
+        """The masks of one image that are trained, their targets, and their number, which is added to the count."""
         found = super()._get_targets_single(*args)
         self._num_masks += found[-1]
         return found
 
     def _semantic_loss(self, x: Tensor, batch_gt_instances: List[InstanceData]) -> Tensor:
-        """The focal loss of every pixel and class of the first map."""
+        """The focal loss over all pixels and classes of the first map."""
         logits = self.semantic_pred(self.semantic_convs(x)).permute(0, 2, 3, 1)
         targets = torch.stack(
             [
@@ -287,16 +308,16 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
 def semantic_target(
     instances: InstanceData, num_classes: int, stride: int, device: Optional[torch.device] = None
 ) -> Tensor:
-    """The class of each pixel of a map: that of the smallest instance that covers it.
+    """Find the class of each pixel of a map: the class of the smallest instance that covers the pixel.
 
     Args:
         instances (InstanceData): ``labels`` (n,) and ``masks`` of n instances, of H x W pixels.
-        num_classes (int): the target where there is no instance.
-        stride (int): every stride-th pixel is taken, from stride // 2 on.
+        num_classes (int): number of classes. It is also the target where there is no instance.
+        stride (int): the map takes every stride-th pixel, starting at stride // 2.
         device (torch.device, optional): where to compute.
 
     Returns:
-        Tensor: (H', W') int64.
+        Tensor: (H', W') int64, the classes.
     """
     masks = instances.masks.to_tensor(dtype=torch.bool, device=device)
     area = masks.flatten(1).sum(dim=1)

@@ -1,4 +1,4 @@
-"""Dense detectors that give both readings of the paper's tables, without and with NMS, from one forward pass."""
+"""Dense detectors that detect without and with NMS from one forward pass, as the paper's tables report both."""
 
 import torch
 from mmdet.models.detectors import FCOS, CondInst
@@ -12,11 +12,11 @@ from o2f.models import postprocess
 
 @MODELS.register_module()
 class TwoReadingsFCOS(FCOS):
-    """MMDetection's FCOS, except that ``predict`` reads its candidates twice.
+    """MMDetection's FCOS, except that ``predict`` detects both without and with NMS.
 
-    ``pred_instances`` of a data sample is the end-to-end reading: the best ``test_cfg.max_per_img`` candidates.
-    ``pred_instances_nms`` is what ``test_cfg.nms`` leaves of the same candidates, cut to the same number afterwards.
-    Any dense head of MMDetection fits as ``bbox_head``.
+    ``pred_instances`` of a data sample holds the end-to-end detections: the best ``test_cfg.max_per_img`` candidates,
+    without NMS. ``pred_instances_nms`` holds the best of the candidates that ``test_cfg.nms`` keeps, at most as many.
+    ``bbox_head`` can be any dense head of MMDetection.
     """
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
@@ -28,8 +28,8 @@ class TwoReadingsFCOS(FCOS):
             rescale (bool): give boxes in pixels of the original image.
 
         Returns:
-            list[DetDataSample]: the samples with both readings added, each with ``bboxes`` (n, 4) as x1 y1 x2 y2 in
-            pixels, ``scores`` (n,) and ``labels`` (n,), best first.
+            list[DetDataSample]: the samples with both sets of detections added. Each set has ``bboxes`` (n, 4) as x1 y1
+                x2 y2 in pixels, ``scores`` (n,) and ``labels`` (n,), best first.
         """
         outputs = self.bbox_head(self.extract_feat(batch_inputs))
         candidates = self.bbox_head.predict_by_feat(
@@ -48,10 +48,10 @@ class TwoReadingsFCOS(FCOS):
 
 @MODELS.register_module()
 class TwoReadingsCondInst(CondInst):
-    """MMDetection's CondInst, except that ``predict`` reads its candidates twice, as :class:`TwoReadingsFCOS` does.
+    """MMDetection's CondInst, except that ``predict`` detects without and with NMS, as [`TwoReadingsFCOS`][] does.
 
-    A candidate that both readings keep has its mask drawn once. :class:`OneToFewCondInstHead` and MMDetection's
-    ``CondInstBboxHead`` fit as ``bbox_head``.
+    The mask of a candidate is drawn once, even if it is kept both without and with NMS. ``bbox_head`` can be
+    [`OneToFewCondInstHead`][o2f.OneToFewCondInstHead] or MMDetection's ``CondInstBboxHead``.
     """
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
@@ -64,14 +64,14 @@ class TwoReadingsCondInst(CondInst):
             rescale (bool): give boxes and masks in pixels of the original image.
 
         Returns:
-            list[DetDataSample]: the samples with both readings added: ``bboxes`` (n, 4), ``scores`` and ``labels`` (n,)
-            and ``masks`` (n, h, w) bool.
+            list[DetDataSample]: the samples with both sets of detections added. Each set has ``bboxes`` (n, 4),
+                ``scores`` and ``labels`` (n,), and ``masks`` (n, h, w) bool.
         """
         x = self.extract_feat(batch_inputs)
         candidates = self.bbox_head.predict_by_feat(
             *self.bbox_head(x),
             batch_img_metas=[sample.metainfo for sample in batch_data_samples],
-            rescale=False,  # the mask head, which needs the network's pixels, does it for boxes and masks
+            rescale=False,  # the mask head needs the network's pixels; it rescales boxes and masks
             with_nms=False,
         )
         found = []
@@ -88,8 +88,9 @@ class TwoReadingsCondInst(CondInst):
 
 
 def _drawn(detections: InstanceData, drawn: InstanceData) -> InstanceData:
-    """One reading's detections, with their boxes and masks among those ``drawn`` for either reading. ``index`` says of
-    both which candidate each is; that of ``drawn`` ascends."""
+    """Detections with their boxes and masks taken from ``drawn``, which holds those of both sets.
+
+    ``index`` says which candidate each one is. The indices of ``drawn`` ascend."""
     place = torch.searchsorted(drawn.index, detections.index)
     return InstanceData(
         bboxes=drawn.bboxes[place], scores=detections.scores, labels=detections.labels, masks=drawn.masks[place]

@@ -1,7 +1,7 @@
-"""Section 3.4, Fig. 3: FCOS's head with a deeper centerness branch, trained by one-to-few targets.
+"""FCOS's head with a deeper centerness branch, trained with one-to-few targets (section 3.4, Fig. 3).
 
-The head only joins the three parts of the method, each a value of its config: ``selection`` (3.2), ``degrees`` (3.3)
-and ``loss_cls`` (3.4). Parameter names are those of the authors' released checkpoints.
+The head joins the three parts of the method. Each part is a value of its config: ``selection`` (section 3.2),
+``degrees`` (3.3) and ``loss_cls`` (3.4). Parameter names are those of the authors' released checkpoints.
 """
 
 import math
@@ -27,8 +27,14 @@ from o2f.models.ignore_regions import ignored_points
 
 @dataclass(frozen=True)
 class Predictions:
-    """A head's outputs over all levels: classification logits (B, N, C), logits of the joint score's second factor
-    (B, N), boxes (B, N, 4) as x1 y1 x2 y2 in pixels, and the N anchor points."""
+    """A head's outputs over all levels.
+
+    Attributes:
+        cls_logits (Tensor): (B, N, C) classification logits.
+        factor_logits (Tensor): (B, N) logits of the second factor of the joint score.
+        boxes (Tensor): (B, N, 4), x1 y1 x2 y2 in pixels.
+        grid (AnchorGrid): the N anchor points.
+    """
 
     cls_logits: Tensor
     factor_logits: Tensor
@@ -38,27 +44,30 @@ class Predictions:
 
 @MODELS.register_module()
 class OneToFewHead(AnchorFreeHead):
-    """FCOS head for end-to-end detection with one-to-few label assignment, and by its settings also DeFCN's.
+    """FCOS head for end-to-end detection with one-to-few label assignment. Other settings make it DeFCN's head.
 
     Args:
-        num_classes (int): categories, background not counted.
+        num_classes (int): number of classes, without background.
         in_channels (int): channels of each input map.
         strides (Sequence[int]): pixels per cell of each input map.
         centerness_convs (int): extra 3x3 convolutions before the centerness map, 0 to 3 (Table 5).
-        centerness_channels (int): their output channels, 64 in the paper.
-        score_factor (str): what the classification score is multiplied with: 'centerness' as in the paper, '3dmf' for
-            DeFCN's 3D max filtering in place of that branch, 'none' for plain POTO, where p is the score itself.
-        selection (dict): config of section 3.2, see :class:`OneToFewSelection`.
-        degrees (dict): config of section 3.3, see :class:`LinearDegrees`.
-        loss_cls (dict): config of Eq. 4, see :class:`OneToFewLoss`.
+        centerness_channels (int): output channels of these convolutions, 64 in the paper.
+        selection (dict): config of section 3.2, see [`OneToFewSelection`][o2f.OneToFewSelection].
+        degrees (dict): config of section 3.3, see [`LinearDegrees`][o2f.LinearDegrees].
+        loss_cls (dict): config of Eq. 4, see [`OneToFewLoss`][o2f.OneToFewLoss].
         loss_bbox (dict): config of the box loss of Eq. 5.
-        box_weight (str): 'centerness' weights each positive's box loss by FCOS's centerness target, as released;
+        box_weight (str): 'centerness' weights the box loss of each positive by FCOS's centerness target, as released.
             'uniform' is Eq. 5 as the paper writes it.
-        max_filtering (dict): further settings of :class:`MaxFiltering3D`.
-        auxiliary (dict, optional): config of a one-to-many selection; with it DeFCN's auxiliary loss is added.
-        loss_aux (dict): config of that loss, on the classification score alone.
+        score_factor (str): the second factor of the joint score p. 'centerness' is the paper's. '3dmf' is DeFCN's 3D
+            max filtering, in place of the centerness branch. 'none' is plain POTO, where p is the classification score.
+        max_filtering (dict): further settings of [`MaxFiltering3D`][o2f.MaxFiltering3D].
+        auxiliary (dict, optional): config of a one-to-many selection. It adds DeFCN's auxiliary loss.
+        loss_aux (dict): config of the auxiliary loss, which uses the classification score alone.
         ignore_regions (bool): leave anchors in regions to ignore out of the negatives.
-        kwargs: the rest goes to MMDetection's ``AnchorFreeHead`` (``stacked_convs``, ``feat_channels``, ...).
+        norm_cfg (dict): config of the normalisation layers.
+        conv_bias (bool): whether the convolutions of the towers have a bias.
+        **kwargs (Any): further arguments of MMDetection's ``AnchorFreeHead``, such as ``stacked_convs`` and
+            ``feat_channels``.
 
     Raises:
         ValueError: ``centerness_convs``, ``score_factor`` or ``box_weight`` is out of its range.
@@ -113,7 +122,7 @@ class OneToFewHead(AnchorFreeHead):
         self.loss_aux = MODELS.build(loss_aux) if auxiliary else None
 
     def _init_predictor(self) -> None:
-        """The two output maps, one scale per level, and what makes the joint score's second factor."""
+        """Create the two output layers, a scale per level, and the layers of the joint score's second factor."""
         super()._init_predictor()
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
         if self.score_factor == '3dmf':
@@ -129,34 +138,35 @@ class OneToFewHead(AnchorFreeHead):
             self.conv_centerness = nn.Conv2d(channels[-1], 1, 3, padding=1)
 
     def forward(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
-        """Predict from the FPN's maps.
+        """Predict from the maps of the FPN.
 
         Args:
             x (tuple[Tensor]): (B, in_channels, H, W) per level.
 
         Returns:
-            tuple: per level, classification logits (B, C, H, W), distances to the box's left, top, right and bottom
-            edge in pixels (B, 4, H, W), and logits of the score factor (B, 1, H, W).
+            tuple[list[Tensor], list[Tensor], list[Tensor]]: per level, classification logits (B, C, H, W), distances in
+                pixels to the left, top, right and bottom edge of the box (B, 4, H, W), and logits of the score factor
+                (B, 1, H, W).
         """
         cls_logits, distances, regression = self._forward_towers(x)
         return cls_logits, distances, self._score_factors(regression)
 
     def _forward_towers(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
-        """Per level: classification logits, distances in pixels, and the regression tower's map."""
+        """Per level: classification logits, distances in pixels, and the map of the regression tower."""
         levels = [self._forward_level(*level) for level in zip(x, self.scales, self.strides)]
         cls_logits, distances, regression = map(list, zip(*levels))
         return cls_logits, distances, regression
 
     def _forward_level(self, x: Tensor, scale: Scale, stride: int) -> Tuple[Tensor, Tensor, Tensor]:
         cls_logits, distances, _, regression = self.forward_single(x)
-        # Distances reach hundreds of pixels, so they leave half precision here.
+        # Distances reach hundreds of pixels, which half precision cannot hold exactly.
         return cls_logits, scale(distances).float().clamp(min=0) * stride, regression
 
     def _score_factors(self, regression: Sequence[Tensor]) -> List[Tensor]:
-        """(B, 1, H, W) logits per level of what the classification score is multiplied with."""
+        """Logits of the score factor, (B, 1, H, W) per level."""
         if self.score_factor == '3dmf':
             return self.max_filtering(regression)
-        if self.score_factor == 'none':  # a logit without end is a factor of exactly 1
+        if self.score_factor == 'none':  # an infinite logit is a factor of exactly 1
             return [map_.new_full((map_.shape[0], 1, *map_.shape[-2:]), math.inf) for map_ in regression]
         return [self.conv_centerness(self._centerness_features(map_)) for map_ in regression]
 
@@ -166,7 +176,7 @@ class OneToFewHead(AnchorFreeHead):
         return x
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
-        """Set the targets of epoch ``epoch``, counted from 0, of ``max_epochs``."""
+        """Tell the parts which epoch of ``max_epochs`` it is. Epochs count from 0."""
         self.selection.set_epoch(epoch, max_epochs)
         self.degrees.set_epoch(epoch, max_epochs)
         if self.auxiliary:
@@ -181,19 +191,21 @@ class OneToFewHead(AnchorFreeHead):
         batch_img_metas: List[dict],
         batch_gt_instances_ignore: Optional[List[InstanceData]] = None,
     ) -> Dict[str, Tensor]:
-        """The training losses of one batch, ``loss_cls`` (Eq. 4) and ``loss_bbox`` (Eq. 5).
+        """Compute the training losses of one batch.
 
         Args:
-            cls_scores, bbox_preds, centernesses (list[Tensor]): what :meth:`forward` returns.
-            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image;
-                n may be 0.
-            batch_img_metas (list[dict]): unused, part of MMDetection's interface.
-            batch_gt_instances_ignore (list[InstanceData], optional): ``bboxes`` (m, 4) of each image's regions to
-                ignore; used with ``ignore_regions``.
+            cls_scores (list[Tensor]): classification logits, from [`OneToFewHead.forward`][].
+            bbox_preds (list[Tensor]): distances in pixels, from [`OneToFewHead.forward`][].
+            centernesses (list[Tensor]): logits of the score factor, from [`OneToFewHead.forward`][].
+            batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image. n
+                may be 0.
+            batch_img_metas (list[dict]): unused; part of MMDetection's interface.
+            batch_gt_instances_ignore (list[InstanceData], optional): ``bboxes`` (m, 4) in pixels, the regions to ignore
+                of each image. They are used with ``ignore_regions``.
 
         Returns:
-            dict[str, Tensor]: two scalars, ``loss_aux`` with an auxiliary selection, and to be logged what
-            :func:`o2f.assign.degrees.positives_per_instance` counts.
+            dict[str, Tensor]: scalars. ``loss_cls`` is Eq. 4, ``loss_bbox`` is Eq. 5, and ``loss_aux`` is there with an
+                auxiliary selection. The counts of [`positives_per_instance`][] are added for the log.
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
         return self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)[0]
@@ -204,7 +216,7 @@ class OneToFewHead(AnchorFreeHead):
         batch_gt_instances: List[InstanceData],
         batch_gt_instances_ignore: Optional[List[InstanceData]],
     ) -> Tuple[Dict[str, Tensor], Selected]:
-        """The losses of a batch, and the anchors selected for its instances, which further losses may need."""
+        """The losses of a batch, and the selected anchors, which the losses of subclasses may need."""
         instances = self._gather_instances(batch_gt_instances, predictions.boxes.device)
         selected, degrees = self.get_targets(predictions, instances)
         ignored = None
@@ -222,7 +234,7 @@ class OneToFewHead(AnchorFreeHead):
         return Predictions(_flatten(cls_scores), _flatten(centernesses).squeeze(-1), boxes, grid)
 
     def _gather_instances(self, batch: List[InstanceData], device: torch.device) -> Instances:
-        """The instances of all images in one; which image each is in is counted on the host, where sizes are known."""
+        """Join the instances of all images. Image indices are counted on the host, where sizes are known."""
         counts = torch.tensor([len(instances) for instances in batch])
         image = torch.arange(len(batch)).repeat_interleave(counts)
         return Instances(
@@ -232,14 +244,14 @@ class OneToFewHead(AnchorFreeHead):
         )
 
     def get_targets(self, predictions: Predictions, instances: Instances) -> Tuple[Selected, Tensor]:
-        """The targets of a batch (sections 3.2 and 3.3).
+        """Compute the targets of a batch (sections 3.2 and 3.3).
 
         Args:
             predictions (Predictions): the head's outputs.
             instances (Instances): the G instances of the batch.
 
         Returns:
-            tuple[Selected, Tensor]: (G, S) anchors of each instance, and their (G, S) positive degrees.
+            tuple[Selected, Tensor]: (G, S) anchors of each instance, and their positive degrees (G, S).
         """
         outputs = predictions.cls_logits, predictions.factor_logits, predictions.boxes
         selected = self.selection(*outputs, instances, predictions.grid)
@@ -253,7 +265,7 @@ class OneToFewHead(AnchorFreeHead):
         degrees: Tensor,
         ignored: Optional[Tensor],
     ) -> Dict[str, Tensor]:
-        """Eq. 4, Eq. 5 and DeFCN's auxiliary loss; ``ignored`` (B*N,) says which anchors are no negatives."""
+        """Eq. 4, Eq. 5 and DeFCN's auxiliary loss. ``ignored`` (B x N,) marks anchors that are not negatives."""
         num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
         logits = predictions.cls_logits, predictions.factor_logits
         losses = dict(
@@ -265,12 +277,12 @@ class OneToFewHead(AnchorFreeHead):
         return losses
 
     def _auxiliary_loss(self, predictions: Predictions, instances: Instances, ignored: Optional[Tensor]) -> Tensor:
-        """DeFCN's one-to-many focal loss on the classification score, the score factor left out."""
-        assert self.auxiliary is not None and self.loss_aux is not None  # the caller asked
+        """DeFCN's one-to-many focal loss on the classification score, without the score factor."""
+        assert self.auxiliary is not None and self.loss_aux is not None  # the caller has checked
         no_factor = torch.full_like(predictions.factor_logits, math.inf)
         outputs = predictions.cls_logits, no_factor, predictions.boxes
         selected = self.auxiliary(*outputs, instances, predictions.grid)
-        scores = predictions.cls_logits.float().flatten(0, 1)  # half precision has no digits for p near 0
+        scores = predictions.cls_logits.float().flatten(0, 1)  # half precision is too coarse for p near 0
         labels = torch.full((len(scores),), self.num_classes, device=scores.device)
         owner = instances.labels.unsqueeze(1).expand_as(selected.anchor)
         labels[selected.anchor[selected.kept]] = owner[selected.kept]
@@ -279,7 +291,7 @@ class OneToFewHead(AnchorFreeHead):
         return self.loss_aux(scores, labels, weight, avg_factor=num_positives)
 
     def _box_loss(self, boxes: Tensor, instances: Instances, selected: Selected, grid: AnchorGrid) -> Tensor:
-        """Eq. 5 over certain and ambiguous anchors alike, as a weighted mean."""
+        """Eq. 5: the weighted mean over certain and ambiguous anchors."""
         target = instances.boxes.unsqueeze(1).expand(*selected.anchor.shape, 4)
         weight = selected.kept.float()
         if self.box_weight == 'centerness':
@@ -287,7 +299,7 @@ class OneToFewHead(AnchorFreeHead):
             weight = weight * _centerness_target(points, target)
         predicted = boxes.flatten(0, 1)[selected.anchor].flatten(0, 1)
         loss = self.loss_bbox(predicted, target.flatten(0, 1), reduction_override='none')
-        # The sum of weights can be tiny but is not 0 as long as there is a positive.
+        # The sum of weights can be tiny, but it is not 0 if there is a positive.
         total = (loss * weight.flatten()).sum() if len(predicted) else predicted.sum()  # keeps the graph whole
         return total / reduce_mean(weight.sum()).clamp(min=1e-6)
 
@@ -302,8 +314,10 @@ class OneToFewHead(AnchorFreeHead):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> InstanceData:
-        """Decode one image: per level the ``nms_pre`` best joint scores above ``score_thr``; MMDetection's
-        post-processing does the rest. Unlike MMDetection's dense heads the threshold is on the joint score."""
+        """Decode one image.
+
+        Each level gives its ``nms_pre`` best joint scores above ``score_thr``. MMDetection's post-processing does the
+        rest. Unlike in MMDetection's dense heads, the threshold applies to the joint score."""
         cfg = self.test_cfg if cfg is None else cfg
         levels = [
             self._decode_level(*level, img_meta['img_shape'], cfg)
@@ -321,8 +335,10 @@ class OneToFewHead(AnchorFreeHead):
         cfg: dict,
         of_points: Optional[Dict[str, Tensor]] = None,
     ) -> InstanceData:
-        """The candidates of one level of one image, best first: ``bboxes``, ``scores``, ``labels``, and the rows of
-        ``of_points``, each (H*W, ...), of their points."""
+        """The candidates of one level of one image, best first.
+
+        They have ``bboxes``, ``scores`` and ``labels``. Each entry of ``of_points``, (H x W, ...), adds the row of the
+        candidate's point."""
         joint = cls_logits.float().sigmoid() * factor_logits.float().sigmoid()
         scores, labels, _, kept = filter_scores_and_topk(
             joint.permute(1, 2, 0).reshape(-1, self.num_classes),
@@ -335,12 +351,12 @@ class OneToFewHead(AnchorFreeHead):
 
 
 def _flatten(maps: List[Tensor]) -> Tensor:
-    """(B, C, H, W) maps of all levels as one (B, N, C)."""
+    """Join the (B, C, H, W) maps of all levels to one (B, N, C)."""
     return torch.cat([map_.permute(0, 2, 3, 1).flatten(1, 2) for map_ in maps], dim=1)
 
 
 def _centerness_target(points: Tensor, boxes: Tensor) -> Tensor:
-    """FCOS's centerness of (..., 2) points in (..., 4) boxes; 0 on and outside the edge."""
+    """FCOS's centerness of (..., 2) points in (..., 4) boxes. It is 0 on the edge and outside."""
     near = points - boxes[..., :2]
     far = boxes[..., 2:] - points
     ratio = torch.minimum(near, far).clamp(min=0) / torch.maximum(near, far).clamp(min=torch.finfo(near.dtype).tiny)

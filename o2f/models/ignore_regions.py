@@ -1,4 +1,4 @@
-"""Regions in which nothing is known, such as CrowdHuman's (section 4.4): no anchor in them counts as a negative."""
+"""Regions to ignore, such as those of CrowdHuman (section 4.4): anchors in them do not count as negatives."""
 
 from typing import List, Optional, Sequence
 
@@ -14,18 +14,19 @@ from o2f.assign.centre_region import AnchorGrid, grid_of, points_of
 def ignored_points(
     truth: Sequence[InstanceData], ignored: Optional[Sequence[InstanceData]], grid: AnchorGrid, device: torch.device
 ) -> Tensor:
-    """The anchor points that lie in a region to ignore and in no instance's box.
+    """Find the anchor points that lie in a region to ignore and in no instance's box.
 
-    An annotated person in such a region is known, so there the anchors still learn not to detect it twice.
+    A person who is annotated inside such a region is known. In the person's box, anchors still learn not to detect that
+    person twice.
 
     Args:
         truth (sequence[InstanceData]): ``bboxes`` (n, 4) of each image's instances, in pixels.
         ignored (sequence[InstanceData | None], optional): ``bboxes`` (m, 4) of each image's regions to ignore.
-        grid (Grid): the N anchor points.
+        grid (AnchorGrid): the N anchor points.
         device (torch.device): where to compute.
 
     Returns:
-        Tensor: (B, N) bool.
+        Tensor: (B, N) bool, True where the point is ignored.
     """
     points = points_of(grid, device)
     none = torch.zeros(grid.num_points, dtype=torch.bool, device=device)
@@ -47,7 +48,7 @@ def _inside_any(points: Tensor, boxes: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class FCOSHeadWithIgnore(FCOSHead):
-    """MMDetection's FCOS head, except that points in regions to ignore add nothing to its classification loss."""
+    """MMDetection's FCOS head, except that points in regions to ignore do not add to the classification loss."""
 
     def loss_by_feat(
         self,
@@ -58,15 +59,16 @@ class FCOSHeadWithIgnore(FCOSHead):
         batch_img_metas: List[dict],
         batch_gt_instances_ignore: Optional[List[InstanceData]] = None,
     ) -> dict:
-        """The losses of ``FCOSHead``. Every positive point lies in an instance's box, so none is left out.
+        """Compute the losses of ``FCOSHead``. Positive points all lie in a box, so none of them is ignored.
 
         Args:
-            cls_scores, bbox_preds, centernesses (list[Tensor]): what ``FCOSHead.forward`` returns: (B, C, H, W),
-                (B, 4, H, W) and (B, 1, H, W) per level.
+            cls_scores (list[Tensor]): classification logits, (B, C, H, W) per level.
+            bbox_preds (list[Tensor]): distances, (B, 4, H, W) per level.
+            centernesses (list[Tensor]): centerness logits, (B, 1, H, W) per level.
             batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image.
-            batch_img_metas (list[dict]): what ``FCOSHead`` wants of each image.
-            batch_gt_instances_ignore (list[InstanceData], optional): ``bboxes`` (m, 4) of each image's regions to
-                ignore.
+            batch_img_metas (list[dict]): meta information that ``FCOSHead`` needs for each image.
+            batch_gt_instances_ignore (list[InstanceData], optional): ``bboxes`` (m, 4) in pixels, the regions to ignore
+                of each image.
 
         Returns:
             dict[str, Tensor]: ``loss_cls``, ``loss_bbox`` and ``loss_centerness``, scalars.
@@ -74,7 +76,7 @@ class FCOSHeadWithIgnore(FCOSHead):
         grid = grid_of(cls_scores, self.strides)
         ignored = ignored_points(batch_gt_instances, batch_gt_instances_ignore, grid, cls_scores[0].device)
         levels = ignored.split([height * width for height, width in grid.shapes], dim=1)
-        # A logit far below zero is a negative without loss, and a constant has no gradient.
+        # A negative with a logit far below zero has no loss, and a constant has no gradient.
         cls_scores = [
             score.masked_fill(level.view(-1, 1, *score.shape[-2:]), -100.0) for score, level in zip(cls_scores, levels)
         ]

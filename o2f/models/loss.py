@@ -1,8 +1,8 @@
-"""Section 3.4, Eq. 4: the joint score and the classification loss on it, both in log space.
+"""The joint score and the classification loss on it, both in log space (section 3.4, Eq. 4).
 
-The joint score is p = sigmoid(classification) x sigmoid(centerness). BCE on the product of two sigmoids is not safe: in
-half precision 1 - p is 0 long before the logits are large. Both logarithms come from the logits without that loss, as
-1 - s(a) s(b) = s(-a) + s(a) s(-b) is a sum of positive terms.
+The joint score is p = s(a) s(b), where s is the sigmoid, a the classification logit and b the centerness logit. BCE on
+this product is not safe: in half precision, 1 - p becomes 0 long before the logits are large. Here log p and log(1 - p)
+are computed from the logits. They stay accurate, because 1 - s(a) s(b) = s(-a) + s(a) s(-b) is a sum of positive terms.
 """
 
 from typing import Any, Optional, Tuple
@@ -17,19 +17,22 @@ from o2f.assign.selection import Selected
 
 @MODELS.register_module()
 class OneToFewLoss(nn.Module):
-    """L_cls = sum BCE(p_c, 1) + w sum_A BCE(p_i, t_i) + sum_B FL(p_i, 0) (Eq. 4), over a number of anchors.
+    """The classification loss of Eq. 4.
 
-    B is every (anchor, class) that is no positive, so the other classes of a positive anchor are negatives too.
+    L_cls = sum BCE(p_c, 1) + w sum_A BCE(p_i, t_i) + sum_B FL(p_i, 0), divided by a number of anchors. Here c is the
+    certain anchor of each instance and A the set of its ambiguous ones. B holds every (anchor, class) that is not
+    positive, so the other classes of a positive anchor are negatives too.
 
     Args:
-        ambiguous_weight (float): w, 0.4 as released. 1.0 is the paper's text.
-        negative_weight (float): the focal loss's weight of negatives, 1 - alpha in RetinaNet's terms.
-        gamma (float): the focal loss's exponent for negatives.
-        positive_weight (float): weight of the certain term. 1.0 with ``positive_gamma`` 0 is Eq. 4; 0.25 with 2.0
-            makes the whole a focal loss on p, as POTO has it.
-        positive_gamma (float): positives are weighted by |t - p| to this power, at t = 1 the focal loss's (1-p)^gamma.
-        loss_weight (float): factor on the whole.
-        use_sigmoid (bool): must be True; MMDetection's heads ask for it to count the output channels.
+        ambiguous_weight (float): w. The released code uses 0.4, the paper's text 1.0.
+        negative_weight (float): weight of the negatives in the focal loss, 1 - alpha in RetinaNet's terms.
+        gamma (float): exponent of the focal loss for negatives.
+        positive_weight (float): weight of the certain term. Eq. 4 has 1.0, with ``positive_gamma`` 0. With 0.25 and 2.0
+            the whole is a focal loss on p, as in POTO.
+        positive_gamma (float): positives are weighted by |t - p| to this power. At t = 1 this is the (1-p)^gamma of the
+            focal loss.
+        loss_weight (float): factor on the whole loss.
+        use_sigmoid (bool): must be True. MMDetection's heads read it to count the output channels.
 
     Raises:
         ValueError: ``use_sigmoid`` is False or a weight is negative.
@@ -67,19 +70,19 @@ class OneToFewLoss(nn.Module):
         avg_factor: Tensor,
         ignored: Optional[Tensor] = None,
     ) -> Tensor:
-        """The loss of one batch.
+        """Compute the loss of one batch.
 
         Args:
-            cls_logits (Tensor): (B, N, C).
-            centerness_logits (Tensor): (B, N).
-            labels (Tensor): (G,) int64, class of each instance.
+            cls_logits (Tensor): (B, N, C) classification logits.
+            centerness_logits (Tensor): (B, N) centerness logits.
+            labels (Tensor): (G,) int64, the class of each instance.
             selected (Selected): (G, S) anchors of each instance.
             degrees (Tensor): (G, S) positive degrees t.
-            avg_factor (Tensor): scalar, what to divide by.
-            ignored (Tensor, optional): (B*N,) bool, anchors that are no negatives of any class.
+            avg_factor (Tensor): scalar, the divisor of the loss.
+            ignored (Tensor, optional): (B x N,) bool, anchors that are not negatives of any class.
 
         Returns:
-            Tensor: scalar, at least in float32 whatever the logits and autocast say.
+            Tensor: scalar, in float32 or better, whatever the dtype of the logits and autocast.
         """
         with torch.autocast(cls_logits.device.type, enabled=False):
             a, b = _at_least_float32(cls_logits).flatten(0, 1), _at_least_float32(centerness_logits).flatten()
@@ -91,11 +94,11 @@ class OneToFewLoss(nn.Module):
             return self.loss_weight * (positive + negative) / avg_factor
 
     def _positives(self, a: Tensor, b: Tensor, labels: Tensor, selected: Selected, t: Tensor) -> Tensor:
-        """The first two sums of Eq. 4; BCE(p_c, 1) is BCE(p, t) at t = 1."""
+        """The first two sums of Eq. 4. BCE(p_c, 1) is BCE(p, t) at t = 1."""
         log_p, log_not_p = log_joint(a[selected.anchor, labels.unsqueeze(-1)], b[selected.anchor])
         bce = -t * log_p - (1 - t) * log_not_p
         if self.positive_gamma:
-            # The power's gradient at 0 is not finite below an exponent of 1.
+            # For exponents below 1, the gradient of the power is not finite at 0.
             error = (t - log_p.exp()).abs().clamp(min=torch.finfo(t.dtype).tiny)
             bce = bce * error**self.positive_gamma
         certain, ambiguous = selected.certain.to(bce.dtype), selected.ambiguous.to(bce.dtype)
@@ -103,20 +106,20 @@ class OneToFewLoss(nn.Module):
 
 
 def _is_negative(a: Tensor, labels: Tensor, selected: Selected) -> Tensor:
-    """(B*N, C) bool: the set B of Eq. 4."""
+    """The set B of Eq. 4, (B x N, C) bool."""
     negative = a.new_ones(a.numel() + 1, dtype=torch.bool)
     element = selected.anchor * a.size(1) + labels.unsqueeze(-1)
-    # What was not kept is sent to one element past the end, so that the device need not count it.
+    # Anchors that were not kept write to an extra element at the end. Filtering them out would make the device wait.
     negative.index_fill_(0, element.where(selected.kept, a.numel()).flatten(), False)
     return negative[:-1].view_as(a)
 
 
 class _NegativeLoss(torch.autograd.Function):
-    """sum of w p^gamma * -log(1-p) over the negatives.
+    """The sum of w p^gamma * -log(1-p) over the negatives.
 
-    Almost all elements are negatives, so this is where the loss spends its time and memory. The sum needs only one map
-    for its gradient, made in the forward pass; autograd on the formula would keep one for each operation. What is
-    between the logits and that map exists for a block of anchors at a time.
+    Almost all elements are negatives, so the loss spends most of its time and memory here. Autograd on the formula
+    would keep one map for each operation. This function keeps only the gradient, computed in the forward pass.
+    Intermediate values exist for one block of anchors at a time.
     """
 
     @staticmethod
@@ -137,28 +140,28 @@ class _NegativeLoss(torch.autograd.Function):
         return grad_a * grad, grad_b * grad, None, None, None
 
 
-#: Elements of a block: on a CPU its temporaries stay in the cache, on a GPU it is large enough to fill the device.
+#: Elements of a block. On a CPU its temporaries stay in the cache; on a GPU it is large enough to fill the device.
 _BLOCK = dict(cpu=1 << 17)
 _LARGE_BLOCK = 1 << 24
-#: Sigmoids of minus this are still normal numbers in single precision.
+#: sigmoid(-_FAR) is still a normal number in single precision.
 _FAR = 80.0
 
 
 def _focal_negatives(
     a: Tensor, b: Tensor, is_negative: Tensor, weight: float, gamma: float, grad_a: Tensor, grad_b: Tensor
 ) -> Tensor:
-    """The focal terms of (n, C) logits ``a`` with (n, 1) ``b``, summed; writes the sum's derivatives into ``grad_a``
-    (n, C) and ``grad_b`` (n,).
+    """Sum the focal terms of (n, C) logits ``a`` with (n, 1) logits ``b``.
 
-    With q = s(-a), r = s(-b) and L = -log(1-p), the derivative of p^g L by a is p^g (g L + p / (1-p)) q, and the one
-    by b has r for q. 1 - p = q + s(a) r is a sum of positive terms, so it is exact however near p is to 1.
+    The derivatives of the sum are written into ``grad_a`` (n, C) and ``grad_b`` (n,). Let q = s(-a), r = s(-b) and
+    L = -log(1-p). The derivative of p^g L by a is p^g (g L + p / (1-p)) q. The derivative by b has r in place of q.
+    1 - p = q + s(a) r is a sum of positive terms, so it is exact however near p is to 1.
     """
-    # Far beyond all doubt 1-p is no number any more. Taking the same off both logits multiplies q, r and 1-p by e^off.
+    # For very large logits, 1-p would underflow. Subtracting off from both logits multiplies q, r and 1-p by e^off.
     off = torch.minimum(a, b).sub_(_FAR).clamp_(min=0)
     not_a, not_b, p = torch.sigmoid(off - a), torch.sigmoid(off - b), torch.sigmoid(a)
     not_p = torch.addcmul(not_a, p, not_b).clamp_(max=1 - torch.finfo(a.dtype).eps / 2)
     p *= torch.sigmoid(b)
-    # log(x) / (x-1) changes little near x = 1, so that times p it is exact where 1-p rounds to 1, unlike the logarithm.
+    # L = p * log(x) / (x-1) with x = 1-p. Near x = 1 the quotient hardly changes, so L stays exact where x rounds to 1.
     loss = torch.log(not_p).div_(not_p - 1).mul_(p).add_(off)
     focus = (p**gamma).mul_(is_negative).mul_(weight)
     total = (focus * loss).sum()
@@ -173,15 +176,15 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 
 def log_joint(a: Tensor, b: Tensor) -> Tuple[Tensor, Tensor]:
-    """log p and log(1 - p) of p = sigmoid(a) * sigmoid(b).
+    """Compute log p and log(1 - p) of the joint score p = sigmoid(a) * sigmoid(b).
 
     Args:
-        a (Tensor): classification logits, any shape.
-        b (Tensor): centerness logits, broadcast against ``a``; may be +inf, so that p = sigmoid(a).
+        a (Tensor): classification logits of any shape.
+        b (Tensor): centerness logits, broadcast against ``a``. With +inf, p is sigmoid(a).
 
     Returns:
-        tuple[Tensor, Tensor]: log p and log(1 - p), of the broadcast shape; finite for all finite logits and
-        at b = +inf.
+        tuple[Tensor, Tensor]: log p and log(1 - p), both of the broadcast shape. They are finite for all finite logits
+            and for b = +inf.
     """
     log_a, log_b = logsigmoid(a), logsigmoid(b)
     return log_a + log_b, torch.logaddexp(logsigmoid(-a), log_a + logsigmoid(-b))

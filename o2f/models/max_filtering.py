@@ -1,4 +1,4 @@
-"""DeFCN's 3D Max Filtering (3DMF), which the paper compares with (section 4.3, Fig. 4)."""
+"""3D Max Filtering (3DMF) of DeFCN, a baseline of the paper (section 4.3, Fig. 4)."""
 
 from typing import List, Sequence
 
@@ -11,13 +11,15 @@ from torch.nn.functional import interpolate
 
 @MODELS.register_module()
 class MaxFiltering3D(BaseModule):
-    """A score factor from maxima over space and neighbouring levels, so that one point of an object stands out.
+    """DeFCN's 3D Max Filtering: a score factor that lets one point of an object stand out.
+
+    It is computed from maxima over space and over neighbouring levels.
 
     Args:
         channels (int): channels of the regression tower's maps.
         num_groups (int): groups of the GroupNorm.
-        kernel_size (int): points along each side of the maximum's window; odd.
-        levels (int): neighbouring levels in the window, the level itself included; odd.
+        kernel_size (int): side of the window in points, an odd number.
+        levels (int): levels in the window, including the level itself, an odd number.
 
     Raises:
         ValueError: ``kernel_size`` or ``levels`` is not odd.
@@ -29,19 +31,19 @@ class MaxFiltering3D(BaseModule):
         super().__init__(init_cfg=dict(type='Normal', layer='Conv2d', std=0.01))
         self.reach = levels // 2
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        # The window spans all levels it is given, so a maximum over levels and a pooling in the plane make the 3D one.
+        # The 3D maximum is a maximum over the levels of the window, followed by max pooling in the plane.
         self.pool = nn.MaxPool2d(kernel_size, stride=1, padding=kernel_size // 2)
         self.norm = nn.GroupNorm(num_groups, channels)
         self.conv_filter = nn.Conv2d(channels, 1, 3, padding=1)
 
     def forward(self, maps: Sequence[Tensor]) -> List[Tensor]:
-        """Filter logits of each level.
+        """Compute the filter logits of each level.
 
         Args:
-            maps (sequence[Tensor]): (B, channels, H, W) per level.
+            maps (sequence[Tensor]): maps of the regression tower, (B, channels, H, W) per level.
 
         Returns:
-            list[Tensor]: (B, 1, H, W) per level.
+            list[Tensor]: logits, (B, 1, H, W) per level.
         """
         features = [self.conv(map_) for map_ in maps]
         return [
@@ -50,7 +52,7 @@ class MaxFiltering3D(BaseModule):
         ]
 
     def _maxima(self, features: Sequence[Tensor], level: int) -> Tensor:
-        """(B, channels, H, W): the maximum over the window round each point, neighbours resized to this level."""
+        """The maximum over the window around each point, (B, channels, H, W). Other levels are resized to this one."""
         size = features[level].shape[-2:]
         window = features[max(level - self.reach, 0) : level + self.reach + 1]
         same = [

@@ -1,4 +1,4 @@
-"""The two readings of a dense detector: its candidates as they are, and after non-maximum suppression."""
+"""From candidates to detections, without and with non-maximum suppression (NMS)."""
 
 from typing import Dict, Optional
 
@@ -7,20 +7,20 @@ from mmengine.structures import InstanceData
 
 WITHOUT_NMS = 'without_nms'
 WITH_NMS = 'with_nms'
-#: Where each reading is found on a data sample; the first is MMDetection's own name.
+#: The field of a data sample that holds each result. ``pred_instances`` is MMDetection's own name.
 FIELDS = {WITHOUT_NMS: 'pred_instances', WITH_NMS: 'pred_instances_nms'}
 
 
 def postprocess(candidates: InstanceData, nms: Optional[dict], max_per_img: int) -> InstanceData:
-    """Cut an image's candidates down to its detections.
+    """Select an image's detections from its candidates.
 
     Args:
-        candidates (InstanceData): ``bboxes`` (n, 4), ``scores`` (n,) and ``labels`` (n,), n may be 0.
-        nms (dict | None): mmcv's NMS settings, applied class by class; None takes the candidates as they are.
-        max_per_img (int): most detections to keep.
+        candidates (InstanceData): ``bboxes`` (n, 4), ``scores`` (n,) and ``labels`` (n,). n may be 0.
+        nms (dict | None): mmcv's NMS settings, applied class by class. None applies no NMS.
+        max_per_img (int): the largest number of detections to keep.
 
     Returns:
-        InstanceData: at most ``max_per_img`` of them, best first.
+        InstanceData: at most ``max_per_img`` detections, best first.
     """
     if len(candidates) == 0:
         return candidates
@@ -33,6 +33,15 @@ def postprocess(candidates: InstanceData, nms: Optional[dict], max_per_img: int)
 
 
 def with_and_without_nms(candidates: InstanceData, nms: dict, max_per_img: int) -> Dict[str, InstanceData]:
-    """Both readings of an image's candidates, by name; the arguments are those of :func:`postprocess`."""
+    """Select an image's detections twice, without and with NMS.
+
+    Args:
+        candidates (InstanceData): see [`postprocess`][].
+        nms (dict): mmcv's NMS settings.
+        max_per_img (int): the largest number of detections to keep, the same for both.
+
+    Returns:
+        dict[str, InstanceData]: the detections under ``without_nms`` and ``with_nms``.
+    """
     settings = {WITHOUT_NMS: None, WITH_NMS: nms}
     return {reading: postprocess(candidates, setting, max_per_img) for reading, setting in settings.items()}

@@ -1,1 +1,1 @@
-"""``run.py doctor``: whether a run would go through on this machine, found out before it is begun."""
+"""run.py doctor: checks before a run whether it would succeed on this machine."""

@@ -1,1 +1,1 @@
-"""What a grid will cost: hours, and room on the disk (``run.py --dry-run``, ``run.py doctor``)."""
+"""What a grid will cost in hours and disk space, for run.py --dry-run and run.py doctor."""

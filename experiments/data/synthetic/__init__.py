@@ -1,1 +1,1 @@
-"""Desk data: generated scenes in COCO's layout and generated crowds in CrowdHuman's, made on the spot from a seed."""
+"""Desk data: scenes in COCO's format and crowds in CrowdHuman's, generated from a seed."""

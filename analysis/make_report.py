@@ -25,7 +25,9 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     parser = cli.parser(
         'make_report.py', 'show', description='Write report.html: tables, claims, figures and runs in one page.'
     )
-    parser.add_argument('--out', type=Path, help='folder of report.html (default: the folder of the profile)')
+    parser.add_argument(
+        '--out', type=Path, help='its folder, or a file that ends in .html (default: the folder of the profile)'
+    )
     parser.add_argument('--samples', type=int, default=SAMPLES, help='samples of the images (default: %(default)s)')
     args = parser.parse_args(argv)
     args.names = list(dict.fromkeys(args.names)) or None
@@ -39,7 +41,8 @@ def _write(args: argparse.Namespace) -> int:
     content = render(gather(args.runs, args.profile, args.names, warn, args.samples)).encode('utf-8', 'replace')
     if len(content) > LIMIT:
         warn(f'the page has {len(content) / 1e6:.1f} MB: name some of the tables for a smaller one')
-    cli.write_and_say((args.out or args.runs / args.profile) / 'report.html', content)
+    out = args.out or args.runs / args.profile
+    cli.write_and_say(out if out.suffix == '.html' else out / 'report.html', content)
     return 0
 
 

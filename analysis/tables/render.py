@@ -156,22 +156,34 @@ def latex(plan: StoredPlan, results: Results) -> str:
 
 
 def _tabular(grid: TableLayout) -> List[str]:
-    """The rows between booktabs' rules, shrunk where they are wider than the text of the document."""
+    """The rows between booktabs' rules, shrunk where they are wider than the text of the document.
+
+    pandas' Styler writes rows and rules. The header of several levels with its rules, and the space between blocks, which
+    it does not have, are put between them.
+    """
     left = len(grid.labels)
     spreads = any('±' in text for row in grid.body for text in row)
-    lines = [
-        f'\\setlength{{\\tabcolsep}}{{{3 if spreads else 6}pt}}',  # four columns with spreads just fit a page
-        f'\\sbox0{{\\begin{{tabular}}{{{"l" * left}{"c" * (len(grid.body[0]) - left)}}}',
-        '\\toprule',
-        *_header(grid),
-        '\\midrule',
+    cells = [
+        [_cell(text, {part for *place, part in grid.best if place == [i, j]}) for j, text in enumerate(row)]
+        for i, row in enumerate(grid.body)
     ]
-    for i, row in enumerate(grid.body):
-        lines += ['\\addlinespace'] if i in grid.breaks else []
-        cells = [_cell(text, {part for *place, part in grid.best if place == [i, j]}) for j, text in enumerate(row)]
-        lines.append(_SPREAD.sub(r'\\,{\\scriptsize\1}', ' & '.join(cells)) + ' \\\\')
-    fit = '\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi'
-    return lines + ['\\bottomrule', '\\end{tabular}}%', fit]
+    style = pd.DataFrame(cells).style.hide(axis='index').hide(axis='columns')
+    columns = 'l' * left + 'c' * (len(grid.body[0]) - left)
+    begin, top, middle, *rows, bottom, end = style.to_latex(column_format=columns, hrules=True).splitlines()
+    rows = [_SPREAD.sub(r'\\,{\\scriptsize\1}', row) for row in rows]
+    for i in sorted(grid.breaks, reverse=True):
+        rows.insert(i, '\\addlinespace')
+    return [
+        f'\\setlength{{\\tabcolsep}}{{{3 if spreads else 6}pt}}',  # four columns with spreads just fit a page
+        f'\\sbox0{{{begin}',
+        top,
+        *_header(grid),
+        middle,
+        *rows,
+        bottom,
+        f'{end}}}%',
+        '\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi',
+    ]
 
 
 def _cell(text: str, best: Set[int]) -> str:

@@ -257,3 +257,8 @@ def test_it_runs_as_a_script_from_any_folder(full, tmp_path):
     command = [sys.executable, str(ROOT / 'analysis' / 'make_report.py'), '--runs', str(full.runs)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding='utf-8', timeout=120)
     assert (done.returncode, done.stderr) == (0, '') and done.stdout == f'wrote {full.runs}/desk/report.html\n'
+
+
+def test_out_may_be_a_file(judged, tmp_path):
+    assert make(judged, '--out', tmp_path / 'mine.html') == 0
+    assert (tmp_path / 'mine.html').is_file()

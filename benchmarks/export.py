@@ -23,7 +23,7 @@ from experiments.spec.table_file import load_table
 
 from mmdet.models.dense_heads import FCOSHead  # isort: skip  (after o2f, which answers for mmcv's operations)
 from o2f.export import write_onnx
-from o2f.io.onnx_graph import Candidates, EndToEnd
+from o2f.io.onnx_graph import EndToEnd, ExportedCandidates
 
 METHODS = ('Ours-3convs', 'FCOS-NMS')
 
@@ -33,7 +33,7 @@ class WithNMS(EndToEnd):
 
     heads = (FCOSHead,)
 
-    def best(self, found: Candidates) -> Tuple[Tensor, Tensor, Tensor]:
+    def best(self, found: ExportedCandidates) -> Tuple[Tensor, Tensor, Tensor]:
         """The ``max_per_img`` best that NMS leaves; as many as there are."""
         boxes, scores, labels = (part[0] for part in found)
         there = (scores > 0).nonzero().squeeze(1)

@@ -7,7 +7,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import pandas as pd
 
-from analysis.claims.matches import Matches, load_matches
+from analysis.claims.matches import StoredMatches, load_matches
 from analysis.claims.statistics import over_images
 from analysis.results import SPEED, Results, load_epochs, load_results
 from experiments.spec.schema import Claim, Epoch, Quantity, StoredPlan
@@ -28,7 +28,7 @@ class Evidence:
     plan: StoredPlan
     results: Results
     epochs: Dict[str, List[Epoch]]
-    matches: Dict[str, Matches]
+    matches: Dict[str, StoredMatches]
     resampled: Dict[Tuple[str, str], np.ndarray]
 
     def value(self, run: str, quantity: Quantity) -> Optional[float]:
@@ -127,7 +127,7 @@ def _quantities(claims: Sequence[Claim]) -> List[Quantity]:
 
 def _load_matches(
     runs: Path, profile: str, metrics: Dict[str, Dict[str, Optional[float]]]
-) -> Tuple[Dict[str, Matches], List[str]]:
+) -> Tuple[Dict[str, StoredMatches], List[str]]:
     """The matches of runs, of which the metrics of the result are given."""
     found, warnings = {}, []
     for run, of_run in metrics.items():

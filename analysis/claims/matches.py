@@ -8,7 +8,7 @@ from typing import Annotated, Dict, List, Literal, Optional, Tuple
 import numpy as np
 from pydantic import Field, StrictInt, StrictStr
 
-from analysis.claims.resample import COCO, CROWDHUMAN, Detections, coco, crowdhuman
+from analysis.claims.resample import COCO, CROWDHUMAN, MatchedDetections, coco, crowdhuman
 from experiments.store.files import read_arrays
 from experiments.store.model import Stored, parse
 
@@ -27,7 +27,7 @@ class About(Stored):
 
 
 @dataclass(frozen=True)
-class Matches:
+class StoredMatches:
     """The matches of one run.
 
     Attributes:
@@ -41,7 +41,7 @@ class Matches:
     kind: str
     evaluated: str
     images: int
-    sets: Dict[str, Detections]
+    sets: Dict[str, MatchedDetections]
 
     @property
     def keys(self) -> List[str]:
@@ -76,7 +76,7 @@ class Matches:
                     raise ValueError(f'gives {key} {value:.6f}, but the result has {expected:.6f}: of another run')
 
 
-def load_matches(path: Path) -> Matches:
+def load_matches(path: Path) -> StoredMatches:
     """Read a file.
 
     Raises:
@@ -93,7 +93,7 @@ def load_matches(path: Path) -> Matches:
         raise ValueError(f'does not hold matches ({error})') from error
 
 
-def _matches(about: About, arrays: Dict[str, np.ndarray]) -> Matches:
+def _matches(about: About, arrays: Dict[str, np.ndarray]) -> StoredMatches:
     names, categories, images = about.sets, about.categories, about.images
     per_category = _whole(arrays, 'per_category', (categories,))
     per_object_category = _whole(arrays, 'objects_per_category', (categories,))
@@ -112,7 +112,7 @@ def _matches(about: About, arrays: Dict[str, np.ndarray]) -> Matches:
     sets = {}
     for i, name in enumerate(names):
         here = np.flatnonzero(member >> i & 1)
-        sets[name] = Detections(
+        sets[name] = MatchedDetections(
             images=image[here],
             right=right[here, i],
             ignored=ignored[here, i],
@@ -122,7 +122,7 @@ def _matches(about: About, arrays: Dict[str, np.ndarray]) -> Matches:
             objects_per_category=per_object_category,
             jaccard=jaccard[i],
         )
-    return Matches(about.kind, about.evaluated, images, sets)
+    return StoredMatches(about.kind, about.evaluated, images, sets)
 
 
 def _check_right(places: np.ndarray, right: np.ndarray, objects: np.ndarray) -> None:

@@ -23,7 +23,7 @@ _ELEMENTS = 16384
 
 
 @dataclass(frozen=True)
-class Detections:
+class MatchedDetections:
     """One set of detections that were matched to objects.
 
     Attributes:
@@ -47,7 +47,7 @@ class Detections:
     jaccard: Optional[np.ndarray] = None
 
 
-def coco(found: Detections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
+def coco(found: MatchedDetections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
     """COCO's metrics of objects of any size.
 
     Args:
@@ -80,7 +80,7 @@ def _category(
     """(overlaps, samples) average precision and last recall of one category, NaN where it has no objects.
 
     Args:
-        images, right, ignored (ndarray): (n,) see :class:`Detections`.
+        images, right, ignored (ndarray): (n,) see :class:`MatchedDetections`.
         counts (ndarray): (images, samples) how often each is there.
         objects (ndarray): (samples,) objects to be found.
     """
@@ -150,7 +150,7 @@ def _average_precision(found: np.ndarray, counted: np.ndarray, recalls: np.ndarr
     return np.einsum('ij,ij->j', best, reached) / len(RECALLS)
 
 
-def crowdhuman(found: Detections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
+def crowdhuman(found: MatchedDetections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
     """CrowdHuman's metrics; arguments and result as :func:`coco` has them, with the names of ``CROWDHUMAN``."""
     here, counts = _untied(found, np.ascontiguousarray(drawn.T, dtype=np.int32))
     places = np.flatnonzero(here.right)
@@ -185,7 +185,7 @@ def _curve(wrong: np.ndarray, people: int, images: int) -> Tuple[float, float, f
     return heights.sum() / 2 / people, miss_rate, len(wrong) / people
 
 
-def _jaccard_index(found: Detections, drawn: np.ndarray) -> np.ndarray:
+def _jaccard_index(found: MatchedDetections, drawn: np.ndarray) -> np.ndarray:
     assert found.jaccard is not None  # CrowdHuman's detections have it
     k, m, n = found.jaccard
     with np.errstate(invalid='ignore', divide='ignore'):  # a threshold at which nothing counts has none
@@ -200,7 +200,7 @@ def _ranges(lengths: np.ndarray) -> List[slice]:
     return [slice(end - length, end) for length, end in zip(lengths, ends)]
 
 
-def _untied(found: Detections, drawn: np.ndarray) -> Tuple[Detections, np.ndarray]:
+def _untied(found: MatchedDetections, drawn: np.ndarray) -> Tuple[MatchedDetections, np.ndarray]:
     """Detections of one image with equal scores stand together as often as the image was drawn: first all of them, then
     all of them again. They are written so, and each copy of them gets a row of its own in the counts.
 
@@ -226,7 +226,7 @@ def _untied(found: Detections, drawn: np.ndarray) -> Tuple[Detections, np.ndarra
     row[members] = len(drawn) + place * copies
     of_copies = (drawn[images][:, None] > np.arange(copies)[:, None]).reshape(-1, drawn.shape[1])
     category = np.repeat(np.arange(len(found.per_category)), found.per_category)[source]
-    untied = Detections(
+    untied = MatchedDetections(
         images=np.where(together[source], row[source] + copy, found.images[source]),
         right=found.right[source],
         ignored=found.ignored[source],

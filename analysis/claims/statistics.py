@@ -7,7 +7,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 import numpy as np
 from scipy.stats import t as student
 
-from analysis.claims.matches import Matches
+from analysis.claims.matches import StoredMatches
 
 #: A cell shows the noise of its training from so many seeds on.
 ENOUGH_SEEDS = 3
@@ -95,7 +95,7 @@ _AT_ONCE = 250
 
 
 def over_images(
-    matches: Dict[str, Matches], wanted: Iterable[Tuple[str, str]], samples: int = SAMPLES
+    matches: Dict[str, StoredMatches], wanted: Iterable[Tuple[str, str]], samples: int = SAMPLES
 ) -> Dict[Tuple[str, str], np.ndarray]:
     """The values of metrics on samples of the test images, drawn with repetition.
 
@@ -119,7 +119,7 @@ def over_images(
     return values
 
 
-def _on_shared_images(matches: Dict[str, Matches], pairs: List[Tuple[str, str]], samples: int) -> np.ndarray:
+def _on_shared_images(matches: Dict[str, StoredMatches], pairs: List[Tuple[str, str]], samples: int) -> np.ndarray:
     """(pairs, samples) values."""
     images = matches[pairs[0][0]].images
     sets = list(dict.fromkeys((run, matches[run].prefix(key)) for run, key in pairs))

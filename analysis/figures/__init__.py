@@ -25,7 +25,7 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Entry:
+class FigureEntry:
     """A figure: its name, its title, what a reader who does not see it is told it shows, and what draws it from a runs
     folder and a profile, with a function that takes warnings. ``table`` is the one whose runs it is about, if any."""
 
@@ -36,19 +36,19 @@ class Entry:
     table: Optional[str] = None
 
 
-def entries(runs: Path, profile: str) -> Dict[str, Entry]:
+def entries(runs: Path, profile: str) -> Dict[str, FigureEntry]:
     """All figures by name: those of the paper and of the schedule, then two for each table that has a plan."""
     found = [*_FIXED]
     for name in plan_names(runs, profile):
         found += [
-            Entry(
+            FigureEntry(
                 f'curves-{name}',
                 f'Training curves of {name}',
                 f'Lines of the first metric of {name} after each epoch, one for each cell.',
                 partial(_of_epochs, curves.curves, name),
                 name,
             ),
-            Entry(
+            FigureEntry(
                 f'losses-{name}',
                 f'Training losses of {name}',
                 f'Lines of the mean losses of each epoch, one for each training of {name}.',
@@ -123,14 +123,14 @@ def _tell(warnings: List[str], warn: Warn) -> None:
 
 
 _FIXED = (
-    Entry(
+    FigureEntry(
         'schedule',
         'The schedule of the positive degrees (Eq. 3)',
         'Left, T falls in a straight line over the epochs from its largest to its smallest value. Right, the degree of '
         'an ambiguous anchor grows in proportion to its joint score, less steeply in later epochs.',
         _schedule,
     ),
-    Entry(
+    FigureEntry(
         'fig5',
         'AP after every epoch, with and without NMS (Figure 5)',
         'Four lines of AP over the epochs, one-to-one and one-to-few, each with and without NMS; below them the gap '
@@ -138,7 +138,7 @@ _FIXED = (
         partial(_of_epochs, curves.fig5, 'fig5'),
         'fig5',
     ),
-    Entry(
+    FigureEntry(
         'positives',
         'Positives per instance during training',
         'Lines of the mean number of certain and ambiguous anchors per instance over the epochs, one-to-one and '
@@ -146,14 +146,14 @@ _FIXED = (
         partial(_of_epochs, curves.positives, 'fig5'),
         'fig5',
     ),
-    Entry(
+    FigureEntry(
         'gap',
         'The gap between the readings against the smallest T (Table 3)',
         'Lines of the AP that NMS adds, over T min, one for each T max: measured on the left, the paper on the right.',
         _gap,
         'table3',
     ),
-    Entry(
+    FigureEntry(
         'fig6',
         'Joint scores and assigned degrees, early and late in training (Figure 6)',
         'Maps on the levels of the feature pyramid for instances of one image: early in training several anchors of an '
@@ -162,7 +162,7 @@ _FIXED = (
         'fig5',
     ),
     *(
-        Entry(
+        FigureEntry(
             name,
             f'{what} without NMS (Figure {name[3:]})',
             f'The same images side by side: annotations, then {what.lower()} of three detectors, duplicates dashed. '

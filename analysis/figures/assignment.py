@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from analysis.figures.style import SKY, WIDE, Sheet, picture, show
 from analysis.tables.notes import profile as profile_text
-from experiments.store.qualitative import Assignment
+from experiments.store.qualitative import QualitativeAssignment
 
 #: Pale is 0, so that sparse maps look sparse; it gets evenly darker, so that grey prints show the same.
 MAP = 'magma_r'
@@ -49,7 +49,7 @@ class _Places:
         return _TOP + instance * (2 * self.height + _GAP + _BLOCK) + row * (self.height + _GAP)
 
 
-def fig6(capture: Assignment) -> Figure:
+def fig6(capture: QualitativeAssignment) -> Figure:
     """For each instance its image, a row of joint scores and a row of degrees; columns are the levels of each stage.
 
     Levels on which no instance has a positive anchor at any stage are left out. A ring marks the certain anchor.
@@ -79,7 +79,7 @@ def fig6(capture: Assignment) -> Figure:
     return sheet.figure
 
 
-def _places(capture: Assignment) -> _Places:
+def _places(capture: QualitativeAssignment) -> _Places:
     levels, stages = _levels(capture), len(capture.stages)
     maps = stages * len(levels)
     spaces = 2 * _LEFT + _WORDS + _GAP * stages * (len(levels) - 1) + _BLOCK * (stages - 1)
@@ -87,7 +87,7 @@ def _places(capture: Assignment) -> _Places:
     return _Places(levels, stages, width, width * capture.input_size[0] / capture.input_size[1])
 
 
-def _levels(capture: Assignment) -> List[int]:
+def _levels(capture: QualitativeAssignment) -> List[int]:
     """The levels that have a positive anchor of any instance at any stage."""
     return [
         level
@@ -96,7 +96,7 @@ def _levels(capture: Assignment) -> List[int]:
     ]
 
 
-def _map(axes: Axes, capture: Assignment, stage: int, instance: int, word: str, level: int) -> None:
+def _map(axes: Axes, capture: QualitativeAssignment, stage: int, instance: int, word: str, level: int) -> None:
     """Scores or degrees on a level over the network's input, in its pixels."""
     shown = capture.stages[stage]
     values = shown.scores if word == 'score' else shown.degrees
@@ -119,13 +119,13 @@ def _outline(axes: Axes, box: Sequence[float], colour: str, width: float) -> Non
     axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=width))
 
 
-def _scaled(box: Sequence[float], capture: Assignment) -> List[float]:
+def _scaled(box: Sequence[float], capture: QualitativeAssignment) -> List[float]:
     """A box in pixels of the file, in pixels of the network's input."""
     y, x = (new / old for new, old in zip(capture.input_size, capture.size))
     return [box[0] * x, box[1] * y, box[2] * x, box[3] * y]
 
 
-def _headers(sheet: Sheet, capture: Assignment, places: _Places) -> None:
+def _headers(sheet: Sheet, capture: QualitativeAssignment, places: _Places) -> None:
     """Over each stage what it is, over each of its columns the level."""
     for s, stage in enumerate(capture.stages):
         t = '' if stage.t is None else f', $T^j$ = {stage.t:.2f}'

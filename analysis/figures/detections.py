@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from analysis.figures.style import BLACK, BLUE, GREEN, VERMILLION, WIDE, Sheet, picture, show
 from analysis.tables.notes import profile as profile_text
 from experiments.qualitative.duplicates import BEST, DUPLICATE, IOU, WRONG, judge
-from experiments.store.qualitative import Detections, Panel, Shapes, Shown
+from experiments.store.qualitative import QualitativeDetections, Shapes, Shown, ShownPanel
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ STYLES = {
 _EDGE, _GAP, _TOP, _WORDS, _BELOW = 0.06, 0.06, 0.38, 0.2, 0.6  # inches
 
 
-def detections(capture: Detections) -> Figure:
+def detections(capture: QualitativeDetections) -> Figure:
     """A row per image: the annotations, then what each panel's detector found, and how many of each kind.
 
     Detections on regions to ignore are not drawn.
@@ -127,13 +127,13 @@ def _legend(sheet: Sheet) -> None:
     sheet.figure.legend(handles=handles, ncols=4, fontsize=7.2, columnspacing=1.4, handlelength=2.6, **place)
 
 
-def _cut(panel: Panel, capture: Detections) -> str:
+def _cut(panel: ShownPanel, capture: QualitativeDetections) -> str:
     """'scores from 0.26', and the share of objects found where the detector never finds as many as all are to find."""
     short = panel.recall < capture.recall
     return f'scores from {panel.score_thr:.2f}' + (f', {100 * panel.recall:.0f} % found' if short else '')
 
 
-def _note(capture: Detections) -> str:
+def _note(capture: QualitativeDetections) -> str:
     reading = capture.reading.replace('_', ' ').replace('nms', 'NMS')
     ids = ', '.join(str(image.id) for image in capture.images)
     return (

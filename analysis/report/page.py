@@ -40,7 +40,7 @@ class TableView:
     """A table: its plan, the tables to show (caption, rows), what is said below them, its claims and its curves."""
 
     plan: StoredPlan
-    grids: List[Tuple[str, views.Table]]
+    grids: List[Tuple[str, views.HtmlTable]]
     notes: List[str]
     incomplete: int
     claims: List[ClaimView]

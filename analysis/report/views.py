@@ -100,7 +100,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonView:
     """A comparison of a claim: how it was found, words on it, and its bar where it has an interval."""
 
     found: Finding
@@ -117,8 +117,8 @@ class ClaimView:
     verdict: Verdict
     anchor: str
     why: str
-    deciding: Optional[Comparison]
-    comparisons: Tuple[Comparison, ...]
+    deciding: Optional[ComparisonView]
+    comparisons: Tuple[ComparisonView, ...]
 
 
 def view(verdict: Verdict) -> ClaimView:
@@ -135,9 +135,9 @@ def view(verdict: Verdict) -> ClaimView:
     )
 
 
-def _comparison(found: Finding, scale: Tuple[float, float]) -> Comparison:
+def _comparison(found: Finding, scale: Tuple[float, float]) -> ComparisonView:
     words = (explain.effect(found), explain.interval(found))
-    return Comparison(found, *words, explain.errors(found), _bar(found, scale))
+    return ComparisonView(found, *words, explain.errors(found), _bar(found, scale))
 
 
 def _scale(findings: Tuple[Finding, ...]) -> Tuple[float, float]:
@@ -218,7 +218,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableEntry:
     """A cell: its numbers and whether each is best, what follows them, and the run it links to."""
 
     numbers: Tuple[Tuple[str, bool], ...]
@@ -227,14 +227,14 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Table:
+class HtmlTable:
     """Rows of column headers, and the body: headers of a row, its cells, and whether a group of rows begins there."""
 
     head: List[List[Header]]
-    body: List[Tuple[List[Header], List[Entry], bool]]
+    body: List[Tuple[List[Header], List[TableEntry], bool]]
 
 
-def html_table(plan: StoredPlan, grid: TableLayout, states: Dict[str, bool]) -> Table:
+def html_table(plan: StoredPlan, grid: TableLayout, states: Dict[str, bool]) -> HtmlTable:
     """A grid as rows.
 
     Args:
@@ -254,7 +254,7 @@ def html_table(plan: StoredPlan, grid: TableLayout, states: Dict[str, bool]) -> 
             for column, (text, cell) in enumerate(zip(row[labels:], grid.cells[i]))
         ]
         body.append((headers, entries, i in grid.breaks))
-    return Table(head, body)
+    return HtmlTable(head, body)
 
 
 def _spans(plan: StoredPlan, labels: int) -> List[int]:
@@ -268,10 +268,10 @@ def _spans(plan: StoredPlan, labels: int) -> List[int]:
     return spans
 
 
-def _entry(text: str, best: List[int], run: Optional[str]) -> Entry:
+def _entry(text: str, best: List[int], run: Optional[str]) -> TableEntry:
     numbers, space, rest = text.partition(' ')
     parts = tuple((part, i in best) for i, part in enumerate(numbers.split('/')))
-    return Entry(parts, space + rest, None if text == DASH else run)
+    return TableEntry(parts, space + rest, None if text == DASH else run)
 
 
 def _run(cell: Optional[Cell], states: Dict[str, bool]) -> Optional[str]:
@@ -289,7 +289,7 @@ _QUALITY = 88
 class Picture:
     """A figure: its entry, and either its data URI with width and height in pixels, or why it cannot be drawn."""
 
-    entry: figures.Entry
+    entry: figures.FigureEntry
     uri: str = ''
     width: int = 0
     height: int = 0
@@ -308,7 +308,7 @@ def draw_all(runs: Path, profile: str, tables: Optional[Sequence[str]], warn: Ca
     return found
 
 
-def _picture(entry: figures.Entry, png: bytes) -> Picture:
+def _picture(entry: figures.FigureEntry, png: bytes) -> Picture:
     """The picture in as few bytes as its kind needs."""
     image = Image.open(io.BytesIO(png)).convert('RGB')
     file = io.BytesIO()

@@ -158,8 +158,8 @@ def latex(plan: StoredPlan, results: Results) -> str:
 def _tabular(grid: TableLayout) -> List[str]:
     """The rows between booktabs' rules, shrunk where they are wider than the text of the document.
 
-    pandas' Styler writes rows and rules. It knows no header of several levels with rules and no space between blocks, so
-    these are put between them.
+    pandas' Styler writes rows and rules. It knows no header of several levels with rules and no space between blocks:
+    these are put in here.
     """
     left = len(grid.labels)
     spreads = any('±' in text for row in grid.body for text in row)

@@ -47,7 +47,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Panel:
+class ShownPanel:
     """One detector: what it is called, the score from which on its detections are shown, and the share of all objects
     that it finds with them."""
 
@@ -57,7 +57,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Detections:
+class QualitativeDetections:
     """What the detectors of ``panels`` found in a reading, each down to the score at which it finds the share
     ``recall`` of all objects of the validation set."""
 
@@ -66,14 +66,14 @@ class Detections:
     setting: str
     profile: str
     seed: int
-    panels: Tuple[Panel, ...]
+    panels: Tuple[ShownPanel, ...]
     reading: str
     recall: float
     images: Tuple[Shown, ...]
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageMaps:
     """Scores and degrees (I, N) of I instances on N anchors at the end of an epoch, ``certain`` (I, N) bool; ``t`` is
     the T^j of that epoch, None where the degrees follow no schedule."""
 
@@ -86,7 +86,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Assignment:
+class QualitativeAssignment:
     """Targets of instances (name, box in pixels of the file) of one image at stages of a training of ``epochs`` epochs.
 
     The N anchors are those of the levels one after the other, each row after row: ``strides`` in pixels of the
@@ -99,7 +99,7 @@ class Assignment:
     profile: str
     seed: int
     epochs: int
-    stages: Tuple[Stage, ...]
+    stages: Tuple[StageMaps, ...]
     strides: Tuple[int, ...]
     shapes: Tuple[Tuple[int, int], ...]
     input_size: Tuple[int, int]
@@ -178,7 +178,7 @@ def capture_command(runs: Path, profile: str, name: str) -> str:
     return shlex.join(words + ([] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]))
 
 
-def load_detections(runs: Path, profile: str, name: str) -> Detections:
+def load_detections(runs: Path, profile: str, name: str) -> QualitativeDetections:
     """Read a capture of detections.
 
     Raises:
@@ -187,7 +187,7 @@ def load_detections(runs: Path, profile: str, name: str) -> Detections:
     return _load(runs, profile, name, _DetectionsMeta, _detections)
 
 
-def load_assignment(runs: Path, profile: str, name: str) -> Assignment:
+def load_assignment(runs: Path, profile: str, name: str) -> QualitativeAssignment:
     """Read a capture of an assignment; raises as :func:`load_detections`."""
     return _load(runs, profile, name, _AssignmentMeta, _assignment)
 
@@ -208,7 +208,7 @@ def _load(runs: Path, profile: str, name: str, model: Type[_Meta], build: Any) -
         raise UserError(f'{path} is no capture ({error}): delete it and run {command} again') from error
 
 
-def _detections(meta: _DetectionsMeta, arrays: Dict[str, np.ndarray]) -> Detections:
+def _detections(meta: _DetectionsMeta, arrays: Dict[str, np.ndarray]) -> QualitativeDetections:
     images = []
     for i, image in enumerate(meta.images):
         truth = _shapes(arrays, f'truth{i}', image.size, meta.masks, ignored=(bool,))
@@ -217,9 +217,9 @@ def _detections(meta: _DetectionsMeta, arrays: Dict[str, np.ndarray]) -> Detecti
             for j in range(len(meta.panels))
         ]
         images.append(Shown(image.id, image.size, arrays[f'image{i}'].tobytes(), truth, tuple(found)))
-    return Detections(
+    return QualitativeDetections(
         **{key: getattr(meta, key) for key in ('title', 'source', 'setting', 'profile', 'seed', 'reading', 'recall')},
-        panels=tuple(Panel(panel.label, panel.score_thr, panel.recall) for panel in meta.panels),
+        panels=tuple(ShownPanel(panel.label, panel.score_thr, panel.recall) for panel in meta.panels),
         images=tuple(images),
     )
 
@@ -238,18 +238,18 @@ def _shapes(arrays: Dict[str, np.ndarray], name: str, size: Tuple[int, int], mas
     return Shapes(boxes, masks=drawn, **one)
 
 
-def _assignment(meta: _AssignmentMeta, arrays: Dict[str, np.ndarray]) -> Assignment:
+def _assignment(meta: _AssignmentMeta, arrays: Dict[str, np.ndarray]) -> QualitativeAssignment:
     expected = len(meta.instances), sum(height * width for height, width in meta.shapes)
-    stages: List[Stage] = []
+    stages: List[StageMaps] = []
     for s, stage in enumerate(meta.stages):
         maps = {key: arrays[f'stage{s}.{key}'] for key in ('scores', 'degrees', 'certain')}
         for key, values in maps.items():
             if values.shape != expected:
                 raise ValueError(f'stage{s}.{key} is {values.shape}, not {expected}')
-        stages.append(Stage(stage.label, stage.epoch, stage.t, **maps))
+        stages.append(StageMaps(stage.label, stage.epoch, stage.t, **maps))
     (image,) = meta.images
     shared = ('title', 'source', 'setting', 'profile', 'seed', 'epochs', 'strides', 'shapes', 'input_size')
-    return Assignment(
+    return QualitativeAssignment(
         **{key: getattr(meta, key) for key in shared},
         stages=tuple(stages),
         id=image.id,

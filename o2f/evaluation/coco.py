@@ -118,10 +118,10 @@ class TwoReadingsMetric(BaseMetric):
             np.array(category_ids)[table[:, 5].astype(int)].tolist(),
             table[:, 4].tolist(),
         )
-        kinds = {'': ('bbox', Detections(*columns, (table[:, 2] * table[:, 3]).tolist(), table[:, :4].tolist()))}
+        kinds = {'': ('bbox', DetectionLists(*columns, (table[:, 2] * table[:, 3]).tolist(), table[:, :4].tolist()))}
         if self.masks:
             codes = [code for *_, of_image in found for code in of_image]
-            kinds['mask_'] = ('segm', Detections(*columns, np.asarray(area(codes)).tolist(), codes))
+            kinds['mask_'] = ('segm', DetectionLists(*columns, np.asarray(area(codes)).tolist(), codes))
         metrics = {}
         for name, (kind, detections) in kinds.items():
             if matches is None:
@@ -161,7 +161,7 @@ BACKENDS = {
 STATS = {'AP': 0, 'AP50': 1, 'AP75': 2, 'APs': 3, 'APm': 4, 'APl': 5, 'AR': 8}
 
 
-class Detections(NamedTuple):
+class DetectionLists(NamedTuple):
     """Detections on several images, as columns of equal length.
 
     Attributes:
@@ -209,7 +209,7 @@ class CocoEvaluation:
         return [self.truth.getCatIds(catNms=[name])[0] for name in classes]
 
     def metrics(
-        self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int]
+        self, kind: str, found: DetectionLists, image_ids: Sequence[int], category_ids: Sequence[int]
     ) -> Dict[str, float]:
         """Compute AP, AP50, AP75, APs, APm, APl and AR.
 
@@ -229,7 +229,7 @@ class CocoEvaluation:
         return _stats(self._evaluated(kind, found, image_ids, category_ids))
 
     def metrics_and_outcomes(
-        self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int]
+        self, kind: str, found: DetectionLists, image_ids: Sequence[int], category_ids: Sequence[int]
     ) -> Tuple[Dict[str, float], Outcomes]:
         """Compute [`CocoEvaluation.metrics`][] and the outcome of each detection. This takes longer.
 
@@ -252,7 +252,12 @@ class CocoEvaluation:
         return _stats(evaluation), _outcomes(evaluation)
 
     def _evaluated(
-        self, kind: str, found: Detections, image_ids: Sequence[int], category_ids: Sequence[int], **settings: bool
+        self,
+        kind: str,
+        found: DetectionLists,
+        image_ids: Sequence[int],
+        category_ids: Sequence[int],
+        **settings: bool,
     ) -> pycocotools.cocoeval.COCOeval:
         unknown = sorted(set(image_ids) - self.truth.imgs.keys())
         if unknown:
@@ -265,7 +270,7 @@ class CocoEvaluation:
             evaluation.summarize()
         return evaluation
 
-    def _results(self, kind: str, found: Detections) -> Union[FasterCOCO, pycocotools.coco.COCO]:
+    def _results(self, kind: str, found: DetectionLists) -> Union[FasterCOCO, pycocotools.coco.COCO]:
         """The detections as ``COCO.loadRes`` would load them.
 
         ``loadRes`` itself fails without detections. It also draws each box as a polygon, which takes longer than the

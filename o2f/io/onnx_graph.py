@@ -14,7 +14,7 @@ from o2f.errors import InputError
 from o2f.models.head import OneToFewHead
 
 
-class Candidates(NamedTuple):
+class ExportedCandidates(NamedTuple):
     """The best candidates of each image, best first. Missing candidates have score 0.
 
     Attributes:
@@ -79,7 +79,7 @@ class EndToEnd(nn.Module):
             self.candidates(cls, distances, factor, stride, size)
             for cls, distances, factor, stride in zip(*outputs, head.strides)
         ]
-        return self.best(Candidates(*(torch.cat(parts, dim=1) for parts in zip(*levels))))
+        return self.best(ExportedCandidates(*(torch.cat(parts, dim=1) for parts in zip(*levels))))
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Normalise the images, then pad them on the right and at the bottom to whole strides.
@@ -92,7 +92,7 @@ class EndToEnd(nn.Module):
 
     def candidates(
         self, cls_logits: Tensor, distances: Tensor, factor_logits: Tensor, stride: int, size: Tuple[int, int]
-    ) -> Candidates:
+    ) -> ExportedCandidates:
         """Take the ``nms_pre`` best scores of a level, as [`OneToFewHead`][] does.
 
         Args:
@@ -111,9 +111,9 @@ class EndToEnd(nn.Module):
         points = points_of(cls_logits, stride)[anchor]
         reach = distances.flatten(2).transpose(1, 2).gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
         boxes = torch.cat((points - reach[..., :2], points + reach[..., 2:]), dim=-1)
-        return Candidates(clip(boxes, size), scores, place % cls_logits.shape[1])
+        return ExportedCandidates(clip(boxes, size), scores, place % cls_logits.shape[1])
 
-    def best(self, found: Candidates) -> Tuple[Tensor, Tensor, Tensor]:
+    def best(self, found: ExportedCandidates) -> Tuple[Tensor, Tensor, Tensor]:
         """Take the ``max_per_img`` best candidates of each image."""
         smallest = self.settings.get('min_bbox_size', -1)
         if smallest >= 0:

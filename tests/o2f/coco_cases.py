@@ -6,7 +6,7 @@ import numpy as np
 from faster_coco_eval.core.mask import area
 from pycocotools import mask as rle
 
-from o2f.evaluation.coco import Detections
+from o2f.evaluation.coco import DetectionLists
 
 IMAGES, SIDE = 25, 120
 CATEGORIES = [2, 3, 5, 7, 11]  # there is nothing of 7, and nothing of 11 is found
@@ -64,7 +64,7 @@ def make_found(annotations: list, seed: int, kind: str, scale: float = 1.0) -> D
     order = rng.permutation(np.flatnonzero(images != 3))
     boxes, images, categories = scale * boxes[order], images[order], categories[order]
     codes = [encode(box) for box in boxes] if kind == 'segm' else None
-    return Detections(
+    return DetectionLists(
         images.tolist(),
         categories.tolist(),
         np.round(rng.random(len(boxes)), 1).tolist(),

@@ -8,7 +8,7 @@ import pytest
 from coco_cases import CATEGORIES, IMAGES, SIDE, make_found, make_truth
 from faster_coco_eval.core.mask import decode
 
-from o2f.evaluation.coco import STATS, CocoEvaluation, Detections
+from o2f.evaluation.coco import STATS, CocoEvaluation, DetectionLists
 
 
 def both(path, kind: str, found: Detections, images=range(IMAGES), categories=tuple(CATEGORIES)) -> list:
@@ -36,7 +36,7 @@ def test_the_backends_agree(kind, seed, tmp_path):
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
 def test_nothing_found(kind, tmp_path):
     make_truth(tmp_path / 'truth.json', 0)
-    for values in both(tmp_path / 'truth.json', kind, Detections([], [], [], [], [])):
+    for values in both(tmp_path / 'truth.json', kind, DetectionLists([], [], [], [], [])):
         assert values == dict.fromkeys(STATS, 0)
 
 
@@ -94,7 +94,7 @@ def test_an_image_that_is_not_annotated_is_named(tmp_path):
     make_truth(tmp_path / 'truth.json', 0)
     evaluation = CocoEvaluation(str(tmp_path / 'truth.json'))
     with pytest.raises(ValueError, match='truth.json has no image 77'):
-        evaluation.metrics('bbox', Detections([], [], [], [], []), [1, 77], CATEGORIES)
+        evaluation.metrics('bbox', DetectionLists([], [], [], [], []), [1, 77], CATEGORIES)
 
 
 def test_an_unknown_backend(tmp_path):

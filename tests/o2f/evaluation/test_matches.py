@@ -9,7 +9,7 @@ from test_crowdhuman import crowd, detections, entry, near, samples_of, write
 
 from analysis.claims.matches import load_matches
 from experiments.store.files import write_arrays
-from o2f.evaluation.coco import CocoEvaluation, Detections
+from o2f.evaluation.coco import CocoEvaluation, DetectionLists
 from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric
 from o2f.evaluation.matches import Matches
 
@@ -54,7 +54,7 @@ def evaluate_copies(folder, found, kind, drawn):
     rows = list(zip(*found))
     columns = [(copy, *row[1:]) for copy, image in enumerate(copies) for row in rows if row[0] == image]
     evaluation = CocoEvaluation(str(folder / 'copies.json'), 'pycocotools')
-    return evaluation.metrics(kind, Detections(*map(list, zip(*columns))), range(len(copies)), CATEGORIES)
+    return evaluation.metrics(kind, DetectionLists(*map(list, zip(*columns))), range(len(copies)), CATEGORIES)
 
 
 @pytest.mark.parametrize('backend', ['faster_coco_eval', 'pycocotools'])
@@ -88,7 +88,7 @@ def test_coco_where_hardly_anything_is_drawn(tmp_path):
 @pytest.mark.parametrize('settings', [{}, dict(images=[8, 24]), dict(images=[23, 24])])
 def test_coco_without_detections_or_objects(settings, tmp_path):
     make_truth(tmp_path / 'truth.json', 0)
-    metrics, matches = coco_matches(tmp_path, Detections([], [], [], [], []), 'bbox', **settings)
+    metrics, matches = coco_matches(tmp_path, DetectionLists([], [], [], [], []), 'bbox', **settings)
     matches.check(metrics)
     once = np.ones((1, matches.images), int)
     assert matches.metrics('', once)['AP'][0] == pytest.approx(metrics['AP'], nan_ok=True)

@@ -51,7 +51,7 @@ def make_truth(path, seed: int, first_id: int = 1) -> list:
     return annotations
 
 
-def make_found(annotations: list, seed: int, kind: str, scale: float = 1.0) -> Detections:
+def make_found(annotations: list, seed: int, kind: str, scale: float = 1.0) -> DetectionLists:
     """Copies of the annotations, shifted or with another category, often of equal score, on all images but two; more
     than 100 on image 0."""
     rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from faster_coco_eval.core.mask import decode
 from o2f.evaluation.coco import STATS, CocoEvaluation, DetectionLists
 
 
-def both(path, kind: str, found: Detections, images=range(IMAGES), categories=tuple(CATEGORIES)) -> list:
+def both(path, kind: str, found: DetectionLists, images=range(IMAGES), categories=tuple(CATEGORIES)) -> list:
     return [
         CocoEvaluation(str(path), backend).metrics(kind, found, images, categories)
         for backend in ('faster_coco_eval', 'pycocotools')

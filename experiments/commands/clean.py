@@ -33,7 +33,7 @@ def removable(folder: RunFolder, state: str, options: CleanOptions) -> Iterator[
     Args:
         folder (RunFolder): the run's folder.
         state (str): the run's state.
-        wish (Wish): what may go besides.
+        options (CleanOptions): what may go besides.
     """
     inside = sorted(folder.path.iterdir())
     newest = folder.checkpoint()
@@ -63,12 +63,11 @@ def bytes_of(path: Path) -> int:
     return path.lstat().st_size
 
 
-def clean(folders: Dict[str, RunFolder], args: argparse.Namespace) -> int:
+def clean(args: argparse.Namespace) -> int:
     """Print a line for each run that something can go of, and with ``--yes`` remove it.
 
     Args:
-        folders (dict): folders of runs by id.
-        args (Namespace): the command line.
+        args (Namespace): the command line; where it names no table, all runs of the profile are looked at.
 
     Returns:
         int: 0.
@@ -76,6 +75,12 @@ def clean(folders: Dict[str, RunFolder], args: argparse.Namespace) -> int:
     Raises:
         UserError: something cannot be removed.
     """
+    if args.tables:
+        from experiments.commands.plans import folders_of, read_plans
+
+        folders = folders_of(read_plans(args), args)
+    else:
+        folders = run_folders(args.runs / args.profile)
     options = CleanOptions(args.checkpoints, args.unfinished, args.trackers)
     total, running = 0, 0
     for run_id, folder in folders.items():

@@ -1,226 +1,156 @@
-"""The command line of ``run.py``: which runs, how they are trained, and what else can be done with them."""
+"""The command line of ``run.py``: a function for each command, and one for each group of options that several share."""
 
 import argparse
+import sys
+from functools import partial
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Callable, Optional, Sequence, Tuple
 
-from experiments.commands import ray as ray_options
-from experiments.spec import subset
+from experiments.spec.subset import subset_profile
 from experiments.store.files import DATA, RUNS
 
+#: What is searched for where nothing else is asked for.
+METRIC = 'without_nms/AP'
+#: Seconds of a probe where no other number is given.
+PROBE_S = 120.0
 
-def parse(argv: Optional[List[str]], description: str) -> argparse.Namespace:
-    """Read the command line; the command ends with a usage message and status 2 where options do not fit together.
+_OVERVIEW = """Train what tables of the paper lack, then print them.
+
+run.py table3 --seeds 0 1 2 --jobs 2
+run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
+run.py table3 --dry-run --probe
+run.py table3 --launcher slurm --cluster slurm/cpu.yaml --wait
+run.py --list
+
+Where the first word is no command, the command is train: its options are shown by run.py train --help."""
+
+
+def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Read the command line; it ends with a usage message and status 2 where something in it is wrong.
+
+    Returns:
+        Namespace: ``command`` says what to do: a command, or list, dry-run, cancel or dump-configs of the options of
+        train; the rest are the command's options.
 
     Raises:
         UserError: the share of ``--subset`` is none.
     """
-    parser = argparse.ArgumentParser(
-        prog='run.py', description=description, formatter_class=argparse.RawTextHelpFormatter
-    )
-    _add_which(parser)
-    _add_how(parser)
-    _add_actions(parser)
-    add_estimate_options(parser)
-    ray_options.add_options(parser)
-    add_search_options(parser)
-    add_clean_options(parser)
-    args = parser.parse_args(argv)
-    subset.read_options(args)
-    read_search_options(args, parser)
-    read_doctor_options(args, parser)
-    read_clean_options(args, parser)
-    check_estimate_options(args, parser)
-    ray_options.check_options(args, parser)
-    _check_actions(args, parser)
-    _check_numbers(args, parser)
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog='run.py', description=_OVERVIEW, formatter_class=_Format)
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND')
+    for add in (_train, _status, _search, _doctor, _evaluate, _capture, _clean):
+        add(partial(commands.add_parser, formatter_class=_Format))
+    if words[:1] not in ([name] for name in ('-h', '--help', *commands.choices)):
+        words.insert(0, 'train')
+    args = parser.parse_args(words)
+    args.check(args)
+    if getattr(args, 'subset', None) is not None:
+        args.profile = subset_profile(args.profile, args.subset)
     return args
 
 
-def _add_which(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        'tables',
-        nargs='*',
-        metavar='TABLE',
-        help="tables of the paper, or 'all'; 'search' before one searches it, 'doctor' before none\n"
-        "or some checks whether their runs would go through here, and 'clean' frees disk",
-    )
-    parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
-    subset.add_options(parser)
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='one training per cell and seed (default: 0)')
-    parser.add_argument(
-        '--only',
-        action='append',
-        default=[],
-        metavar='AXIS=VALUE',
-        help='only cells at this value; several of one axis are alternatives',
-    )
-    parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='override a key of the config')
-    parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: runs)')
-    parser.add_argument('--data', type=Path, default=DATA, help='folder of the data (default: data)')
+_Format = argparse.RawTextHelpFormatter
+Add = Callable[..., argparse.ArgumentParser]
 
 
-def _add_how(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('how runs are trained')
-    group.add_argument('--jobs', type=int, help='runs at once (default: one per GPU, or one per core)')
-    group.add_argument(
-        '--processes-per-run', type=int, metavar='N', help='train each run in N processes, on a GPU each (default: 1)'
+def _train(add: Add) -> None:
+    parser = add(
+        'train',
+        prog='run.py',
+        help='train what tables lack, and print them; the command where none is named',
+        description='Train what tables lack, then print them.',
     )
-    group.add_argument(
-        '--accumulate',
-        type=int,
-        default=1,
-        metavar='N',
-        help='compute each batch in N parts, one after the other, for less memory; the run stays the same',
-    )
-    group.add_argument(
-        '--launcher',
-        choices=('local', 'slurm', 'ray'),
-        default='local',
-        help='train on this machine (default), or a cluster',
-    )
-    group.add_argument('--cluster', type=Path, metavar='FILE', help='what a job asks of Slurm; see the folder slurm')
-    group.add_argument('--wait', action='store_true', help='follow the jobs, then print the tables')
-    group.add_argument(
+    parser.set_defaults(command='train', check=partial(_check_train, parser))
+    _add_tables(parser, "tables of the paper, files of tables, or 'all'")
+    _add_runs(parser)
+    _add_folders(parser, 'runs', 'data')
+    how = _add_launchers(parser)
+    how.add_argument('--wait', action='store_true', help='on Slurm: follow the jobs, then print the tables')
+    _add_accumulate(how)
+    how.add_argument(
         '--track',
         action='append',
         default=[],
         choices=('tensorboard', 'mlflow', 'wandb'),
         help='also log to this (may be given again)',
     )
+    _add_actions(parser)
+    _add_cost(parser)
 
 
 def _add_actions(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('instead of training')
-    action = group.add_mutually_exclusive_group()
-    action.add_argument('--dry-run', action='store_true', help='show cells, runs, what is done and what is left')
-    action.add_argument('--list', action='store_true', help='list the tables and profiles')
-    action.add_argument(
-        '--status', action='store_true', help='show the state of each run (of all tables, if none is named)'
-    )
-    action.add_argument('--cancel', action='store_true', help="cancel the tables' jobs that Slurm has from here")
-    action.add_argument(
+    group = parser.add_argument_group('instead of training').add_mutually_exclusive_group()
+    for option, what in {
+        '--dry-run': 'show cells, runs, what is done and what is left',
+        '--list': 'list the tables and profiles',
+        '--status': 'show the state of each run (of all tables, if none is named)',
+        '--cancel': "cancel the tables' jobs that Slurm has from here",
+    }.items():
+        group.add_argument(option, dest='command', action='store_const', const=option[2:], help=what)
+    group.add_argument(
         '--dump-configs', type=Path, metavar='DIR', help="write a config per run for MMDetection's own tools"
     )
-    action.add_argument('--evaluate', type=Path, metavar='CHECKPOINT', help='evaluate a file of weights as a cell is')
-    group.add_argument('--table', help='the table of --evaluate')
-    group.add_argument(
-        '--cell', action='append', default=[], metavar='NAME', help="the cell of --evaluate: a row's or column's name"
-    )
-    group.add_argument('--matches', type=Path, metavar='FILE', help="--evaluate writes a run's matches.npz here")
 
 
-def _check_actions(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    if not (args.tables or args.list or args.status or args.evaluate or args.clean):
-        parser.error('name a table, or give --list or --status')
-    if args.evaluate and len(args.tables) + bool(args.table) != 1:
-        parser.error('--evaluate needs one table: --table NAME')
-    if (args.table or args.cell or args.matches) and not args.evaluate:
-        parser.error('--table, --cell and --matches belong to --evaluate')
-    if (args.cluster or args.wait) and args.launcher != 'slurm':
-        parser.error('--cluster and --wait belong to --launcher slurm')
-    if args.processes_per_run is not None and args.launcher != 'local':
-        parser.error('--processes-per-run belongs to --launcher local')
-
-
-def _check_numbers(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    for option in ('jobs', 'processes_per_run', 'accumulate'):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            parser.error(f'--{option.replace("_", "-")} must be 1 or more')
-    if min(args.seeds) < 0:
-        parser.error('--seeds must be 0 or more')
-
-
-def add_clean_options(parser: argparse.ArgumentParser) -> None:
-    """Add what belongs to ``clean``."""
-    group = parser.add_argument_group(
-        'clean',
-        'run.py clean [TABLE ...] says what it would remove of the runs of a profile (of all, if no table is named),\n'
-        'and with --yes removes it: half-written files of processes that died, checkpoints older than the newest, and\n'
-        "of finished runs mmengine's own logs. No result, metrics or config, and nothing of a run in training, ever.",
-    )
-    group.add_argument('--yes', action='store_true', help='remove it')
-    group.add_argument(
-        '--checkpoints',
-        action='store_true',
-        help='also the final weights of finished runs; they could not be evaluated, timed or drawn again',
-    )
-    group.add_argument(
-        '--unfinished',
-        action='store_true',
-        help='also checkpoint and metrics of runs that stopped or failed, which then begin anew',
-    )
-    group.add_argument(
-        '--trackers', action='store_true', help="also what --track and Ray Tune keep beside the runs' own files"
-    )
-
-
-def read_clean_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Note in ``args.clean`` whether to clean, and end with a usage message where options do not fit together."""
-    args.clean = args.tables[:1] == ['clean']
-    if not args.clean:
-        if any((args.yes, args.checkpoints, args.unfinished, args.trackers)):
-            parser.error('--yes, --checkpoints, --unfinished and --trackers belong to: run.py clean')
-        return
-    if any((args.dry_run, args.list, args.status, args.cancel, args.dump_configs, args.evaluate)):
-        parser.error('clean does nothing else at once; without --yes it only says what it would remove')
-    args.tables = args.tables[1:]
-
-
-def read_doctor_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Note in ``args.doctor`` whether to check this machine; without tables it is checked for all of them."""
-    args.doctor = args.tables[:1] == ['doctor']
-    if not args.doctor:
-        return
-    if any((args.dry_run, args.list, args.status, args.cancel, args.dump_configs, args.evaluate)):
-        parser.error('doctor does nothing else at once')
-    args.tables = args.tables[1:] or ['all']
-
-
-PROBE_S = 120.0
-
-
-def add_estimate_options(parser: argparse.ArgumentParser) -> None:
-    """Add them to the command line."""
+def _add_cost(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         'cost (with --dry-run)',
         'Hours and disk of what is to do, for each table and in all. Finished runs of the same cost are taken as they\n'
         'were; for others give one of these.',
-    )
-    how = group.add_mutually_exclusive_group()
-    how.add_argument(
+    ).add_mutually_exclusive_group()
+    group.add_argument(
         '--probe',
-        type=float,
+        type=_positive,
         nargs='?',
         const=PROBE_S,
         metavar='SECONDS',
         help=f'train and evaluate on this machine for so long in all (default: {PROBE_S:.0f}), on images\n'
         'made up at the real size, shared out over all that costs differently',
     )
-    how.add_argument(
-        '--images-per-second', type=float, metavar='N', help='training images per second of one run, if you know them'
+    group.add_argument(
+        '--images-per-second',
+        type=_positive,
+        metavar='N',
+        help='training images per second of one run, if you know them',
     )
 
 
-def check_estimate_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """End with a usage message where they do not fit together."""
-    if (args.probe is not None or args.images_per_second is not None) and not args.dry_run:
+def _check_train(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.dump_configs is not None:
+        args.command = 'dump-configs'
+    if not args.tables and args.command not in ('list', 'status'):
+        parser.error('name a table, or give --list or --status')
+    if args.wait and args.launcher != 'slurm':
+        parser.error('--wait belongs to --launcher slurm')
+    if (args.probe is not None or args.images_per_second is not None) and args.command != 'dry-run':
         parser.error('--probe and --images-per-second belong to --dry-run')
-    if any(value is not None and not value > 0 for value in (args.probe, args.images_per_second)):
-        parser.error('--probe and --images-per-second must be more than 0')
     if args.probe is not None and args.launcher == 'slurm':
         parser.error('--probe measures this machine: give --images-per-second for the nodes of a cluster')
+    _check_launchers(parser, args)
 
 
-#: What is searched for where nothing else is asked for.
-METRIC = 'without_nms/AP'
+def _status(add: Add) -> None:
+    parser = add('status', help='show the state of each run', description='Show the state of each run.')
+    parser.set_defaults(command='status', check=_fits)
+    _add_tables(parser, 'tables whose runs to show (default: all)')
+    _add_runs(parser)
+    _add_folders(parser, 'runs')
 
 
-def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """Add what belongs to ``search`` to the command line."""
-    group = parser.add_argument_group('search (ASHA on Ray Tune)')
-    group.add_argument('--trials', type=int, metavar='N', help="settings to draw (default: all of the table's cells)")
+def _search(add: Add) -> None:
+    parser = add(
+        'search',
+        help='search the settings of a table by ASHA on Ray Tune',
+        description='Try the settings of a table by ASHA on Ray Tune, and report the best.',
+    )
+    parser.set_defaults(command='search', check=partial(_check_search, parser), launcher='ray')
+    parser.add_argument('tables', nargs=1, metavar='TABLE', help='the table')
+    _add_runs(parser, many_seeds=False)
+    _add_folders(parser, 'runs', 'data')
+    group = parser.add_argument_group('what is tried')
+    group.add_argument(
+        '--trials', type=_count, metavar='N', help="settings to draw (default: all of the table's cells)"
+    )
     group.add_argument(
         '--space',
         action='append',
@@ -230,31 +160,266 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument('--metric', metavar='KEY', help=f'what to search for (default: {METRIC})')
     group.add_argument(
-        '--grace', type=int, metavar='EPOCHS', help='epochs that each setting has (default: a quarter of the training)'
+        '--grace',
+        type=_count,
+        metavar='EPOCHS',
+        help='epochs that each setting has (default: a quarter of the training)',
     )
     group.add_argument(
-        '--reduction', type=float, metavar='N', help='from each rung to the next goes one of N settings (default: 3)'
+        '--reduction',
+        type=_above_one,
+        default=3,
+        metavar='N',
+        help='from each rung to the next goes one of N settings (default: 3)',
+    )
+    how = parser.add_argument_group('how runs are trained')
+    _add_jobs(how)
+    _add_accumulate(how)
+    _add_ray(how)
+
+
+def _check_search(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.space and args.trials is None:
+        parser.error('--space needs --trials N, as there is no end of settings in a range')
+
+
+def _doctor(add: Add) -> None:
+    parser = add(
+        'doctor',
+        help='check whether runs would go through on this machine',
+        description='Check software, GPUs, data, weights, disk and launchers: each is ok, or it says what to do.\n'
+        'The exit status is 1 where a run would fail.',
+    )
+    parser.set_defaults(command='doctor', check=partial(_check_launchers, parser), wait=False)
+    _add_tables(parser, 'tables whose runs are to go through (default: all)')
+    _add_runs(parser)
+    _add_folders(parser, 'runs', 'data')
+    _add_launchers(parser)
+
+
+def _evaluate(add: Add) -> None:
+    parser = add(
+        'evaluate',
+        help='evaluate a file of weights as a cell of a table is',
+        description='Evaluate a file of weights as a cell of a table is: without and with NMS.\n\n'
+        'run.py evaluate o2f_r50_fpn_1x.pth --table table5 --cell Ours-3convs --profile paper',
+    )
+    parser.set_defaults(command='evaluate', check=_fits)
+    parser.add_argument('checkpoint', type=Path, metavar='FILE', help="a run's epoch_N.pth, or any of mmengine's")
+    parser.add_argument('--table', required=True, metavar='TABLE', help='the table')
+    parser.add_argument('--cell', action='append', default=[], metavar='NAME', help="a row's or column's name")
+    _add_profile(parser)
+    _add_set(parser)
+    parser.add_argument('--matches', type=Path, metavar='FILE', help="write what a run's matches.npz has here")
+    _add_folders(parser, 'data')
+
+
+def _capture(add: Add) -> None:
+    parser = add(
+        'capture',
+        help='store what trained detectors do on images, for Figs. 6 to 9',
+        description='Store what trained detectors do on images, for Figs. 6 to 9 of analysis/make_figures.py.\n'
+        'It trains nothing but the first epochs that Fig. 6 shows, in a temporary folder.\n\n'
+        'run.py capture                      all figures whose detectors are trained\n'
+        'run.py capture fig7 fig9 --profile smoke\n'
+        'run.py capture fig7 --images 17 203\n'
+        'run.py capture fig7 --weights Ours=o2f_r50_fpn_1x.pth',
+    )
+    parser.set_defaults(command='capture', check=partial(_check_capture, parser))
+    parser.add_argument('figures', nargs='*', metavar='FIGURE', help='figures (default: all)')
+    _add_profile(parser)
+    parser.add_argument('--seed', type=_seed, default=0, help='which training of each cell (default: 0)')
+    parser.add_argument('--images', nargs='+', default=[], metavar='ID', help="images to show instead of the rule's")
+    parser.add_argument(
+        '--weights', action='append', default=[], metavar='LABEL=FILE', help='weights for a panel or stage'
+    )
+    _add_folders(parser, 'runs', 'data')
+    parser.add_argument('--list', action='store_true', help='list the figures')
+
+
+def _check_capture(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if (args.images or args.weights) and len(args.figures) != 1:
+        parser.error('--images and --weights need one figure')
+
+
+def _clean(add: Add) -> None:
+    parser = add(
+        'clean',
+        help='free disk that no result needs',
+        description='Say what can go of the runs of a profile, and with --yes remove it: half-written files of\n'
+        'processes that died, checkpoints older than the newest, and of finished runs the logs of mmengine.\n'
+        'No result, metrics or config, and nothing of a run in training, ever.',
+    )
+    parser.set_defaults(command='clean', check=_fits)
+    _add_tables(parser, 'tables whose runs to clean (default: all runs of the profile)')
+    _add_runs(parser)
+    _add_folders(parser, 'runs')
+    parser.add_argument('--yes', action='store_true', help='remove it')
+    parser.add_argument(
+        '--checkpoints',
+        action='store_true',
+        help='also the final weights of finished runs; they could not be evaluated, timed or drawn again',
+    )
+    parser.add_argument(
+        '--unfinished',
+        action='store_true',
+        help='also checkpoint and metrics of runs that stopped or failed, which then begin anew',
+    )
+    parser.add_argument(
+        '--trackers', action='store_true', help="also what --track and Ray Tune keep beside the runs' own files"
     )
 
 
-def read_search_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Note in ``args.search`` whether to search, and end with a usage message where options do not fit together."""
-    args.search = args.tables[:1] == ['search']
-    if not args.search:
-        given = (args.trials, args.metric, args.grace, args.reduction)
-        if args.space or any(value is not None for value in given):
-            parser.error('--trials, --space, --metric, --grace and --reduction belong to: run.py search TABLE')
-        return
-    if any((args.dry_run, args.list, args.status, args.cancel, args.dump_configs, args.evaluate)):
-        parser.error('search does nothing else at once')
-    if args.launcher == 'slurm':
-        parser.error('search is done by Ray alone')
-    args.tables, args.launcher = args.tables[1:], 'ray'
-    if len(args.tables) != 1 or args.tables == ['all'] or len(args.seeds) != 1:
-        parser.error('search takes one table and one seed')
-    if args.space and args.trials is None:
-        parser.error('--space needs --trials N, as there is no end of settings in a range')
-    if any(value is not None and value < 1 for value in (args.trials, args.grace)):
-        parser.error('--trials and --grace must be 1 or more')
-    if args.reduction is not None and args.reduction <= 1:
-        parser.error('--reduction must be more than 1')
+def _add_tables(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument('tables', nargs='*', metavar='TABLE', help=what)
+
+
+def _add_runs(parser: argparse.ArgumentParser, many_seeds: bool = True) -> None:
+    """Which runs of the tables."""
+    _add_profile(parser)
+    parser.add_argument(
+        '--subset',
+        metavar='SHARE',
+        help='train on this share of the images, always the same ones, for as many epochs: 0.1 is a tenth.\n'
+        'It is a profile of its own, such as desk-subset0.1, and never mixed with full results',
+    )
+    if many_seeds:
+        parser.add_argument(
+            '--seeds', type=_seed, nargs='+', default=[0], help='one training per cell and seed (default: 0)'
+        )
+    else:
+        parser.add_argument(
+            '--seed', dest='seeds', type=_seed, nargs=1, default=[0], metavar='N', help='random seed (default: 0)'
+        )
+    parser.add_argument(
+        '--only',
+        type=_pair,
+        action='append',
+        default=[],
+        metavar='AXIS=VALUE',
+        help='only cells at this value; several of one axis are alternatives',
+    )
+    _add_set(parser)
+
+
+def _add_profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--set', type=_setting, action='append', default=[], metavar='KEY=VALUE', help='override a key of the config'
+    )
+
+
+def _add_folders(parser: argparse.ArgumentParser, *names: str) -> None:
+    for name in names:
+        default = dict(runs=RUNS, data=DATA)[name]
+        parser.add_argument(f'--{name}', type=Path, default=default, help=f'folder of the {name} (default: {name})')
+
+
+def _add_launchers(parser: argparse.ArgumentParser) -> Any:
+    """Who trains, and on what; the group, for what else a command has to say of it."""
+    group = parser.add_argument_group('how runs are trained')
+    group.add_argument(
+        '--launcher',
+        choices=('local', 'slurm', 'ray'),
+        default='local',
+        help='train on this machine (default), or a cluster',
+    )
+    _add_jobs(group)
+    group.add_argument(
+        '--processes-per-run',
+        type=_count,
+        metavar='N',
+        help='train each run in N processes of this machine, on a GPU each (default: 1)',
+    )
+    group.add_argument('--cluster', type=Path, metavar='FILE', help='what a job asks of Slurm; see the folder slurm')
+    _add_ray(group)
+    return group
+
+
+def _check_launchers(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    of_ray = (args.ray_address, args.cpus_per_run, args.gpus_per_run)
+    if any(value is not None for value in of_ray) and args.launcher != 'ray':
+        parser.error('--ray-address, --cpus-per-run and --gpus-per-run belong to --launcher ray')
+    if args.cluster and args.launcher != 'slurm':
+        parser.error('--cluster belongs to --launcher slurm')
+    if args.processes_per_run is not None and args.launcher != 'local':
+        parser.error('--processes-per-run belongs to --launcher local')
+
+
+def _add_jobs(group: Any) -> None:
+    group.add_argument(
+        '--jobs', type=_count, metavar='N', help='runs at once (default: as many as there are GPUs, or cores, for)'
+    )
+
+
+def _add_accumulate(group: Any) -> None:
+    group.add_argument(
+        '--accumulate',
+        type=_count,
+        default=1,
+        metavar='N',
+        help='compute each batch in N parts, one after the other, for less memory; the run stays the same',
+    )
+
+
+def _add_ray(group: Any) -> None:
+    group.add_argument(
+        '--ray-address',
+        metavar='ADDRESS',
+        help='a cluster of Ray: HOST:PORT or auto (default: one started on this machine)',
+    )
+    group.add_argument(
+        '--cpus-per-run', type=_count, metavar='N', help='on Ray: CPUs of one run, and its threads (default: 1)'
+    )
+    group.add_argument(
+        '--gpus-per-run',
+        type=_share,
+        metavar='N',
+        help='on Ray: GPUs of one run; 0.5 lets two share one (default: 1 where there are GPUs, else 0)',
+    )
+
+
+def _fits(args: argparse.Namespace) -> None:
+    """Nothing in the options of this command can contradict another."""
+
+
+def _number(kind: Callable[[str], Any], fits: Callable[[Any], bool], words: str) -> Callable[[str], Any]:
+    """What reads a number of an option; ``words`` say which numbers fit."""
+
+    def read(text: str) -> Any:
+        try:
+            if fits(value := kind(text)):
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f'{text!r} must be {words}')
+
+    return read
+
+
+_count = _number(int, lambda value: value >= 1, 'a whole number, 1 or more')
+_seed = _number(int, lambda value: value >= 0, 'a whole number, 0 or more')
+_positive = _number(float, lambda value: value > 0, 'a number above 0')
+_above_one = _number(float, lambda value: value > 1, 'a number above 1')
+_share = _number(float, lambda value: 0 <= value <= 1, 'a number from 0 to 1, as a run trains in one process')
+
+
+def _pair(text: str) -> Tuple[str, str]:
+    key, equals, value = text.partition('=')
+    if not (key and equals and value):
+        raise argparse.ArgumentTypeError(f'{text}: write it as KEY=VALUE')
+    return key, value
+
+
+def _setting(text: str) -> Tuple[str, Any]:
+    """A key and its value, in YAML."""
+    import yaml
+
+    key, value = _pair(text)
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f'{text}: the value is not valid YAML') from error

@@ -1,13 +1,49 @@
 """What ``run.py --dry-run`` and ``--status`` show: runs, their states, and what is left."""
 
+import argparse
 from pathlib import Path
 from typing import Dict
 
+from experiments.commands.plans import folders_of, labels_of, read_plans
 from experiments.commands.view import format_ap, format_left
 from experiments.launchers.slurm.jobs import Records, query
 from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
 
 _LOG_LINES = 5
+
+
+def status(args: argparse.Namespace) -> int:
+    """Print the state of each run of the tables, or of all tables where none is named."""
+    args.tables = args.tables or ['all']
+    _overview(read_plans(args), args)
+    return 0
+
+
+def dry_run(args: argparse.Namespace) -> int:
+    """Print the state of each run, and what those that are left will cost.
+
+    Raises:
+        UserError: the launcher that is asked for is not there.
+    """
+    from experiments.commands.estimate.report import print_estimate
+    from experiments.launchers import open_launcher
+
+    plans = read_plans(args)
+    statuses = _overview(plans, args)
+    launcher = open_launcher(args)
+    print_estimate(plans, statuses, folders_of(plans, args), labels_of(plans, args), launcher.capacity, args)
+    placed = launcher.preview(sum(status.state != DONE for status in statuses.values()))
+    if placed:
+        print(placed)
+    return 0
+
+
+def _overview(plans: list, args: argparse.Namespace) -> Dict[str, Status]:
+    folders = folders_of(plans, args)
+    statuses = states(args.runs / args.profile, folders)
+    print_overview(statuses, folders, labels_of(plans, args))
+    print_left(statuses, sum(len(plan.cells) for plan in plans))
+    return statuses
 
 
 def states(runs: Path, folders: Dict[str, RunFolder]) -> Dict[str, Status]:

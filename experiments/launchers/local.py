@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Union
 
+from experiments.launchers.protocol import Capacity, Show
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
 from experiments.store.errors import UserError
@@ -28,9 +29,6 @@ GRACE_S = 20.0
 class LocalLauncher:
     """Trains runs side by side.
 
-    Processes are forked from a server that has imported torch and MMDetection once; with GPUs each process imports them
-    itself, because CUDA does not survive a fork.
-
     Args:
         jobs (int, optional): runs at once; by default as many as there are GPUs for, or cores without a GPU.
         processes (int): processes that train a run together, on a GPU each, or on cores without a GPU.
@@ -43,15 +41,9 @@ class LocalLauncher:
         self.gpus = gpus()
         if self.gpus and processes > len(self.gpus):
             raise UserError(f'--processes-per-run {processes}: each takes a GPU, and there are {len(self.gpus)} here')
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-        self.processes = processes
-        self.jobs = jobs or max((len(self.gpus) or cores) // processes, 1)
-        self.threads = max(cores // (self.jobs * processes), 1)
-        os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported; workers set their own number
-        self.context: Union[SpawnContext, ForkServerContext] = multiprocessing.get_context('spawn')
-        if not self.gpus:
-            self.context = multiprocessing.get_context('forkserver')
-            self.context.set_forkserver_preload(['experiments.training.train'])
+        jobs = jobs or max((len(self.gpus) or cores()) // processes, 1)
+        self.capacity = Capacity(jobs, processes, max(cores() // (jobs * processes), 1), bool(self.gpus))
+        self.context = _context(self.gpus)
 
     def start(self) -> None:
         """Let the server begin its imports, so that they pass while data are made."""
@@ -60,54 +52,14 @@ class LocalLauncher:
 
             forkserver.ensure_running()
 
-    def in_process(self, function: Callable, *args: Any) -> None:
-        """Run ``function(*args, report)`` in a process with torch; the last of ``args`` is called with its reports.
-
-        Raises:
-            OSError, UserError: the function raised it.
-            RuntimeError: the process failed otherwise.
-        """
-        *given, report = args
-        ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_report, args=(theirs, function, given))
-        process.start()
-        theirs.close()
-        try:
-            while True:
-                kind, content = ours.recv()
-                if kind == 'error':
-                    raise content
-                if kind == 'done':
-                    return
-                report(*content)
-        except EOFError:
-            raise RuntimeError(f'{function.__name__} ended without a result') from None
-        finally:
-            process.join()
-
-    def run(
-        self,
-        runs: List[Run],
-        folders: Dict[str, RunFolder],
-        data: Path,
-        show: Callable[[Dict[str, Status]], None],
-    ) -> Dict[str, Status]:
-        """Train all runs and return their final states.
-
-        A run that another launcher is training is left to it and waited for. A failed run does not stop the others.
-
-        Args:
-            runs (list[Run]): distinct runs, in the order to start them.
-            folders (dict): folder of each run by its id.
-            data (Path): the data folder.
-            show (callable): told the state of every run a few times a second.
-        """
+    def run(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show) -> Dict[str, Status]:
+        """Train all runs and return their final states; see :meth:`experiments.launchers.protocol.Launcher.run`."""
         waiting = list(runs)
         elsewhere: List[Run] = []
         active: Dict[str, _Training] = {}
         try:
             while waiting or active or elsewhere:
-                while waiting and len(active) < self.jobs:
+                while waiting and len(active) < self.capacity.runs:
                     self._start(waiting.pop(0), folders, data, active)
                 for run_id, training in list(active.items()):
                     if training.ended():
@@ -129,11 +81,12 @@ class LocalLauncher:
         if folders[run.id].status().state == DONE:
             return
         taken = [training.slot for training in active.values()]
-        slot = next(slot for slot in range(self.jobs) if slot not in taken)
-        task = str(folders[run.id].path), run.id, run.profile, data_paths(run.config, data), self.threads
-        together = ranks_here(self.processes) if self.processes > 1 else [None]
+        slot = next(slot for slot in range(self.capacity.runs) if slot not in taken)
+        task = str(folders[run.id].path), run.id, run.profile, data_paths(run.config, data), self.capacity.threads
+        processes = self.capacity.processes
+        together = ranks_here(processes) if processes > 1 else [None]
         active[run.id] = training = _Training(run, slot, [], [])
-        for number, ranks in enumerate(together, slot * self.processes):
+        for number, ranks in enumerate(together, slot * processes):
             device = self.gpus[number % len(self.gpus)] if self.gpus else None
             ours, theirs = self.context.Pipe(duplex=False)
             process = self.context.Process(target=worker.work, args=(*task, device, ranks, theirs), name=run.id)
@@ -143,6 +96,10 @@ class LocalLauncher:
             training.pipes.append(ours)
             if ranks is not None and ranks.listener is not None:
                 ranks.listener.close()
+
+    def preview(self, count: int) -> str:
+        """Nothing: each run is begun where this command is."""
+        return ''
 
 
 @dataclass
@@ -218,6 +175,49 @@ def gpus() -> List[str]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     return listing.stdout.split() if listing.returncode == 0 else []
+
+
+def cores() -> int:
+    """The cores of this machine that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _context(devices: List[str]) -> Union[SpawnContext, ForkServerContext]:
+    """How processes with torch begin: forked from a server that has imported torch and MMDetection once; with GPUs each
+    imports them itself, because CUDA does not survive a fork."""
+    os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported; workers set their own number
+    if devices:
+        return multiprocessing.get_context('spawn')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['experiments.training.train'])
+    return context
+
+
+def in_process(function: Callable, *args: Any) -> None:
+    """Run ``function(*args, report)`` in a process with torch; the last of ``args`` is called with its reports.
+
+    Raises:
+        OSError, UserError: the function raised it.
+        RuntimeError: the process failed otherwise.
+    """
+    *given, report = args
+    context = _context(gpus())
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(theirs, function, given))
+    process.start()
+    theirs.close()
+    try:
+        while True:
+            kind, content = ours.recv()
+            if kind == 'error':
+                raise content
+            if kind == 'done':
+                return
+            report(*content)
+    except EOFError:
+        raise RuntimeError(f'{function.__name__} ended without a result') from None
+    finally:
+        process.join()
 
 
 def _report(pipe: Any, function: Callable, args: list) -> None:

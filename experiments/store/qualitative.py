@@ -174,7 +174,7 @@ def path_of(runs: Path, profile: str, name: str) -> Path:
 
 def capture_command(runs: Path, profile: str, name: str) -> str:
     """What makes it."""
-    words = ['python', 'experiments/capture.py', name, *(['--profile', profile] if profile != 'desk' else [])]
+    words = ['python', 'experiments/run.py', 'capture', name, *(['--profile', profile] if profile != 'desk' else [])]
     return shlex.join(words + ([] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]))
 
 

@@ -5,17 +5,20 @@ from typing import Dict, Iterator, List
 
 from experiments.commands.doctor import data, machine, software
 from experiments.commands.doctor.findings import FAILS, WARNING, Finding, tell
+from experiments.commands.plans import read_plans
 from experiments.spec.plan import Plan
+from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
 
 
-def doctor(plans: List[Plan], args: argparse.Namespace) -> int:
+def doctor(args: argparse.Namespace) -> int:
     """Print what was found, and say in the end whether a run would go through.
 
     Returns:
         int: 0, or 1 if a run would fail.
     """
-    found = tell(_findings(plans, args))
+    args.tables = args.tables or ['all']
+    found = tell(_findings(read_plans(args), args))
     fails, warnings = (sum(finding.state == state for finding in found) for state in (FAILS, WARNING))
     print(f'{len(found)} checks: {fails} that would make a run fail, {warnings} warning(s)')
     return 1 if fails else 0
@@ -44,12 +47,9 @@ def _todo(runs: Dict[str, dict], args: argparse.Namespace) -> Dict[str, dict]:
 
 
 def _at_once(args: argparse.Namespace, count: int) -> int:
-    if args.launcher != 'local':
-        return args.jobs or count
-    from experiments.launchers.local import LocalLauncher
-    from experiments.store.errors import UserError
+    from experiments.launchers import open_launcher
 
     try:
-        return LocalLauncher(args.jobs, args.processes_per_run or 1).jobs
+        return min(open_launcher(args).capacity.runs, count)
     except UserError:  # already told
         return count

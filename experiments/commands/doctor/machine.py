@@ -22,10 +22,9 @@ def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Finding
         processes (int): processes of a run, each of which takes a GPU.
         cluster (bool): others than this machine train.
     """
-    from experiments.launchers.local import LocalLauncher, gpus
+    from experiments.launchers.local import LocalLauncher, cores, gpus
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    yield Finding(OK, 'cores', str(cores))
+    yield Finding(OK, 'cores', str(cores()))
     found = gpus()
     for line in _driver() if found else ():
         yield Finding(OK, 'GPU', line)
@@ -138,11 +137,11 @@ def _slurm(args: Any) -> Finding:
     partitions = {line.split()[0].rstrip('*') for line in done.stdout.splitlines() if line.split()}
     if args.launcher != 'slurm':
         return Finding(OK, 'Slurm', f'answers; partitions {", ".join(sorted(partitions))}')
-    from experiments.commands.slurm import open_launcher
+    from experiments.launchers.slurm.launcher import open_slurm
 
     try:
-        launcher = open_launcher(args.cluster, args.runs / args.profile)
-        launcher.script(1)
+        launcher = open_slurm(args.cluster, args.runs / args.profile, wait=False)
+        launcher.preview(1)
     except UserError as error:
         return Finding(FAILS, 'Slurm', str(error))
     wanted = launcher.settings.partition

@@ -3,10 +3,11 @@
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional
 
 from experiments.commands.estimate.cost_key import cost_key
 from experiments.commands.estimate.counts import Counts, counts
+from experiments.launchers.protocol import Capacity
 from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
 
@@ -53,38 +54,40 @@ def told(kinds: Dict[str, dict], rate: float) -> Dict[str, Epoch]:
 
 
 def probed(
-    kinds: Dict[str, dict], seconds: float, launcher: Any, say: Callable[[str], None], labels: Dict[str, str]
+    kinds: Dict[str, dict], seconds: float, capacity: Capacity, say: Callable[[str], None], labels: Dict[str, str]
 ) -> Dict[str, Epoch]:
     """Epochs as a probe on this machine finds them, by kind, as many probes side by side as there will be runs.
 
     Args:
         kinds (dict): one config of each kind.
         seconds (float): how long in all.
-        launcher (LocalLauncher): what would train them.
+        capacity (Capacity): what the runs would have.
         say (callable): told of each kind what was found.
         labels (dict): what to call each kind.
     """
     from experiments.commands.estimate.probe import probe
+    from experiments.launchers.local import gpus, in_process
 
+    devices = gpus()
     found: Dict[str, List[float]] = {}
     order = list(kinds)
 
     def one(slot: int) -> None:
-        mine = {kind: kinds[kind] for kind in order[slot % len(order) :: launcher.jobs]}
-        device = launcher.gpus[slot % len(launcher.gpus)] if launcher.gpus else None
+        mine = {kind: kinds[kind] for kind in order[slot % len(order) :: capacity.runs]}
+        device = devices[slot % len(devices)] if devices else None
 
         def report(kind: str, train: float, val: float, share: int, had: float) -> None:
             seen = counts(kinds[kind])
-            trains = train * launcher.processes
+            trains = train * capacity.processes
             busy = '' if had > _ALONE else f'; it had {100 * had:.0f} % of its cores, as other work was going on'
             say(f'probed {labels[kind]}: trains {trains:.3g} and evaluates {val:.3g} images/s, {share} in a step{busy}')
             if seen is not None:
                 found.setdefault(kind, []).append(seen.train / trains + seen.val / val)
 
-        launcher.in_process(probe, mine, seconds, launcher.processes, launcher.threads, device, report)
+        in_process(probe, mine, seconds, capacity.processes, capacity.threads, device, report)
 
-    with ThreadPoolExecutor(launcher.jobs) as pool:
-        for done in [pool.submit(one, slot) for slot in range(launcher.jobs)]:
+    with ThreadPoolExecutor(capacity.runs) as pool:
+        for done in [pool.submit(one, slot) for slot in range(capacity.runs)]:
             done.result()
     return {kind: Epoch(sum(each) / len(each), PROBED) for kind, each in found.items()}
 

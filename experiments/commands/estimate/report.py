@@ -10,6 +10,7 @@ from rich.filesize import decimal
 from experiments.commands.estimate import disk, rates
 from experiments.commands.estimate.cost_key import cost_key
 from experiments.commands.estimate.rates import Epoch
+from experiments.launchers.protocol import Capacity
 from experiments.spec.plan import Plan
 from experiments.store.runs import DONE, RunFolder, Status
 
@@ -19,7 +20,7 @@ def print_estimate(
     statuses: Dict[str, Status],
     folders: Dict[str, RunFolder],
     labels: Dict[str, str],
-    launcher: Any,
+    capacity: Capacity,
     args: argparse.Namespace,
 ) -> None:
     """A line for each table and one for all: runs to do, hours, wall time and disk.
@@ -27,20 +28,20 @@ def print_estimate(
     Args:
         plans (list[Plan]): the tables.
         statuses, folders, labels (dict): state, folder and name of each run, by id.
-        launcher: what would train the runs.
+        capacity (Capacity): what the runs would have.
         args (Namespace): the command line.
     """
     configs = {run_id: run.config for plan in plans for run_id, run in plan.runs().items()}
     todo = {run_id: config for run_id, config in configs.items() if statuses[run_id].state != DONE}
     if not todo:
         return
-    epochs = _epochs(configs, todo, folders, labels, launcher, args)
+    epochs = _epochs(configs, todo, folders, labels, capacity, args)
     if not epochs:
         print('how long it takes: add --probe (about two minutes), or --images-per-second N if you know it')
         return
     seconds = {run_id: _left(config, statuses[run_id], epochs.get(cost_key(config))) for run_id, config in todo.items()}
     usages = disk.disk_usages(todo) if args.probe or args.images_per_second else _stored_usages(configs, todo, folders)
-    place = _Place(launcher, args)
+    place = _Place(capacity)
     print(f'{"estimate":10}{"to do":>6}{place.unit:>12}{"wall time":>12}{"disk":>10}')
     for plan in plans:
         print(place.line(plan.name, [run_id for run_id in plan.runs() if run_id in todo], seconds, usages))
@@ -54,7 +55,7 @@ def _epochs(
     todo: Dict[str, dict],
     folders: Dict[str, RunFolder],
     labels: Dict[str, str],
-    launcher: Any,
+    capacity: Capacity,
     args: argparse.Namespace,
 ) -> Dict[str, Epoch]:
     known = rates.stored(configs, folders)
@@ -64,9 +65,7 @@ def _epochs(
         known |= rates.told(lacking, args.images_per_second)
     elif args.probe and lacking:
         names = {cost_key(config): labels[run_id] for run_id, config in reversed(todo.items())}
-        known |= rates.probed(
-            lacking, args.probe, launcher, lambda line: print(line, file=sys.stderr, flush=True), names
-        )
+        known |= rates.probed(lacking, args.probe, capacity, _say, names)
     return rates.complete(lacking, known, every)
 
 
@@ -92,16 +91,10 @@ def _stored_usages(
 class _Place:
     """Where the runs would train: how many at once, each on what."""
 
-    def __init__(self, launcher: Any, args: argparse.Namespace) -> None:
-        settings = getattr(launcher, 'settings', None)
-        if settings is not None:  # Slurm
-            self.jobs, processes = settings.array_parallelism, settings.tasks
-            on_gpu, threads = settings.gpus_per_node > 0, settings.cpus_per_task
-        else:
-            self.jobs, processes = launcher.jobs, launcher.processes
-            on_gpu, threads = bool(launcher.gpus), launcher.threads
-        self.unit = 'GPU-hours' if on_gpu else 'core-hours'
-        self.each = processes * (1 if on_gpu else threads)
+    def __init__(self, capacity: Capacity) -> None:
+        self.jobs = capacity.runs
+        self.unit = 'GPU-hours' if capacity.on_gpu else 'core-hours'
+        self.each = capacity.processes * (1 if capacity.on_gpu else capacity.threads)
 
     def line(self, name: str, run_ids: List[str], seconds: Dict[str, Optional[float]], usages: Dict[str, Any]) -> str:
         """One line of the estimate."""

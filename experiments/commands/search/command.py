@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any, List
 
 from experiments.commands.parser import METRIC
-from experiments.commands.ray import open_launcher
+from experiments.commands.plans import read_plans
 from experiments.commands.search.report import READINGS, found, rank, render
 from experiments.commands.search.space import Setting, read_range, settings
 from experiments.commands.view import open_view
 from experiments.data.prepare import prepare_runs
-from experiments.launchers.local import LocalLauncher
+from experiments.launchers.local import in_process
 from experiments.launchers.ray import trial
+from experiments.launchers.ray.launcher import open_ray
 from experiments.spec.plan import Plan
 from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
@@ -21,14 +22,15 @@ from experiments.store.runs import DONE, RunFolder
 _LOWER_IS_BETTER = {'mMR'}
 
 
-def search(plan: Plan, args: argparse.Namespace) -> int:
+def search(args: argparse.Namespace) -> int:
     """Try the settings, print the report, and say how many failed.
 
     Raises:
         UserError: an option does not fit the table, or there is no Ray.
     """
+    [plan] = read_plans(args)
     runs = args.runs / args.profile
-    launcher = open_launcher(args, runs)
+    launcher = open_ray(args, runs)
     metric = _metric(plan, args.metric)
     mode = 'min' if metric.rpartition('/')[2] in _LOWER_IS_BETTER else 'max'
     ranges = [read_range(plan.table.axes, *_parts(text)) for text in args.space]
@@ -43,7 +45,7 @@ def search(plan: Plan, args: argparse.Namespace) -> int:
             folders[setting.run.id].create(setting.run)
             folders[setting.run.id].set_parts(args.accumulate)
             view.labels[setting.run.id] = setting.label
-        prepare_runs([setting.run for setting in tried], args.data, view.progress, LocalLauncher(args.jobs).in_process)
+        prepare_runs([setting.run for setting in tried], args.data, view.progress, in_process)
         shown = {setting.run.id: setting.at for setting in tried}
         ends = launcher.search([setting.run for setting in tried], shown, folders, args.data, view.show, scheduler)
     every = [
@@ -83,7 +85,7 @@ def _scheduler(tried: List[Setting], args: argparse.Namespace, metric: str, mode
         mode=mode,
         max_t=epochs,
         grace_period=grace,
-        reduction_factor=args.reduction or 3,
+        reduction_factor=args.reduction,
         stop_last_trials=False,
     )
 

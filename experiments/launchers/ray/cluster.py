@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Iterator, Optional
 
+from experiments.launchers.local import cores
 from experiments.store.errors import UserError
 from experiments.store.files import make_folder
 
@@ -78,7 +79,7 @@ def connect(address: Optional[str]) -> bool:
         import ray.tune  # noqa: F401  (has more requirements than ray itself)
     except ImportError as error:
         raise UserError(f"--launcher ray needs Ray Tune ({error}): pip install '.[ray]'") from error
-    new = dict(address='local', num_cpus=_cores(), include_dashboard=False, object_store_memory=OBJECT_STORE)
+    new = dict(address='local', num_cpus=cores(), include_dashboard=False, object_store_memory=OBJECT_STORE)
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
@@ -156,7 +157,3 @@ def logged(path: Path) -> Iterator[None]:
             yield
         finally:
             logger.handlers, logger.level = before
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

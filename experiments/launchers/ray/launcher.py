@@ -1,17 +1,18 @@
 """Runs side by side on a cluster of Ray, each as a trial of Tune."""
 
+import argparse
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
+from experiments.launchers.local import cores, gpus
+from experiments.launchers.protocol import Capacity, Show
 from experiments.launchers.ray import cluster, trial
 from experiments.launchers.ray.cluster import Resources
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
 from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
-
-Show = Callable[[Dict[str, Status]], None]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class End:
     state: str
     epoch: int
     message: str = ''
+
+
+def open_ray(args: argparse.Namespace, runs: Path) -> 'RayLauncher':
+    """The launcher that the command line asks for, for a profile's runs."""
+    return RayLauncher(runs, Resources(args.cpus_per_run or 1, args.gpus_per_run, args.jobs), args.ray_address)
 
 
 class RayLauncher:
@@ -37,6 +43,14 @@ class RayLauncher:
         self.resources = resources
         self.address = address
 
+    @property
+    def capacity(self) -> Capacity:
+        """What this machine would give, as a cluster is not asked before runs are placed."""
+        devices = len(gpus())
+        share = float(devices > 0) if self.resources.gpus is None else self.resources.gpus
+        room = devices / share if share else cores() // self.resources.cpus
+        return Capacity(self.resources.jobs or max(int(room), 1), 1, self.resources.cpus, share > 0)
+
     def start(self) -> None:
         """Connect, before any data are made.
 
@@ -47,7 +61,7 @@ class RayLauncher:
         self.resources = cluster.settle(self.resources, here)
 
     def run(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show) -> Dict[str, Status]:
-        """Train all runs and return their final states; see :meth:`experiments.launchers.local.LocalLauncher.run`.
+        """Train all runs and return their final states; see :meth:`experiments.launchers.protocol.Launcher.run`.
 
         A run that loses its process or its node is started again, elsewhere if need be, and goes on from its newest
         checkpoint. An experiment whose driver has died is restored.
@@ -57,6 +71,10 @@ class RayLauncher:
         rounds = _Rounds(self, runs, folders, data, show)
         rounds.follow(restore=True)
         return rounds.states()
+
+    def preview(self, count: int) -> str:
+        """Nothing: Tune has no script to show."""
+        return ''
 
     def search(
         self,

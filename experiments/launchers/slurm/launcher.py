@@ -2,18 +2,21 @@
 
 import secrets
 import shutil
+import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
+from experiments.launchers.protocol import Capacity, Show
 from experiments.launchers.slurm import jobs
 from experiments.launchers.slurm.jobs import JobStatus, Records, Submission, query
-from experiments.launchers.slurm.settings import Settings
+from experiments.launchers.slurm.settings import Settings, read_settings
 from experiments.launchers.slurm.task import Task
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
 from experiments.store.errors import UserError
+from experiments.store.files import HOME
 from experiments.store.runs import DONE, QUEUED, REQUEUED, RUNNING, RunFolder, Status
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,18 +28,44 @@ _POLL_S = 1.0, 15.0
 _SETTLE_S = 60.0
 
 
+#: The cluster file where none is named.
+MY_CLUSTER = HOME / 'slurm' / 'my-cluster.yaml'
+
+
+def open_slurm(cluster: Optional[Path], runs: Path, wait: bool) -> 'SlurmLauncher':
+    """The launcher with the settings of a cluster file.
+
+    Raises:
+        UserError: the file is not named, missing or wrong.
+    """
+    if cluster is None and not MY_CLUSTER.exists():
+        raise UserError(
+            '--launcher slurm needs --cluster FILE: slurm/cpu.yaml and its neighbours are examples; '
+            'slurm/my-cluster.yaml is taken by itself'
+        )
+    return SlurmLauncher(runs, read_settings(cluster or MY_CLUSTER), wait)
+
+
 class SlurmLauncher:
     """Places runs on a cluster, one job each.
 
     Args:
         runs (Path): folder of the profile's runs; records and logs of jobs lie in ``slurm`` below it.
         settings (Settings, optional): what a job asks of Slurm; not needed to follow or cancel.
+        wait (bool): follow the jobs to their end.
     """
 
-    def __init__(self, runs: Path, settings: Optional[Settings] = None) -> None:
+    def __init__(self, runs: Path, settings: Optional[Settings] = None, wait: bool = False) -> None:
         self.settings = settings or Settings()
+        self.wait = wait
         self.profile = runs.name
         self.records = Records(runs.resolve() / 'slurm')
+
+    @property
+    def capacity(self) -> Capacity:
+        """What the settings ask for."""
+        of = self.settings
+        return Capacity(of.array_parallelism, of.tasks, of.cpus_per_task, of.gpus_per_node > 0)
 
     def start(self) -> None:
         """Check, before any data are made, that runs can be submitted from here.
@@ -54,19 +83,51 @@ class SlurmLauncher:
                 'try slurm/dev-cluster.sh on a machine of your own (on Debian: apt-get install slurm-wlm munge)'
             )
 
-    def script(self, jobs: int) -> str:
-        """The sbatch script of so many jobs."""
+    def preview(self, count: int) -> str:
+        """The sbatch script of so many jobs.
+
+        Raises:
+            UserError: see :meth:`start`.
+        """
+        if count == 0:
+            return 'nothing to submit'
         self.start()
         executor = self._executor('o2f-dry-run')._executor
-        if jobs > 1:
-            executor.parameters['map_count'] = jobs  # as submitit does for an array
+        if count > 1:
+            executor.parameters['map_count'] = count  # as submitit does for an array
         return executor._make_submission_file_text(executor._submitit_command_str, 'dry-run')
+
+    def run(
+        self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show
+    ) -> Optional[Dict[str, Status]]:
+        """Submit the runs that are missing and say so; with ``wait`` follow all to their end.
+
+        Args and returns: see :meth:`experiments.launchers.protocol.Launcher.run`.
+
+        Raises:
+            UserError: Slurm does not take the jobs.
+        """
+        submission = self.submit(runs, folders, data)
+        if submission is None:
+            _say(f'nothing to submit: {len(runs)} run(s) are queued or running already')
+        else:
+            others = len(runs) - len(submission.jobs)
+            also = f'; {others} other(s) are queued or running already' if others else ''
+            _say(f'submitted {len(submission.jobs)} run(s) as job {submission.array} ({submission.name}){also}')
+        if not self.wait:
+            _say('the same command with --wait follows them; --status shows their states, and --cancel cancels them')
+            return None
+        try:
+            return self.follow({run.id: folders[run.id] for run in runs}, show)
+        except KeyboardInterrupt:
+            _say('the jobs go on without this command; --cancel cancels them')
+            raise
 
     def submit(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path) -> Optional[Submission]:
         """Submit the runs that are not done and that no process trains and no job waits for.
 
         Args:
-            runs, folders, data: see :meth:`experiments.launchers.local.LocalLauncher.run`.
+            runs, folders, data: see :meth:`run`.
 
         Returns:
             Submission: what was submitted, or None if there was nothing to submit.
@@ -88,7 +149,7 @@ class SlurmLauncher:
                 folders[run.id].clear_failure()
             return self._submit([self._task(run, folders[run.id], data) for run in missing])
 
-    def follow(self, folders: Dict[str, RunFolder], show: Callable[[Dict[str, Status]], None]) -> Dict[str, Status]:
+    def follow(self, folders: Dict[str, RunFolder], show: Show) -> Dict[str, Status]:
         """Wait until every run is done or has failed, or nobody is left who would train it.
 
         A verdict that only Slurm knows, such as that a job ran out of memory, is then written into the run's folder.
@@ -209,3 +270,7 @@ def _goes_on(run_id: str, run: JobStatus, settled: Dict[str, float]) -> bool:
 
 def _last(text: str) -> str:
     return next((line for line in reversed(text.splitlines()) if line.strip()), 'sbatch failed')
+
+
+def _say(text: str) -> None:
+    print(f'run.py: {text}', file=sys.stderr, flush=True)

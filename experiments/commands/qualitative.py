@@ -1,82 +1,31 @@
-"""Capture what trained detectors do on images, for Figs. 6 to 9 of analysis/make_figures.py.
-
-python experiments/capture.py                      # all figures whose detectors are trained
-python experiments/capture.py fig7 fig9 --profile smoke
-python experiments/capture.py fig7 --images 17 203
-python experiments/capture.py fig7 --weights Ours=o2f_r50_fpn_1x.pth
-python experiments/capture.py --list
-
-It trains nothing but the first epochs that Fig. 6 shows, in a temporary folder.
-"""
+"""``run.py capture``: stores what trained detectors do on images, for Figs. 6 to 9 of ``analysis/make_figures.py``."""
 
 import argparse
 import os
 import sys
 import tempfile
-import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
-ROOT = Path(__file__).resolve().parent.parent
-if __package__ in (None, ''):
-    sys.path[0] = str(ROOT)  # run as a script: the packages lie beside this folder
-os.environ.setdefault('OMP_NUM_THREADS', '1')  # as in training, so that sums round in the same way
-warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
-
-from experiments.store.errors import UserError  # noqa: E402
-from experiments.store.files import DATA, RUNS  # noqa: E402
+from experiments.commands.view import open_view
+from experiments.spec.figure import DetectionsFigure, figure_names, load_figure
+from experiments.store.errors import UserError
+from experiments.store.files import RUNS
+from experiments.store.runs import RunFolder
 
 
-def main(argv: Optional[List[str]] = None) -> int:
-    """The command line.
+def capture(args: argparse.Namespace) -> int:
+    """Capture the figures, or list them.
 
     Returns:
-        int: 0 when all that was asked for is there, 1 when a figure lacks its detectors, 2 for wrong arguments or
-        files, 130 when stopped.
+        int: 0, or 1 when a figure lacks its detectors.
+
+    Raises:
+        UserError: a figure does not exist, or ``--weights`` is no LABEL=FILE of it.
     """
-    try:
-        args = _parse(argv)
-        return _list() if args.list else _capture(args)
-    except UserError as error:
-        print(f'capture.py: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('capture.py: stopped', file=sys.stderr)
-        return 130
-
-
-def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='capture.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument('figures', nargs='*', metavar='FIGURE', help='figures (default: all)')
-    parser.add_argument('--profile', default='desk', help='profile of the runs (default: desk)')
-    parser.add_argument('--seed', type=int, default=0, help='which training of each cell (default: 0)')
-    parser.add_argument('--images', nargs='+', default=[], metavar='ID', help="images to show instead of the rule's")
-    parser.add_argument(
-        '--weights', action='append', default=[], metavar='LABEL=FILE', help='weights for a panel or stage'
-    )
-    parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: runs)')
-    parser.add_argument('--data', type=Path, default=DATA, help='folder of the data (default: data)')
-    parser.add_argument('--list', action='store_true', help='list the figures')
-    args = parser.parse_args(argv)
-    if (args.images or args.weights) and len(args.figures) != 1:
-        parser.error('--images and --weights need one figure')
-    return args
-
-
-def _list() -> int:
-    from experiments.spec.figure import figure_names, load_figure
-
-    for name in figure_names():
-        figure = load_figure(name)
-        print(f'{name}  {figure.title} ({figure.source}): {", ".join(figure.labels)}')
-    return 0
-
-
-def _capture(args: argparse.Namespace) -> int:
-    from experiments.spec.figure import figure_names, load_figure
-
+    if args.list:
+        return _list()
+    os.environ.setdefault('OMP_NUM_THREADS', '1')  # as in training, so that sums round in the same way
     figures = [load_figure(name) for name in dict.fromkeys(args.figures or figure_names())]
     weights = _weights(args.weights, figures)
     lacking = 0
@@ -84,9 +33,16 @@ def _capture(args: argparse.Namespace) -> int:
         try:
             _capture_one(figure, weights, args)
         except UserError as error:
-            print(f'capture.py: {figure.name}: {error}', file=sys.stderr)
+            print(f'run.py: {figure.name}: {error}', file=sys.stderr)
             lacking += 1
     return 1 if lacking else 0
+
+
+def _list() -> int:
+    for name in figure_names():
+        figure = load_figure(name)
+        print(f'{name}  {figure.title} ({figure.source}): {", ".join(figure.labels)}')
+    return 0
 
 
 def _weights(texts: List[str], figures: list) -> Dict[str, Path]:
@@ -101,9 +57,6 @@ def _weights(texts: List[str], figures: list) -> Dict[str, Path]:
 
 def _capture_one(figure: Any, weights: Dict[str, Path], args: argparse.Namespace) -> None:
     """Capture one figure into ``<runs>/<profile>/captures/<name>.npz``."""
-    from experiments.commands.view import open_view
-    from experiments.spec.figure import DetectionsFigure
-
     find = _of_panels if isinstance(figure, DetectionsFigure) else _of_stages
     with open_view({}) as view, tempfile.TemporaryDirectory() as aside:
         meta, arrays = find(figure, weights, args, view, Path(aside))
@@ -144,7 +97,6 @@ def _of_stages(figure: Any, weights: Dict[str, Path], args: argparse.Namespace, 
 
 def _replayed(run: Any, epoch: int, original: Path, args: argparse.Namespace, view: Any, aside: Path) -> Path:
     from experiments.qualitative.replay import replay
-    from experiments.store.runs import RunFolder
 
     folder = aside / f'epoch{epoch}'
     view.say(f'training the first {epoch} epochs of run {run.id} again')
@@ -157,8 +109,6 @@ def _checkpoint(cell: Any, run: Any, args: argparse.Namespace) -> Path:
     Raises:
         UserError: it is not trained, or its weights are not there; the message names the command that trains it.
     """
-    from experiments.store.runs import RunFolder
-
     folder = RunFolder(args.runs / args.profile / run.id)
     done, checkpoint = folder.result() is not None, folder.checkpoint()
     if done and checkpoint is not None:
@@ -175,7 +125,3 @@ def _checkpoint(cell: Any, run: Any, args: argparse.Namespace) -> Path:
 
 def _words(at: Dict[str, str]) -> str:
     return ' '.join(f'{axis}={value}' for axis, value in at.items())
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The plans that a command line asks for, and what needs no more than plans: to list tables and to dump configs."""
+
+import argparse
+from pathlib import Path
+from typing import Dict, List
+
+from experiments.store.runs import RunFolder
+
+PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
+
+
+def read_plans(args: argparse.Namespace) -> list:
+    """The tables of a command line as plans; ``all`` stands for every table of the paper.
+
+    Raises:
+        UserError: a table, a value of an axis, a profile or a setting does not exist.
+    """
+    from experiments.spec import table_file
+    from experiments.spec.plan import make_plan
+
+    names = table_file.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
+    tables = [table_file.load_table(name) for name in names]
+    settings = dict(args.set)
+    return [
+        make_plan(table, table_file.select(table, args.only), args.profile, args.seeds, settings) for table in tables
+    ]
+
+
+def folders_of(plans: list, args: argparse.Namespace) -> Dict[str, RunFolder]:
+    """The folder of each run by its id."""
+    return {run_id: RunFolder(args.runs / args.profile / run_id) for plan in plans for run_id in plan.runs()}
+
+
+def labels_of(plans: list, args: argparse.Namespace) -> Dict[str, str]:
+    """What each run is called: the first cell that it fills."""
+    labels: Dict[str, str] = {}
+    for plan in plans:
+        for planned in plan.cells:
+            for seed, run in planned.runs.items():
+                suffix = f' seed={seed}' if len(args.seeds) > 1 else ''
+                labels.setdefault(run.id, f'{plan.table.name} {planned.cell.label}{suffix}')
+    return labels
+
+
+def list_tables(args: argparse.Namespace) -> int:
+    """Print a line for each table of the paper, and the profiles."""
+    from experiments.spec import table_file
+
+    for name in table_file.table_names():
+        table = table_file.load_table(name)
+        print(f'{name}  {len(table.cells):3} cells  {table.title} ({table.source})')
+    profiles: List[str] = sorted(path.stem for path in PROFILES.glob('*.py'))
+    print('profiles:', ', '.join(profiles))
+    return 0
+
+
+def dump(args: argparse.Namespace) -> int:
+    """Write the config of each run, and print which cells it is of.
+
+    Raises:
+        UserError: see :func:`experiments.spec.dump.dump_configs`.
+    """
+    from experiments.spec.dump import dump_configs
+
+    for path, cells in dump_configs(read_plans(args), args.dump_configs, args.data).items():
+        print(f'{path}: {"; ".join(cells)}')
+    return 0

@@ -1,0 +1,119 @@
+"""``run.py TABLE``: trains what tables lack, and cancels what Slurm has of it."""
+
+import argparse
+import functools
+import sys
+from typing import Dict, List, Tuple
+
+from experiments.commands.plans import folders_of, labels_of, read_plans
+from experiments.commands.view import open_view
+from experiments.data.prepare import prepare_runs
+from experiments.launchers import open_launcher
+from experiments.launchers.local import in_process
+from experiments.launchers.protocol import Launcher
+from experiments.spec.config import Run
+from experiments.spec.paths import data_paths
+from experiments.spec.plan import Plan, save_plan
+from experiments.store.errors import UserError
+from experiments.store.runs import DONE, FAILED, RunFolder, Status
+from experiments.training.speed import lacking, measure
+
+
+def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status], bool]:
+    """Train the runs that are not done, and measure the speeds of tables that show them.
+
+    Returns:
+        tuple[dict[str, Status], bool]: the runs that failed, by id; and whether runs have ended, as those that are
+        queued on a cluster go on without this command.
+
+    Raises:
+        UserError: data are missing or broken, a folder cannot be written, or the launcher cannot begin.
+    """
+    launcher = open_launcher(args)
+    folders = folders_of(plans, args)
+    todo = {run.id: run for plan in plans for run in plan.runs().values() if folders[run.id].status().state != DONE}
+    if todo and args.track:
+        from experiments.training import tracking
+
+        tracking.prepare(args.track, args.runs / args.profile)
+    failed = _create(list(todo.values()), folders, args)
+    for plan in plans:
+        save_plan(plan, args.runs)
+    runs = [run for run_id, run in todo.items() if run_id not in failed]
+    if todo:
+        states = _launch(launcher, runs, folders, labels_of(plans, args), args)
+        if states is None:
+            return failed, False
+        failed |= {run_id: status for run_id, status in states.items() if status.state != DONE}
+    _measure_speeds(plans, folders, args)
+    return failed, True
+
+
+def _create(runs: List[Run], folders: Dict[str, RunFolder], args: argparse.Namespace) -> Dict[str, Status]:
+    """Make the folders of runs; those that cannot be written fail alone, and their states are returned."""
+    failed = {}
+    for run in runs:
+        try:
+            folders[run.id].create(run)
+            folders[run.id].set_tracking(args.track)
+            folders[run.id].set_parts(args.accumulate)
+        except UserError as error:
+            failed[run.id] = Status(FAILED, message=str(error))
+    return failed
+
+
+def _launch(
+    launcher: Launcher,
+    runs: List[Run],
+    folders: Dict[str, RunFolder],
+    labels: Dict[str, str],
+    args: argparse.Namespace,
+) -> Dict[str, Status] | None:
+    """Make the data on this machine, whatever the launcher, and have it train the runs."""
+    with open_view(labels) as view:
+        launcher.start()
+        for line in _batch_notes(runs, launcher.capacity.processes):
+            view.say(line)
+        prepare_runs(runs, args.data, view.progress, in_process)
+        return launcher.run(runs, folders, args.data, view.show)
+
+
+def _batch_notes(runs: List[Run], processes: int) -> List[str]:
+    """What to know of the runs' batches where they do not divide over the processes of a run; each line once."""
+    from experiments.training.batch import split_batch
+
+    return list(dict.fromkeys(note for run in runs if (note := split_batch(run.config, processes).note())))
+
+
+def _measure_speeds(plans: List[Plan], folders: Dict[str, RunFolder], args: argparse.Namespace) -> None:
+    for plan in plans:
+        runs = lacking(plan, folders)
+        if runs:
+            paths = {run_id: str(folders[run_id].path) for run_id in runs}
+            where = {run_id: data_paths(run.config, args.data) for run_id, run in runs.items()}
+            with open_view({}) as view:
+                in_process(measure, paths, where, functools.partial(view.progress, f'speeds of {plan.name}'))
+
+
+def report_failures(failed: Dict[str, Status]) -> int:
+    """Say why runs are not done, each reason once; 1 if there are any."""
+    reasons: Dict[str, List[str]] = {}
+    for run_id, status in failed.items():
+        reasons.setdefault((status.message or status.state).replace(run_id, '<run>'), []).append(run_id)
+    for reason, run_ids in reasons.items():
+        print(f'run.py: {len(run_ids)} run(s) failed ({", ".join(run_ids)}): {reason}', file=sys.stderr)
+    return 1 if failed else 0
+
+
+def cancel(args: argparse.Namespace) -> int:
+    """Cancel the jobs that Slurm has of the tables' runs; 0, as there may be none.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    from experiments.launchers.slurm.launcher import SlurmLauncher
+
+    jobs = SlurmLauncher(args.runs / args.profile).cancel(folders_of(read_plans(args), args))
+    said = f'cancelled {len(jobs)} job(s): {" ".join(jobs)}' if jobs else 'no job of these runs is queued or running'
+    print(f'run.py: {said}', file=sys.stderr)
+    return 0

@@ -54,7 +54,7 @@ class Detector:
 
     Args:
         checkpoint (str | Path): a checkpoint of mmengine's Runner, or a file of weights.
-        config (str | Path, optional): the config of the training. The file is run as Python.
+        config (str | Path | Config, optional): the config of the training. A file is run as Python.
         device (str, optional): the device, such as 'cpu' or 'cuda:1'. The default is a GPU if there is one.
 
     Attributes:
@@ -76,8 +76,7 @@ class Detector:
     def __init__(self, checkpoint: Any, config: Any = None, device: Optional[str] = None) -> None:
         path = Path(checkpoint)
         content = read_checkpoint(path)
-        self.config = _config_of(content, path) if config is None else _config_file(Path(config))
-        source = str(config or path)
+        self.config, source = _config(config, content, path)
         self.model, self.transform = _build(self.config, source)
         load_strictly(self.model, content.weights, path)
         self.classes, self.palette = _classes(content, self.config, self.model)
@@ -125,6 +124,15 @@ def _scope() -> Any:
     """Look names up in MMDetection's registries, whatever the caller's scope."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         yield
+
+
+def _config(given: Any, content: Checkpoint, path: Path) -> Tuple[Config, str]:
+    """The config of a checkpoint, and where it is from."""
+    if given is None:
+        return _config_of(content, path), str(path)
+    if isinstance(given, Config):
+        return given, f'the config of {path}'
+    return _config_file(Path(given)), str(given)
 
 
 def _config_of(content: Checkpoint, path: Path) -> Config:

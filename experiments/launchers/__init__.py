@@ -1,4 +1,16 @@
 """Where runs are placed: on this machine, on Slurm, or on Ray. A launcher calls experiments.training.worker.attempt."""
+
+import argparse
+
+from experiments.launchers.protocol import Launcher
+
+
+def open_launcher(args: argparse.Namespace) -> Launcher:
+    """The launcher that the command line asks for.
+
+    Raises:
+        UserError: the cluster file is missing or wrong, or this machine has fewer GPUs than a run wants.
+    """
     runs = args.runs / args.profile
     if args.launcher == 'slurm':
         from experiments.launchers.slurm.launcher import open_slurm

@@ -13,12 +13,13 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from experiments.qualitative.detectors import detector, validation_data
+from experiments.qualitative.detectors import validation_data
 from experiments.qualitative.images import annotated_images, by_size, choose
 from experiments.spec.config import Run
 from experiments.spec.figure import AssignmentFigure
 from experiments.store.errors import UserError
 from experiments.store.qualitative import image_bytes
+from experiments.training.evaluate import load_detector
 from o2f.assign.centre_region import AnchorGrid, grid_of, points_of
 from o2f.assign.matching_score import Instances
 from o2f.models.head import Predictions
@@ -64,7 +65,7 @@ def capture_assignment(
     arrays, stages = {'image0': image_bytes(image.path)}, []
     for s, (stage, checkpoint) in enumerate(zip(figure.stages, checkpoints)):
         progress(f'{figure.name} {stage.label}', s, len(figure.stages))
-        model = detector(run.config, checkpoint, data)
+        model = load_detector(run.config, checkpoint)
         if not hasattr(model.bbox_head, 'get_targets') or not hasattr(model.bbox_head, 'degrees'):
             raise UserError(f'{figure.name}: the head of {figure.cell.table} {figure.cell.at} assigns no degrees')
         epoch = stage.epoch(max_epochs)

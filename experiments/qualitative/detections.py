@@ -13,12 +13,13 @@ import numpy as np
 from mmengine.model import BaseModel
 from pycocotools import mask as rle
 
-from experiments.qualitative.detectors import detector, predict, validation_data
+from experiments.qualitative.detectors import predict, validation_data
 from experiments.qualitative.duplicates import BEST, judge
 from experiments.qualitative.images import Annotated, annotated_images, choose
 from experiments.spec.config import Run
 from experiments.spec.figure import DetectionsFigure
 from experiments.store.qualitative import Shapes, image_bytes
+from experiments.training.evaluate import load_detector
 from o2f.models.postprocess import FIELDS
 
 Arrays = Dict[str, np.ndarray]
@@ -62,7 +63,7 @@ def capture_detections(
         arrays.update(_stored(f'truth{i}', _truth(image, masks)))
     panels = []
     for j, (panel, run, checkpoint) in enumerate(zip(figure.panels, runs, checkpoints)):
-        model = detector(run.config, checkpoint, data)
+        model = load_detector(run.config, checkpoint)
         find = partial(_find, model, dataset, FIELDS[figure.reading])
         score_thr, recall = _threshold(find, images, masks, figure, partial(progress, f'{figure.name} {panel.label}'))
         panels.append(dict(label=panel.label, run=run.id, score_thr=score_thr, recall=recall))

@@ -94,15 +94,16 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
     """
     config = compose(profile, use, source)
     plain = config.to_dict()
-    for key, value in overrides.items():
-        _check_override(plain, key, value, profile, source)
-    config.merge_from_dict(dict(overrides))
+    config.merge_from_dict(
+        {key: _like(value, _overridden(plain, key, value, profile, source)) for key, value in overrides.items()}
+    )
     config.randomness = dict(seed=seed)
     content = config.to_dict()
     return Run(_digest(content), profile, seed, content)
 
 
-def _check_override(config: dict, key: str, value: Any, profile: str, source: str) -> None:
+def _overridden(config: dict, key: str, value: Any, profile: str, source: str) -> Any:
+    """What stands in the config where ``value`` is to stand, which must be of the same kind."""
     node: Any = config
     for depth, part in enumerate(key.split('.')):
         if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
@@ -126,6 +127,18 @@ def _check_override(config: dict, key: str, value: Any, profile: str, source: st
             f'{source}: {key}: {value!r} is {_kind(value)}, but profile {profile} has {_kind(node)} there '
             f'({_short(node)})'
         )
+    return node
+
+
+def _like(value: Any, replaced: Any) -> Any:
+    """``value`` with tuples where what it replaces has them: transforms tell them from lists, and YAML has none."""
+    if isinstance(value, dict) and isinstance(replaced, dict):
+        return {key: _like(item, replaced.get(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and isinstance(replaced, (list, tuple)):
+        last = len(replaced) - 1
+        items = [_like(item, replaced[min(place, last)]) if replaced else item for place, item in enumerate(value)]
+        return type(replaced)(items)
+    return value
 
 
 def _kind(value: Any) -> str:

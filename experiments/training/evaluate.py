@@ -8,28 +8,44 @@ import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Sequence
 
-from mmengine.model import BaseModel
-from torch import Tensor
-
-from experiments.store.errors import UserError
-from o2f.errors import InputError
-from o2f.io import checkpoints
-
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
+from mmengine.model import BaseModel  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
 from experiments.data.prepare import Progress, prepare  # noqa: E402
 from experiments.spec.paths import data_paths, substitute_paths  # noqa: E402
+from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import make_folder, write_arrays  # noqa: E402
 from experiments.training.datasets import name_images, of_worker  # noqa: E402
+from o2f.errors import InputError  # noqa: E402
+from o2f.inference import Detector  # noqa: E402
 from o2f.models.postprocess import WITH_NMS, WITHOUT_NMS  # noqa: E402
 
 _NAMES = {WITHOUT_NMS: 'without NMS', WITH_NMS: 'with NMS'}
+
+
+def load_detector(config: dict, checkpoint: Path) -> BaseModel:
+    """The detector of a run with trained weights, in evaluation mode, on the GPU where there is one.
+
+    Memory is laid out as in training, so that sums round in the same way.
+
+    Args:
+        config (dict): the run's resolved config; its ``${...}`` for folders may stay.
+        checkpoint (Path): see :func:`o2f.io.checkpoints.read_checkpoint`.
+
+    Raises:
+        UserError: the checkpoint cannot be read, is not safe to read, or does not fit the model of the config.
+    """
+    try:
+        detector = Detector(checkpoint, Config(config, format_python_code=False))
+    except InputError as error:
+        raise UserError(str(error)) from error
+    return detector.model.to(memory_format=torch.channels_last)
 
 
 def evaluate(
@@ -44,7 +60,7 @@ def evaluate(
 
     Args:
         config (dict): resolved config of a run whose model the checkpoint is of.
-        checkpoint (Path): see :func:`read_weights`.
+        checkpoint (Path): see :func:`load_detector`.
         data (Path): the data folder.
         progress (callable): told how far data that are made first have come.
         say (callable): told in a line how far the evaluation is.
@@ -54,16 +70,13 @@ def evaluate(
         UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or ``matches``
             cannot be written.
     """
-    weights = read_weights(checkpoint)
+    model = load_detector(config, checkpoint)
     try:
         # MMDetection and pycocotools print how they read annotations.
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             filled = Config(substitute_paths(config, data_paths(config, data)))
             name_images(filled)
-            runner = _runner(filled, folder, say)
-            load_strictly(runner.model, weights, checkpoint)
-            # As in training, so that a run's own checkpoint gives the very numbers in its result.
-            runner.model.to(memory_format=torch.channels_last)
+            runner = _runner(model, filled, folder, say)
             needed = dict(config, train_dataloader=config['val_dataloader'])  # the training data need not be there
             prepare([needed], data, progress, lambda function, *args: function(*args))
             [metric] = runner.val_evaluator.metrics
@@ -80,10 +93,10 @@ def evaluate(
     return metrics
 
 
-def _runner(config: Config, folder: str, say: Callable[[str], None]) -> Runner:
+def _runner(model: BaseModel, config: Config, folder: str, say: Callable[[str], None]) -> Runner:
     """A runner that evaluates and nothing more; what it writes goes to ``folder``."""
     return Runner(
-        model=config.model,
+        model=model,
         work_dir=folder,
         val_dataloader=config.val_dataloader,
         val_cfg=config.val_cfg,
@@ -122,27 +135,3 @@ def format_metrics(metrics: Dict[str, float]) -> str:
         shown = [f'{key} {100 * value:.2f}' if math.isfinite(value) else f'{key} –' for key, value in values.items()]
         lines.append('  '.join([f'{name:11}', *shown]))
     return '\n'.join(lines)
-
-
-def read_weights(path: Path) -> Dict[str, Tensor]:
-    """The weights of :func:`o2f.io.checkpoints.read_checkpoint`.
-
-    Raises:
-        UserError: the file cannot be read, or is not safe to read.
-    """
-    try:
-        return checkpoints.read_checkpoint(path).weights
-    except InputError as error:
-        raise UserError(str(error)) from error
-
-
-def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> None:
-    """:func:`o2f.io.checkpoints.load_strictly`.
-
-    Raises:
-        UserError: the weights do not fit the model.
-    """
-    try:
-        checkpoints.load_strictly(model, weights, path)
-    except InputError as error:
-        raise UserError(str(error)) from error

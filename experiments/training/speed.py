@@ -57,7 +57,7 @@ def measure(folders: Dict[str, str], where: Dict[str, Dict[str, str]], report: R
         report (callable): told (passes done, passes expected).
 
     Raises:
-        OSError: a file cannot be read or written.
+        OSError, UserError: a file cannot be read or written, or a checkpoint does not fit its config.
     """
     import torch
 
@@ -85,17 +85,16 @@ class _Detector:
     def __init__(self, folder: Path, where: Dict[str, str]) -> None:
         import torch
         from mmengine.config import Config
-        from mmengine.runner import load_checkpoint
 
-        import o2f  # noqa: F401  (registers the method)
+        from experiments.training.evaluate import load_detector
 
         stored = Config.fromfile(folder / 'config.py', import_custom_modules=False)
-        config = Config(substitute_paths(stored.to_dict(), where))
+        checkpoint = RunFolder(folder).checkpoint()
+        if checkpoint is None:
+            raise FileNotFoundError(f'{folder} has no checkpoint')
         self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        self.model = _build(config)
-        load_checkpoint(self.model, str(RunFolder(folder).checkpoint()), map_location='cpu')
-        self.model.to(self.device, memory_format=torch.channels_last).eval()
-        self.batches = list(self._batches(config))
+        self.model = load_detector(stored.to_dict(), checkpoint)
+        self.batches = list(self._batches(Config(substitute_paths(stored.to_dict(), where))))
         self.image_size = list(self.batches[0]['inputs'].shape[-2:])
 
     def _batches(self, config: Any) -> Iterator[dict]:
@@ -132,17 +131,6 @@ class _Detector:
         if self.device.type == 'cuda':
             torch.cuda.synchronize()
         return time.perf_counter()
-
-
-def _build(config: Any) -> Any:
-    import logging
-
-    from mmdet.registry import MODELS
-    from mmengine.registry import init_default_scope
-
-    logging.getLogger('mmengine').setLevel(logging.WARNING)
-    init_default_scope(config.default_scope)
-    return MODELS.build(config.model)
 
 
 def _write(folder: Path, run_id: str, image_size: List[int], passes: List[Tuple[float, float, float]]) -> None:

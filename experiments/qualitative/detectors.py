@@ -10,6 +10,7 @@ from typing import Any
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 
+import o2f  # isort: skip  # noqa: E402,F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
 import torch  # noqa: E402
 from mmdet.registry import DATASETS  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
@@ -18,7 +19,6 @@ from mmengine.dataset import pseudo_collate  # noqa: E402
 from mmengine.model import BaseModel  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 
-import o2f  # noqa: E402,F401  (registers the method)
 from experiments.data.prepare import Progress, prepare  # noqa: E402
 from experiments.spec.paths import data_paths, substitute_paths  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 
+import o2f  # isort: skip  # noqa: E402,F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402

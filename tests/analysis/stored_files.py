@@ -286,7 +286,7 @@ class Store:
         return arrays
 
     def capture(self, name, meta, arrays):
-        """Write a capture as experiments/capture.py does."""
+        """Write a capture as run.py capture does."""
         path = self.runs / 'desk' / 'captures' / f'{name}.npz'
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)

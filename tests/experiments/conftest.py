@@ -12,6 +12,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # tiny_datasets is a plain module
 
+#: The folders that a command knows, where it is not both.
+TAKES = {('evaluate',): ['data'], ('status',): ['runs'], ('clean',): ['runs']}
+
 
 class Suite:
     """experiments/run.py as a user calls it, on folders of its own."""
@@ -21,15 +24,9 @@ class Suite:
         self.data = data
 
     def command(self, *args):
-        return [
-            sys.executable,
-            str(ROOT / 'experiments' / 'run.py'),
-            *map(str, args),
-            '--runs',
-            str(self.runs),
-            '--data',
-            str(self.data),
-        ]
+        known = dict(runs=self.runs, data=self.data)
+        folders = [word for name in TAKES.get(args[:1], known) for word in (f'--{name}', known[name])]
+        return [sys.executable, str(ROOT / 'experiments' / 'run.py'), *map(str, (*args, *folders))]
 
     def run(self, *args, check=None, **kwargs):
         """Run to the end; with ``check`` the exit status must be that."""

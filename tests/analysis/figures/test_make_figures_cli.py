@@ -22,7 +22,7 @@ def test_it_writes_what_can_be_drawn_and_says_what_the_rest_needs(store, tmp_pat
     said = done.stderr.splitlines()
     assert len(said) == 6  # positives, gap, fig6, fig8, fig9, losses-fig5
     captures, runs = store.runs / 'desk' / 'captures', f'--runs {store.runs}'
-    missing = f'no capture {captures / "fig9.npz"}: run python experiments/capture.py fig9 {runs} first'
+    missing = f'no capture {captures / "fig9.npz"}: run python experiments/run.py capture fig9 {runs} first'
     assert f'make_figures.py: fig9: {missing}' in said
     assert any(line.startswith('make_figures.py: gap: no plan') and 'run.py table3' in line for line in said)
 
@@ -96,4 +96,4 @@ def test_a_broken_capture_is_named_in_one_line(store, what, says):
     with pytest.raises(UserError) as caught:
         figures.draw('fig7', store.runs, 'desk')
     text = str(caught.value)
-    assert text.startswith(str(path)) and says in text and 'capture.py fig7' in text and '\n' not in text
+    assert text.startswith(str(path)) and says in text and 'run.py capture fig7' in text and '\n' not in text

@@ -1,7 +1,5 @@
 """What a grid is said to cost: from finished runs, a probe, or a given rate."""
 
-import argparse
-
 import pytest
 
 from experiments.commands.estimate import disk, rates
@@ -59,7 +57,7 @@ def test_runs_like_finished_ones_take_as_long(tmp_path):
 
 
 def test_runs_in_turn_and_in_words():
-    place = _Place(LocalLauncher(2), argparse.Namespace())
+    place = _Place(LocalLauncher(2).capacity)
     assert place.wall([3, 1, 1, 1]) == 3 and place.wall([1, 1, 3]) == 4
     assert [duration(seconds) for seconds in (61, 3700, 90000)] == ['1 min 1 s', '1 h 1 min', '1 d 1 h']
 

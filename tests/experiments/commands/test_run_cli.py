@@ -174,6 +174,13 @@ def test_a_signal_stops_within_seconds(suite, end):
 @pytest.mark.parametrize(
     'args, says',
     [
+        (('table3', '--seeds', '-1'), "argument --seeds: '-1' must be a whole number, 0 or more"),
+        (('table3', '--status', '--dry-run'), 'argument --dry-run: not allowed with argument --status'),
+        (('table3', '--wait'), '--wait belongs to --launcher slurm'),
+        (('table3', '--cpus-per-run', '1'), 'belong to --launcher ray'),
+        (('table3', '--launcher', 'ray', '--gpus-per-run', '2'), "'2' must be a number from 0 to 1"),
+        (('table3', '--subset', '2'), '--subset 2: give a share of the images'),
+        (('status', 'table3', '--set', 'a=[1'), 'a=[1: the value is not valid YAML'),
         (('tabel3',), "no table 'tabel3'"),
         (('table3', '--profile', 'desktop'), "no profile 'desktop'"),
         (('table3', '--set', 'model.bbox_head.degrees.tmax=1'), "--set: unknown key 'model.bbox_head.degrees.tmax'"),
@@ -181,7 +188,7 @@ def test_a_signal_stops_within_seconds(suite, end):
         (('table3', '--set', 'train_cfg.max_epochs'), 'write it as KEY=VALUE'),
         (('table3', '--only', 'k=7'), "no axis 'k'"),
         (('table3', '--profile', 'paper'), 'instances_train2017.json is missing'),
-        (('table3', '--jobs', '0'), '--jobs must be 1 or more'),
+        (('table3', '--jobs', '0'), "argument --jobs: '0' must be a whole number, 1 or more"),
         ((), 'name a table'),
     ],
 )

@@ -184,7 +184,7 @@ def test_a_local_start_shares_the_work(need_ray, suite, ray_folder):
 @pytest.mark.parametrize(
     'args, says',
     [
-        (('--launcher', 'ray', '--gpus-per-run', '2'), '--gpus-per-run must be from 0 to 1'),
+        (('--launcher', 'ray', '--gpus-per-run', '2'), "argument --gpus-per-run: '2' must be a number from 0 to 1"),
         (('--launcher', 'ray', '--ray-address', 'ray://host:10001'), 'give HOST:PORT or auto'),
         (('--launcher', 'ray', '--ray-address', '127.0.0.1:1'), 'the Ray cluster at 127.0.0.1:1 does not answer'),
         (('--cpus-per-run', '2'), 'belong to --launcher ray'),

@@ -1,4 +1,4 @@
-"""capture.py stores what trained detectors do on images, for the figures to draw it."""
+"""run.py capture stores what trained detectors do on images, for the figures to draw it."""
 
 import json
 import shutil
@@ -12,12 +12,13 @@ from mmengine.dataset import pseudo_collate
 
 from analysis import figures
 from experiments.qualitative.detections import threshold
-from experiments.qualitative.detectors import detector, predict, validation_data
+from experiments.qualitative.detectors import predict, validation_data
 from experiments.qualitative.images import Annotated, by_size, choose
 from experiments.spec.figure import figure_names, load_figure
 from experiments.store.errors import UserError
 from experiments.store.qualitative import Shapes
-from experiments.training.evaluate import read_weights
+from experiments.training.evaluate import load_detector
+from o2f.io.checkpoints import read_checkpoint
 
 #: The smoke profile's longest training has two epochs.
 CELL = {'table': 'table5', 'at': {'method': 'Ours-3convs', 'schedule': '3x'}}
@@ -50,14 +51,13 @@ def nothing(*_):
 
 
 class Captures:
-    """capture.py on the finished runs of the smoke profile, as a user calls it."""
+    """run.py capture on the finished runs of the smoke profile, as a user calls it."""
 
     def __init__(self, finished, folder):
         self.suite, self.folder = finished, folder
 
     def run(self, *args, **kwargs):
-        command = self.suite.command(*args, '--profile', 'smoke')
-        command[1] = command[1].replace('run.py', 'capture.py')
+        command = self.suite.command('capture', *args, '--profile', 'smoke')
         return subprocess.run(command, capture_output=True, text=True, cwd='/', **kwargs)
 
     def declare(self, name, content):
@@ -83,7 +83,7 @@ def own(captures):
     panels = captures.declare('panels', PANELS)
     trained = [panel.cell.run('smoke', 0) for panel in load_figure(str(panels)).panels]
     captures.weights = [captures.suite.runs / 'smoke' / run.id / 'epoch_2.pth' for run in trained]
-    weights = read_weights(captures.weights[1])
+    weights = read_checkpoint(captures.weights[1]).weights
     weights['bbox_head.conv_cls.bias'] += 5  # surer than the least score
     weights['bbox_head.conv_reg.bias'] += 3  # boxes of 48 pixels and more
     captures.weights[1] = captures.folder / 'raised.pth'
@@ -113,7 +113,7 @@ def test_the_degrees_are_those_that_training_assigns(own):
     dataset = validation_data(run.config, own.suite.data, nothing)
     sample = dataset[next(i for i in range(len(dataset)) if dataset.get_data_info(i)['img_id'] == 19)]
     checkpoint = own.suite.runs / 'smoke' / run.id / 'epoch_2.pth'
-    model = detector(run.config, checkpoint, own.suite.data)
+    model = load_detector(run.config, checkpoint)
     model.bbox_head.set_epoch(1, 2)
     seen, degrees = [], model.bbox_head.degrees
     model.bbox_head.degrees = lambda selected: seen.append((selected, degrees(selected))) or seen[-1][1]
@@ -168,7 +168,7 @@ def test_the_detections_are_those_of_the_reading_down_to_the_threshold(own):
         lowest = meta['panels'][j]['score_thr']
         dataset = validation_data(run.config, own.suite.data, nothing)
         ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
-        model = detector(run.config, own.weights[j], own.suite.data)
+        model = load_detector(run.config, own.weights[j])
         for i, image in enumerate(meta['images']):
             found = predict(model, dataset[ids.index(image['id'])]).pred_instances
             found = found[found.scores >= lowest]
@@ -229,7 +229,7 @@ def test_what_is_not_trained_names_the_command_and_the_others_go_on(captures, su
     said = done.stderr.splitlines()
     assert done.returncode == 1 and len(said) == 2
     command = f'run python experiments/run.py table8 --only method=FCOS --profile smoke --runs {suite.runs} first'
-    assert said[1] == f'capture.py: fig9: table8 method=FCOS is not trained: {command}'
+    assert said[1] == f'run.py: fig9: table8 method=FCOS is not trained: {command}'
     assert 'run.py fig5 --only method=o2f' in said[0]
 
 

@@ -140,3 +140,17 @@ def test_unknown_variants_are_named():
     with pytest.raises(UserError, match="table.yaml: no variant 'r50'; known variants: 3dmf, 3x, .*swin-t"):
         resolve('desk', ('r50',), {}, 0, 'table.yaml')
     assert {'fcos', 'poto', '3dmf', '3x', 'r101', 'swin-t'} <= set(variant_names())
+
+
+def test_a_list_keeps_the_kind_of_what_it_replaces():
+    """Transforms tell a pair of sides from a list of scales; YAML has lists alone, and the run stays the same."""
+    resize = 'val_dataloader.dataset.pipeline.1'
+    scale = resolve('paper', (), {f'{resize}.scale': [128, 96]}, 0, 'test')
+    assert scale.config['val_dataloader']['dataset']['pipeline'][1]['scale'] == (128, 96)
+    inside = resolve('paper', (), {resize: {'scale': [128, 96]}}, 0, 'test')
+    assert inside.config == scale.config and inside.id == scale.id
+    assert scale.id == identity({f'{resize}.scale': (128, 96)}, profile='paper')
+    scales = [[1333, 480], [1333, 800]]
+    several = resolve('paper', ('3x',), {'train_dataloader.dataset.pipeline.2.scale': scales}, 0, 'test')
+    found = several.config['train_dataloader']['dataset']['pipeline'][2]['scale']
+    assert found == [(1333, 480), (1333, 800)] and isinstance(found, list)

@@ -1,7 +1,5 @@
 """A file of weights is evaluated as the cell it belongs to, and nothing in it is run."""
 
-import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +15,9 @@ from experiments.spec.plan import find_run
 from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
-from experiments.training.evaluate import evaluate, format_metrics, load_strictly, read_weights
+from experiments.training.evaluate import evaluate, format_metrics, load_detector
 
+CONFIG = resolve('smoke', (), {}, 0, 'test').config
 CELL = ('--table', 'table3', '--cell', 't_max=0.6', '--cell', 't_min=0.2')
 
 
@@ -36,23 +35,17 @@ def trained(tmp_path_factory, data):
     return folder
 
 
-@pytest.fixture(scope='module')
-def weights(trained):
-    return torch.load(trained.checkpoint(), weights_only=False)['state_dict']
-
-
 def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
     """To the last bit, as in the run's result.json, and its matches; the reading without NMS is printed first."""
     stored = trained.result()['metrics']
-    config = resolve('smoke', (), {}, 0, 'test').config
     said = []
-    found = evaluate(config, trained.checkpoint(), data, lambda *_: None, said.append)
+    found = evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, said.append)
     assert {key: value for key, value in found.items() if value == value} == {
         key: value for key, value in stored.items() if value is not None
     }
     assert set(found) == set(stored) and said == ['evaluated 1/1 batches of images']
     matches = suite.runs / 'new' / 'matches.npz'
-    done = suite.run('--evaluate', trained.checkpoint(), *CELL, '--profile', 'smoke', '--matches', matches, check=0)
+    done = suite.run('evaluate', trained.checkpoint(), *CELL, '--profile', 'smoke', '--matches', matches, check=0)
     assert matches.read_bytes() == (trained.path / 'matches.npz').read_bytes()
     first, second = done.stdout.splitlines()
     assert done.stdout == format_metrics(found) + '\n'
@@ -66,24 +59,6 @@ def test_metrics_that_are_not_defined_are_dashes():
     assert format_metrics(metrics) == 'without NMS  AP 25.00  APl 100.00\nwith NMS     AP 50.00  APl –'
 
 
-@pytest.mark.parametrize(
-    'wrap',
-    [
-        lambda weights: weights,
-        lambda weights: dict(state_dict=weights, meta=dict(mmdet_version='2.25', CLASSES=('person',), epoch=12)),
-        lambda weights: dict(state_dict={f'module.{name}': weight for name, weight in weights.items()}),
-        lambda weights: dict(state_dict=weights, optimizer=dict(state={}, param_groups=[dict(lr=0.1, params=[0])])),
-    ],
-)
-@pytest.mark.parametrize('zipped', [True, False])
-def test_the_forms_of_a_checkpoint(weights, tmp_path, wrap, zipped):
-    """Weights alone, and the files of mmcv (MMDetection 2.x) and mmengine, in torch's new and old format."""
-    path = tmp_path / 'weights.pth'
-    torch.save(wrap(weights), path, _use_new_zipfile_serialization=zipped)
-    found = read_weights(path)
-    assert found.keys() == weights.keys() and all(torch.equal(found[name], weights[name]) for name in weights)
-
-
 def test_mmengine_s_checkpoint_with_its_logs(tmp_path, trained):
     """A checkpoint to resume from holds log buffers beside the weights; they are among the harmless types."""
     from mmengine.logging import HistoryBuffer
@@ -92,69 +67,7 @@ def test_mmengine_s_checkpoint_with_its_logs(tmp_path, trained):
     content = torch.load(trained.checkpoint(), weights_only=False)
     assert 'message_hub' in content and 'meta' in content
     torch.save(dict(content, message_hub=dict(log_scalars={'train/loss': HistoryBuffer([1.0], [1])})), path)
-    assert read_weights(path).keys() == content['state_dict'].keys()
-
-
-def test_released_names_are_converted(tmp_path):
-    path = tmp_path / 'released.pth'
-    names = 'bbox_head.conv_quality.weight', 'bbox_head.scales.0.scale'
-    torch.save(dict(state_dict={name: torch.ones(1) for name in names}), path)
-    assert set(read_weights(path)) == {'bbox_head.conv_centerness.weight', 'bbox_head.scales.0.scale'}
-    torch.save({'bbox_head.sizes_of_interest': torch.tensor([1.0, 2.0])}, path)
-    with pytest.raises(UserError, match='released.pth: bbox_head.sizes_of_interest is'):
-        read_weights(path)
-
-
-class Malicious:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f'touch {self.path}',)
-
-
-@pytest.mark.parametrize('place', ['beside the weights', 'among the weights', 'a bare pickle'])
-def test_nothing_in_a_file_is_run(weights, tmp_path, place):
-    path, mark = tmp_path / 'evil.pth', tmp_path / 'it-ran'
-    evil = Malicious(mark)
-    if place == 'a bare pickle':
-        path.write_bytes(pickle.dumps(evil, protocol=2))
-    else:
-        torch.save(
-            dict(state_dict=weights, meta=evil) if place == 'beside the weights' else dict(weights, evil=evil), path
-        )
-    with pytest.raises(UserError, match=r'evil.pth holds posix.system, which is no weight: it is not loaded') as caught:
-        read_weights(path)
-    assert not mark.exists() and '\n' not in str(caught.value)
-    torch.load(path, weights_only=False) if place != 'a bare pickle' else pickle.loads(path.read_bytes())
-    assert mark.exists()  # it would have run
-
-
-@pytest.mark.parametrize(
-    'content, says',
-    [
-        (None, 'is missing: name a checkpoint file'),
-        (b'', 'is damaged, or no checkpoint'),
-        (b'PK\x03\x04 half of a zip', 'is damaged, or no checkpoint'),
-        (b'hello', 'is damaged, or no checkpoint'),
-        ([1, 2], "holds no weights: neither a state dict, nor one under the key 'state_dict'"),
-        ({}, 'holds no weights'),
-        ({'state_dict': {'a': 3}}, 'holds no weights'),
-        ({'state_dict': 3}, 'holds no weights'),
-        (Path, 'cannot be read: Is a directory'),
-    ],
-)
-def test_what_is_no_checkpoint_is_named(tmp_path, content, says):
-    path = tmp_path / 'file.pth'
-    if content is Path:
-        path.mkdir()
-    elif isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
-        torch.save(content, path)
-    with pytest.raises(UserError, match=f'file.pth ({says})') as caught:
-        read_weights(path)
-    assert '\n' not in str(caught.value)
+    assert load_detector(CONFIG, path).state_dict().keys() == content['state_dict'].keys()
 
 
 def test_a_truncated_checkpoint_is_named(trained, tmp_path):
@@ -162,26 +75,7 @@ def test_a_truncated_checkpoint_is_named(trained, tmp_path):
     whole = trained.checkpoint().read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match='half.pth is damaged, or no checkpoint'):
-        read_weights(path)
-
-
-def test_weights_must_fit_without_a_gap():
-    """What is missing, left over or of another shape is named, the first few of each, in one line."""
-    model = torch.nn.Sequential(*(torch.nn.BatchNorm1d(2) for _ in range(3)))
-    whole = {name: torch.ones_like(value) for name, value in model.state_dict().items()}
-    without_counts = {name: value for name, value in whole.items() if 'num_batches' not in name}
-    load_strictly(model, without_counts, Path('file'))
-    assert all((value == 1).all() for name, value in model.state_dict().items() if name in without_counts)
-    wrong = dict(without_counts, other=torch.ones(1))
-    wrong['2.bias'] = torch.ones(3)
-    for name in ('0.weight', '0.bias', '1.weight', '1.bias'):
-        del wrong[name]
-    with pytest.raises(UserError) as caught:
-        load_strictly(model, wrong, Path('file'))
-    assert str(caught.value) == (
-        'file does not fit the model of its config: it lacks 0.weight, 0.bias, 1.weight and 1 more; '
-        'it has besides other; it has other shapes: 2.bias (3,) instead of (2,)'
-    )
+        load_detector(CONFIG, path)
 
 
 def find(table, *names, overrides=None):
@@ -235,7 +129,7 @@ def test_a_released_checkpoint_on_data_in_coco_s_layout(suite, tmp_path):
     for half in ('train2017', 'annotations/instances_train2017.json'):  # validation data are enough
         (data / 'coco' / half).rename(tmp_path / Path(half).name)
     here = type(suite)(suite.runs, data)
-    command = ('--evaluate', path, '--table', 'table5', '--profile', 'paper')
+    command = ('evaluate', path, '--table', 'table5', '--profile', 'paper')
     done = here.run(*command, '--cell', 'Ours-3convs', check=0)
     assert [line.split('  ')[0] for line in done.stdout.splitlines()] == ['without NMS', 'with NMS']
     assert 'schedule=1x, profile paper (of the same model: method=Ours-3convs schedule=3x)' in done.stderr
@@ -251,11 +145,12 @@ def test_a_released_checkpoint_on_data_in_coco_s_layout(suite, tmp_path):
 @pytest.mark.parametrize(
     'args, says',
     [
-        (('--evaluate', 'x.pth'), '--evaluate needs one table'),
-        (('--evaluate', 'x.pth', '--table', 'table55', '--cell', 'FCOS'), "no table 'table55'"),
-        (('--evaluate', 'x.pth', '--table', 'table5', '--cell', 'FCOSS'), "--cell 'FCOSS': no axis of table5"),
-        (('--evaluate', 'x.pth', '--table', 'table5', '--cell', 'Ours-3convs'), 'x.pth is missing'),
-        (('table5', '--cell', 'FCOS'), '--table, --cell and --matches belong to --evaluate'),
+        (('evaluate', 'x.pth'), 'the following arguments are required: --table'),
+        (('evaluate', '--table', 'table5'), 'the following arguments are required: FILE'),
+        (('evaluate', 'x.pth', '--table', 'table55', '--cell', 'FCOS'), "no table 'table55'"),
+        (('evaluate', 'x.pth', '--table', 'table5', '--cell', 'FCOSS'), "--cell 'FCOSS': no axis of table5"),
+        (('evaluate', 'x.pth', '--table', 'table5', '--cell', 'Ours-3convs'), 'x.pth is missing'),
+        (('table5', '--cell', 'FCOS'), 'unrecognized arguments: --cell FCOS'),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_2(suite, args, says):
@@ -272,6 +167,11 @@ def test_help_and_errors_in_names_come_without_torch(suite):
         'print("torch" in sys.modules, file=sys.stderr)'
     )
     root = Path(__file__).resolve().parents[3]
-    for args in (['--help'], ['--list'], ['--evaluate', 'x.pth', '--table', 'table5', '--cell', 'FCOSS']):
+    for args in (
+        ['--help'],
+        ['evaluate', '--help'],
+        ['--list'],
+        ['evaluate', 'x.pth', '--table', 'table5', '--cell', 'FCOSS'],
+    ):
         done = subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, cwd=root)
         assert done.stderr.splitlines()[-1] == 'False'

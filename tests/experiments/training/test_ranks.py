@@ -173,6 +173,6 @@ def test_a_full_disk_ends_all(run, suite):
 
 def test_bad_numbers_of_processes_get_one_line(suite):
     done = suite.run(*CELL, '--processes-per-run', 0, check=2)
-    assert '--processes-per-run must be 1 or more' in done.stderr
+    assert "argument --processes-per-run: '0' must be a whole number, 1 or more" in done.stderr
     done = suite.run(*CELL, '--processes-per-run', 2, check=2, env={**os.environ, 'CUDA_VISIBLE_DEVICES': '0'})
     assert done.stderr == 'run.py: --processes-per-run 2: each takes a GPU, and there are 1 here\n'

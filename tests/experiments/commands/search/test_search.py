@@ -47,15 +47,17 @@ def test_a_search(need_ray, suite, ray_folder):
 @pytest.mark.parametrize(
     'args, says',
     [
-        (('search',), 'search takes one table and one seed'),
-        (('search', 'table1', 'table3'), 'search takes one table and one seed'),
-        (('search', 'table3', '--seeds', '0', '1'), 'search takes one table and one seed'),
+        (('search',), 'the following arguments are required: TABLE'),
+        (('search', 'table1', 'table3'), 'unrecognized arguments: table3'),
+        (('search', 'table3', '--seed', '0', '1'), 'unrecognized arguments: 1'),
         (('search', 'table3', '--space', 't_max=0.3:0.8'), '--space needs --trials N'),
-        (('search', 'table3', '--dry-run'), 'search does nothing else at once'),
-        (('search', 'table3', '--launcher', 'slurm'), 'search is done by Ray alone'),
+        (('search', 'table3', '--dry-run'), 'unrecognized arguments: --dry-run'),
+        (('search', 'table3', '--launcher', 'slurm'), 'unrecognized arguments: --launcher slurm'),
+        (('search', 'table3', '--trials', '0'), "argument --trials: '0' must be a whole number, 1 or more"),
+        (('search', 'table3', '--reduction', '1'), "argument --reduction: '1' must be a number above 1"),
         (('search', 'table3', '--metric', 'mAP'), '--metric mAP: table3 has with_nms/AP, without_nms/AP'),
         (('search', 'table3', '--trials', '2', '--space', 't_max'), 'write it as AXIS=LOW:HIGH'),
-        (('table3', '--trials', '2'), 'belong to: run.py search TABLE'),
+        (('table3', '--trials', '2'), 'unrecognized arguments: --trials 2'),
     ],
 )
 def test_bad_input(suite, args, says):

@@ -24,6 +24,10 @@ run.py --list
 
 Where the first word is no command, the command is train: its options are shown by run.py train --help."""
 
+_Format = argparse.RawTextHelpFormatter
+#: Adds the parser of a command, by its name.
+Add = Callable[..., argparse.ArgumentParser]
+
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     """Read the command line; it ends with a usage message and status 2 where something in it is wrong.
@@ -43,14 +47,11 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     if words[:1] not in ([name] for name in ('-h', '--help', *commands.choices)):
         words.insert(0, 'train')
     args = parser.parse_args(words)
-    args.check(args)
+    if 'check' in args:
+        args.check(args)
     if getattr(args, 'subset', None) is not None:
         args.profile = subset_profile(args.profile, args.subset)
     return args
-
-
-_Format = argparse.RawTextHelpFormatter
-Add = Callable[..., argparse.ArgumentParser]
 
 
 def _train(add: Add) -> None:
@@ -131,7 +132,7 @@ def _check_train(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
 
 def _status(add: Add) -> None:
     parser = add('status', help='show the state of each run', description='Show the state of each run.')
-    parser.set_defaults(command='status', check=_fits)
+    parser.set_defaults(command='status')
     _add_tables(parser, 'tables whose runs to show (default: all)')
     _add_runs(parser)
     _add_folders(parser, 'runs')
@@ -204,7 +205,7 @@ def _evaluate(add: Add) -> None:
         description='Evaluate a file of weights as a cell of a table is: without and with NMS.\n\n'
         'run.py evaluate o2f_r50_fpn_1x.pth --table table5 --cell Ours-3convs --profile paper',
     )
-    parser.set_defaults(command='evaluate', check=_fits)
+    parser.set_defaults(command='evaluate')
     parser.add_argument('checkpoint', type=Path, metavar='FILE', help="a run's epoch_N.pth, or any of mmengine's")
     parser.add_argument('--table', required=True, metavar='TABLE', help='the table')
     parser.add_argument('--cell', action='append', default=[], metavar='NAME', help="a row's or column's name")
@@ -250,7 +251,7 @@ def _clean(add: Add) -> None:
         'processes that died, checkpoints older than the newest, and of finished runs the logs of mmengine.\n'
         'No result, metrics or config, and nothing of a run in training, ever.',
     )
-    parser.set_defaults(command='clean', check=_fits)
+    parser.set_defaults(command='clean')
     _add_tables(parser, 'tables whose runs to clean (default: all runs of the profile)')
     _add_runs(parser)
     _add_folders(parser, 'runs')
@@ -380,10 +381,6 @@ def _add_ray(group: Any) -> None:
         metavar='N',
         help='on Ray: GPUs of one run; 0.5 lets two share one (default: 1 where there are GPUs, else 0)',
     )
-
-
-def _fits(args: argparse.Namespace) -> None:
-    """Nothing in the options of this command can contradict another."""
 
 
 def _number(kind: Callable[[str], Any], fits: Callable[[Any], bool], words: str) -> Callable[[str], Any]:

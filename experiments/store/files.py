@@ -4,10 +4,12 @@ import contextlib
 import errno
 import io
 import json
+import math
 import os
+import time
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, TextIO, Union
+from typing import Any, Dict, Iterator, Optional, TextIO, Union
 
 from experiments.store.errors import UserError
 
@@ -77,6 +79,37 @@ def rename_whole(aside: Path, path: Path) -> None:
     with open(aside, 'rb') as file:
         os.fsync(file.fileno())
     os.replace(aside, path)
+
+
+@contextlib.contextmanager
+def locked(path: Path, patience_s: Optional[float] = None) -> Iterator[Optional[TextIO]]:
+    """Hold an exclusive lock. The kernel drops it when the process dies, so the file may stay.
+
+    Args:
+        path (Path): the lock's file, made where it is missing.
+        patience_s (float, optional): how long to wait for another process; None: as long as it takes.
+
+    Returns:
+        TextIO: the file that holds the lock; None where another process still holds it after that time.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    import fcntl
+
+    with open_to_append(path) as file:
+        deadline = math.inf if patience_s is None else time.monotonic() + patience_s
+        while True:
+            try:
+                # Without a deadline the kernel wakes this process at once.
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if patience_s is None else fcntl.LOCK_NB))
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    yield None
+                    return
+                time.sleep(0.05)
+        yield file
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

@@ -21,7 +21,6 @@ import json
 import math
 import os
 import re
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from experiments.store.errors import UserError
 from experiments.store.files import (
     ASIDE,
     cannot_write,
+    locked,
     make_folder,
     open_to_append,
     read_json,
@@ -157,16 +157,9 @@ class RunFolder:
             Busy: another process holds it.
             UserError: the folder cannot be written.
         """
-        with open_to_append(self._lock) as file:
-            deadline = time.monotonic() + patience_s  # a glance by status() holds the lock for a moment
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise Busy(self.path) from None
-                    time.sleep(0.05)
+        with locked(self._lock, patience_s) as file:  # a glance by status() holds it for a moment
+            if file is None:
+                raise Busy(self.path)
             _LOCKS.add(file)
             try:
                 yield

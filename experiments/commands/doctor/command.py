@@ -4,7 +4,7 @@ import argparse
 from typing import Dict, Iterator, List
 
 from experiments.commands.doctor import data, machine, software
-from experiments.commands.doctor.findings import FAILS, WARNING, Finding, tell
+from experiments.commands.doctor.checks import FAILS, WARNING, Check, tell
 from experiments.commands.plans import read_plans
 from experiments.spec.plan import Plan
 from experiments.store.errors import UserError
@@ -24,7 +24,7 @@ def doctor(args: argparse.Namespace) -> int:
     return 1 if fails else 0
 
 
-def _findings(plans: List[Plan], args: argparse.Namespace) -> Iterator[Finding]:
+def _findings(plans: List[Plan], args: argparse.Namespace) -> Iterator[Check]:
     runs = {run_id: run.config for plan in plans for run_id, run in plan.runs().items()}
     broken = False
     for finding in software.software():

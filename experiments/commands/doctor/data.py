@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 from urllib.parse import urlparse
 
-from experiments.commands.doctor.findings import FAILS, NOTE, OK, WARNING, Finding
+from experiments.commands.doctor.checks import FAILS, NOTE, OK, WARNING, Check
 from experiments.commands.estimate.counts import PUBLISHED
 from experiments.data.annotations import Content, datasets
 from experiments.data.weights import weight_files
@@ -20,7 +20,7 @@ SAMPLE = 64
 _ANSWER_S = 5.0  # how long a server of weights may take
 
 
-def data(configs: Sequence[dict], folder: Path) -> Iterator[Finding]:
+def data(configs: Sequence[dict], folder: Path) -> Iterator[Check]:
     """Generated data as they are, or annotations and images that must be there; each once.
 
     Args:
@@ -39,7 +39,7 @@ def data(configs: Sequence[dict], folder: Path) -> Iterator[Finding]:
                 yield from _annotated(annotations, images, check, drop)
 
 
-def _generated(config: dict, root: Path, seen: set) -> Iterator[Finding]:
+def _generated(config: dict, root: Path, seen: set) -> Iterator[Check]:
     from experiments.data.synthetic.cache import damage
 
     for name, spec in generated(config).values():
@@ -47,26 +47,26 @@ def _generated(config: dict, root: Path, seen: set) -> Iterator[Finding]:
             continue
         seen.add(name)
         if not (root / name).exists():
-            yield Finding(OK, 'generated data', f'{root / name} is made by the first run that needs it')
+            yield Check(OK, 'generated data', f'{root / name} is made by the first run that needs it')
             continue
         trouble = damage(root / name, spec)
         says = f'{root / name} is whole' if trouble is None else f'{root / name}: {trouble}; it is made again'
-        yield Finding(OK if trouble is None else NOTE, 'generated data', says)
+        yield Check(OK if trouble is None else NOTE, 'generated data', says)
 
 
-def _annotated(annotations: Path, images: Path, check, drop: bool) -> Iterator[Finding]:
+def _annotated(annotations: Path, images: Path, check, drop: bool) -> Iterator[Check]:
     name = annotations.name
     try:
         content = check(annotations, images, allow_degenerate=drop)
     except UserError as error:
-        yield Finding(FAILS, name, f'{error}{_where_from(annotations)}')
+        yield Check(FAILS, name, f'{error}{_where_from(annotations)}')
         return
     yield counted(annotations, content)
-    yield Finding(OK, name, f'sha256 {_sha256(annotations)}')
+    yield Check(OK, name, f'sha256 {_sha256(annotations)}')
     yield decoded(name, content.images)
     sizes = annotations.with_name(f'id_hw_{"train" if "train" in name else "val"}.json')
     if annotations.suffix == '.odgt' and not sizes.exists():
-        yield Finding(NOTE, name, f'{sizes.name} is not there: the first run opens every image once and writes it')
+        yield Check(NOTE, name, f'{sizes.name} is not there: the first run opens every image once and writes it')
 
 
 def _where_from(annotations: Path) -> str:
@@ -76,19 +76,17 @@ def _where_from(annotations: Path) -> str:
     return f' (from {source}; folders: docs/reproducing.md)'
 
 
-def counted(annotations: Path, content: Content) -> Finding:
+def counted(annotations: Path, content: Content) -> Check:
     """Images and instances of a file against the published numbers, where its name has any."""
     images, instances = len(content.images), content.instances
     text = f'{images} images, {instances} instances'
     known = PUBLISHED.get(annotations.name)
     if known is None:
-        return Finding(OK, annotations.name, text)
+        return Check(OK, annotations.name, text)
     published = f'{known.images} images' + ('' if known.instances is None else f', {known.instances} instances')
     if images != known.images or known.instances not in (None, instances):
-        return Finding(
-            WARNING, annotations.name, f'{text}, but {published} are published: results will be of other data'
-        )
-    return Finding(OK, annotations.name, f'{text}, as published')
+        return Check(WARNING, annotations.name, f'{text}, but {published} are published: results will be of other data')
+    return Check(OK, annotations.name, f'{text}, as published')
 
 
 def _sha256(path: Path) -> str:
@@ -99,7 +97,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def decoded(name: str, images: Sequence[Tuple[Path, Optional[Tuple[float, float]]]]) -> Finding:
+def decoded(name: str, images: Sequence[Tuple[Path, Optional[Tuple[float, float]]]]) -> Check:
     """Decode images spread evenly over a file, and compare their sizes with what it says."""
     import cv2
 
@@ -114,28 +112,28 @@ def decoded(name: str, images: Sequence[Tuple[Path, Optional[Tuple[float, float]
             wrong.append(f'{path} has {picture.shape[1]} x {picture.shape[0]} pixels, not {size[0]} x {size[1]}')
     if wrong:
         more = f' (and {len(wrong) - 1} more of {len(sample)} looked at)' if len(wrong) > 1 else ''
-        return Finding(FAILS, name, f'{wrong[0]}{more}: fetch it again')
-    return Finding(OK, name, f'{len(images)} images are there; {len(sample)} of them were decoded')
+        return Check(FAILS, name, f'{wrong[0]}{more}: fetch it again')
+    return Check(OK, name, f'{len(images)} images are there; {len(sample)} of them were decoded')
 
 
-def weights(configs: Iterable[dict]) -> Iterator[Finding]:
+def weights(configs: Iterable[dict]) -> Iterator[Check]:
     """The weights that backbones start from, in torch's cache."""
     files: Dict[str, Path] = {url: path for config in configs for url, path in weight_files(config).items()}
     for url, path in files.items():
         yield _cached(path) if path.exists() else _to_fetch(url, path)
 
 
-def _cached(path: Path) -> Finding:
+def _cached(path: Path) -> Check:
     wanted = re.search(r'-([0-9a-f]{8,})\.', path.name)
     if wanted and not _sha256(path).startswith(wanted[1]):
-        return Finding(FAILS, 'weights', f'{path} is damaged, its sha256 is not {wanted[1]}...: delete it')
-    return Finding(OK, 'weights', f'{path}' + (' with the digest in its name' if wanted else ''))
+        return Check(FAILS, 'weights', f'{path} is damaged, its sha256 is not {wanted[1]}...: delete it')
+    return Check(OK, 'weights', f'{path}' + (' with the digest in its name' if wanted else ''))
 
 
-def _to_fetch(url: str, path: Path) -> Finding:
+def _to_fetch(url: str, path: Path) -> Check:
     if _answers(f'{urlparse(url).scheme}://{urlparse(url).netloc}'):
-        return Finding(OK, 'weights', f'{path.name} is downloaded by the first run ({url})')
-    return Finding(
+        return Check(OK, 'weights', f'{path.name} is downloaded by the first run ({url})')
+    return Check(
         FAILS,
         'weights',
         f'{path.name} is missing and its server does not answer: fetch {url} on another machine and put it at {path}',

@@ -9,12 +9,12 @@ from typing import Any, Dict, Iterator, Optional
 
 from rich.filesize import decimal
 
-from experiments.commands.doctor.findings import FAILS, NOTE, OK, WARNING, Finding
+from experiments.commands.doctor.checks import FAILS, NOTE, OK, WARNING, Check
 from experiments.commands.estimate import disk
 from experiments.store.errors import UserError
 
 
-def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Finding]:
+def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Check]:
     """Cores, and GPUs with their driver.
 
     Args:
@@ -24,26 +24,26 @@ def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Finding
     """
     from experiments.launchers.local import LocalLauncher, cores, gpus
 
-    yield Finding(OK, 'cores', str(cores()))
+    yield Check(OK, 'cores', str(cores()))
     found = gpus()
     for line in _driver() if found else ():
-        yield Finding(OK, 'GPU', line)
+        yield Check(OK, 'GPU', line)
     if found and not _torch_sees():
-        yield Finding(
+        yield Check(
             FAILS,
             'GPU',
             'the driver lists it and torch cannot use it: bring the driver to the CUDA that torch is built for '
             '(python -c "import torch; print(torch.version.cuda)"), or install another build of torch',
         )
     if not found and full_scale and not cluster:
-        yield Finding(WARNING, 'GPU', 'none: --dry-run --probe estimates how long cores would take')
+        yield Check(WARNING, 'GPU', 'none: --dry-run --probe estimates how long cores would take')
     elif not found:
-        yield Finding(OK, 'GPU', 'none, and none is needed')
+        yield Check(OK, 'GPU', 'none, and none is needed')
     if not cluster:
         try:
             LocalLauncher(None, processes)
         except UserError as error:
-            yield Finding(FAILS, 'processes per run', str(error))
+            yield Check(FAILS, 'processes per run', str(error))
 
 
 def _driver() -> Iterator[str]:
@@ -63,7 +63,7 @@ def _torch_sees() -> bool:
     return torch.cuda.is_available()
 
 
-def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iterator[Finding]:
+def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iterator[Check]:
     """Whether the folders can be written, and the disk has room for what the runs will write.
 
     Args:
@@ -73,13 +73,13 @@ def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iter
         at_once (int): how many of them train at once.
     """
     writable = _writable(runs)
-    yield writable or Finding(OK, 'runs', f'{runs} can be written')
+    yield writable or Check(OK, 'runs', f'{runs} can be written')
     reads_only = not any(config.get('generate') for config in todo.values())
     trouble = _writable(data)
     if trouble is not None and reads_only:
-        yield Finding(OK, 'data', f'{data} is only read')
+        yield Check(OK, 'data', f'{data} is only read')
     else:
-        yield trouble or Finding(OK, 'data', f'{data} can be written')
+        yield trouble or Check(OK, 'data', f'{data} can be written')
     if writable is None:
         yield space(
             shutil.disk_usage(_existing(runs)).free,
@@ -89,14 +89,14 @@ def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iter
         )
 
 
-def space(free: int, needed: int, runs: Path, count: int) -> Finding:
+def space(free: int, needed: int, runs: Path, count: int) -> Check:
     """Free bytes against those needed."""
     text = f'{count} run(s) to do need about {decimal(needed)} of {decimal(free)} free at {runs}'
     if needed > free:
-        return Finding(FAILS, 'disk', f'{text}: free {decimal(needed - free)}, or name another folder with --runs')
+        return Check(FAILS, 'disk', f'{text}: free {decimal(needed - free)}, or name another folder with --runs')
     if needed > 0.8 * free:
-        return Finding(WARNING, 'disk', f'{text}, which is tight')
-    return Finding(OK, 'disk', text)
+        return Check(WARNING, 'disk', f'{text}, which is tight')
+    return Check(OK, 'disk', text)
 
 
 def _existing(path: Path) -> Path:
@@ -107,17 +107,17 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _writable(path: Path) -> Optional[Finding]:
+def _writable(path: Path) -> Optional[Check]:
     where = _existing(path)
     try:
         with tempfile.NamedTemporaryFile(dir=where, prefix='.aside.doctor.'):
             return None
     except OSError as error:
         says = f'{where} cannot be written ({error.strerror}): change its rights, or name another with --runs or --data'
-        return Finding(FAILS, 'folder', says)
+        return Check(FAILS, 'folder', says)
 
 
-def launchers(args: Any) -> Iterator[Finding]:
+def launchers(args: Any) -> Iterator[Check]:
     """Slurm and Ray, where they are asked for, or found."""
     if args.launcher == 'slurm' or shutil.which('sbatch'):
         yield _slurm(args)
@@ -125,33 +125,33 @@ def launchers(args: Any) -> Iterator[Finding]:
         yield _ray(args)
 
 
-def _slurm(args: Any) -> Finding:
+def _slurm(args: Any) -> Check:
     bad = FAILS if args.launcher == 'slurm' else NOTE
     try:
         done = subprocess.run(('sinfo', '--noheader', '--format=%P %a %D'), capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding(bad, 'Slurm', f'sinfo does not answer ({error}): run this on a login node')
+        return Check(bad, 'Slurm', f'sinfo does not answer ({error}): run this on a login node')
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ['no answer']
-        return Finding(bad, 'Slurm', f'installed, and its controller does not answer: {reason[0]}')
+        return Check(bad, 'Slurm', f'installed, and its controller does not answer: {reason[0]}')
     partitions = {line.split()[0].rstrip('*') for line in done.stdout.splitlines() if line.split()}
     if args.launcher != 'slurm':
-        return Finding(OK, 'Slurm', f'answers; partitions {", ".join(sorted(partitions))}')
+        return Check(OK, 'Slurm', f'answers; partitions {", ".join(sorted(partitions))}')
     from experiments.launchers.slurm.launcher import open_slurm
 
     try:
         launcher = open_slurm(args.cluster, args.runs / args.profile, wait=False)
         launcher.preview(1)
     except UserError as error:
-        return Finding(FAILS, 'Slurm', str(error))
+        return Check(FAILS, 'Slurm', str(error))
     wanted = launcher.settings.partition
     if wanted and not set(wanted.split(',')) & partitions:
         says = f'no partition {wanted}, which the cluster file asks for; there are {", ".join(sorted(partitions))}'
-        return Finding(FAILS, 'Slurm', says)
-    return Finding(OK, 'Slurm', f'answers; partition {wanted or "by default"}')
+        return Check(FAILS, 'Slurm', says)
+    return Check(OK, 'Slurm', f'answers; partition {wanted or "by default"}')
 
 
-def _ray(args: Any) -> Finding:
+def _ray(args: Any) -> Check:
     from experiments.launchers.ray.cluster import reach
 
     address = args.ray_address or os.environ.get('RAY_ADDRESS')
@@ -162,10 +162,10 @@ def _ray(args: Any) -> Finding:
         if address and address != 'auto':
             reach(address)
     except ImportError as error:
-        return Finding(FAILS, 'Ray', f"{error}: pip install '.[ray]'")
+        return Check(FAILS, 'Ray', f"{error}: pip install '.[ray]'")
     except UserError as error:
-        return Finding(FAILS, 'Ray', str(error))
+        return Check(FAILS, 'Ray', str(error))
     where = (
         f'{address} answers' if address and address != 'auto' else 'a cluster of this machine is started with the runs'
     )
-    return Finding(OK, 'Ray', f'{ray.__version__}; {where}')
+    return Check(OK, 'Ray', f'{ray.__version__}; {where}')

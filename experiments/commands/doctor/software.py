@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional
 
-from experiments.commands.doctor.findings import FAILS, NOTE, OK, WARNING, Finding
+from experiments.commands.doctor.checks import FAILS, NOTE, OK, WARNING, Check
 
 #: The file of versions that are known to work together.
 CONSTRAINTS = Path(__file__).resolve().parents[3] / 'constraints.txt'
@@ -30,7 +30,7 @@ NEEDED = (
 _SET_UP = 'run ./setup.sh again'
 
 
-def software() -> Iterator[Finding]:
+def software() -> Iterator[Check]:
     """All of this module's checks."""
     yield python(sys.version_info[:3])
     yield from packages(CONSTRAINTS)
@@ -38,40 +38,40 @@ def software() -> Iterator[Finding]:
     yield libgl()
 
 
-def python(found: tuple) -> Finding:
+def python(found: tuple) -> Check:
     """Python 3.10 to 3.13."""
     text = '.'.join(map(str, found))
     if (3, 10) <= found < (3, 14):
-        return Finding(OK, 'Python', text)
-    return Finding(FAILS, 'Python', f'{text}: make the environment with 3.10 to 3.13 (./setup.sh python3.12)')
+        return Check(OK, 'Python', text)
+    return Check(FAILS, 'Python', f'{text}: make the environment with 3.10 to 3.13 (./setup.sh python3.12)')
 
 
-def packages(constraints: Path) -> Iterator[Finding]:
+def packages(constraints: Path) -> Iterator[Check]:
     """Each package that a run needs, and in one line all others, against the versions known to work."""
     known = known_versions(constraints)
     for needed in NEEDED:
         names = (needed,) if isinstance(needed, str) else needed
         found = {name: have for name in names if (have := _version(name))}
         if not found:
-            yield Finding(FAILS, names[0], f'not installed: {_SET_UP}')
+            yield Check(FAILS, names[0], f'not installed: {_SET_UP}')
         for name, have in found.items():
             want = known.get(_plain(name))
             state, also = (OK, '') if want in (have, None) else (NOTE, f'; {want} is known to work')
             if have.split('+')[0] == want:  # a build of its own, such as 2.15.0+cu130
                 state, also = OK, ''
-            yield Finding(state, name, have + also)
+            yield Check(state, name, have + also)
     yield _others(known, constraints)
 
 
-def _others(known: Dict[str, str], constraints: Path) -> Finding:
+def _others(known: Dict[str, str], constraints: Path) -> Check:
     if not known:
-        return Finding(NOTE, 'other packages', f'not compared: there is no {constraints}')
+        return Check(NOTE, 'other packages', f'not compared: there is no {constraints}')
     have = {name: found for name in sorted(known) if (found := _version(name))}
     other = [f'{name} {found} ({known[name]})' for name, found in have.items() if found.split('+')[0] != known[name]]
     if other:
         more = f' and {len(other) - 8} more' if len(other) > 8 else ''
-        return Finding(NOTE, 'other packages', f'other than in {constraints.name}: {", ".join(other[:8])}{more}')
-    return Finding(OK, 'other packages', f'as in {constraints.name}, as far as they are installed')
+        return Check(NOTE, 'other packages', f'other than in {constraints.name}: {", ".join(other[:8])}{more}')
+    return Check(OK, 'other packages', f'as in {constraints.name}, as far as they are installed')
 
 
 def known_versions(constraints: Path) -> Dict[str, str]:
@@ -94,7 +94,7 @@ def known_versions(constraints: Path) -> Dict[str, str]:
     return known
 
 
-def imports() -> Iterator[Finding]:
+def imports() -> Iterator[Check]:
     """Whether the packages load, and who answers for mmcv's compiled operations."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -102,16 +102,14 @@ def imports() -> Iterator[Finding]:
             try:
                 importlib.import_module(name)
             except Exception as error:  # a broken library can raise anything
-                yield Finding(FAILS, f'import {name}', _cure(str(error).splitlines()[0] if str(error) else repr(error)))
+                yield Check(FAILS, f'import {name}', _cure(str(error).splitlines()[0] if str(error) else repr(error)))
                 return
     from o2f.compat.mmcv_ops import provide_mmcv_ops
 
     if provide_mmcv_ops():
-        yield Finding(
-            OK, "mmcv's operations", 'torchvision stands in for nms and sigmoid_focal_loss; no other is needed'
-        )
+        yield Check(OK, "mmcv's operations", 'torchvision stands in for nms and sigmoid_focal_loss; no other is needed')
     else:
-        yield Finding(OK, "mmcv's operations", 'compiled')
+        yield Check(OK, "mmcv's operations", 'compiled')
 
 
 def _cure(trouble: str) -> str:
@@ -123,13 +121,13 @@ def _cure(trouble: str) -> str:
     return f'{trouble}: {_SET_UP}'
 
 
-def libgl() -> Finding:
+def libgl() -> Check:
     """libGL, which only the opencv that draws windows needs."""
     if ctypes.util.find_library('GL'):
-        return Finding(OK, 'libGL', 'found')
+        return Check(OK, 'libGL', 'found')
     if _version('opencv-python'):
-        return Finding(WARNING, 'libGL', 'missing, and opencv-python may ask for it: use opencv-python-headless')
-    return Finding(OK, 'libGL', 'missing, and not needed by opencv-python-headless')
+        return Check(WARNING, 'libGL', 'missing, and opencv-python may ask for it: use opencv-python-headless')
+    return Check(OK, 'libGL', 'missing, and not needed by opencv-python-headless')
 
 
 def _version(package: str) -> Optional[str]:

@@ -20,14 +20,14 @@ STORED, PROBED, TOLD, LIKE_OTHERS = 'finished runs', 'the probe', '--images-per-
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochCost:
     """Seconds of one epoch, evaluation included, and where they come from."""
 
     seconds: float
     source: str
 
 
-def stored(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> Dict[str, Epoch]:
+def stored(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> Dict[str, EpochCost]:
     """Mean epoch of each kind that has finished runs, by kind.
 
     Args:
@@ -40,14 +40,14 @@ def stored(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> Dict[str,
             with contextlib.suppress(UserError):  # a damaged file says nothing of time
                 epochs = [entry['seconds'] for entry in folders[run_id].epochs()]
                 seconds.setdefault(cost_key(config), []).append(sum(epochs) / len(epochs))
-    return {kind: Epoch(sum(means) / len(means), STORED) for kind, means in seconds.items()}
+    return {kind: EpochCost(sum(means) / len(means), STORED) for kind, means in seconds.items()}
 
 
-def told(kinds: Dict[str, dict], rate: float) -> Dict[str, Epoch]:
+def told(kinds: Dict[str, dict], rate: float) -> Dict[str, EpochCost]:
     """Epochs at so many training images per second, by kind; ``kinds`` has one config of each."""
     seen = {kind: counts(config) for kind, config in kinds.items()}
     return {
-        kind: Epoch(one.train / rate + one.val / (rate * EVALUATION_IS_FASTER), TOLD)
+        kind: EpochCost(one.train / rate + one.val / (rate * EVALUATION_IS_FASTER), TOLD)
         for kind, one in seen.items()
         if one
     }
@@ -55,7 +55,7 @@ def told(kinds: Dict[str, dict], rate: float) -> Dict[str, Epoch]:
 
 def probed(
     kinds: Dict[str, dict], seconds: float, capacity: Capacity, say: Callable[[str], None], labels: Dict[str, str]
-) -> Dict[str, Epoch]:
+) -> Dict[str, EpochCost]:
     """Epochs as a probe on this machine finds them, by kind, as many probes side by side as there will be runs.
 
     Args:
@@ -89,10 +89,10 @@ def probed(
     with ThreadPoolExecutor(capacity.runs) as pool:
         for done in [pool.submit(one, slot) for slot in range(capacity.runs)]:
             done.result()
-    return {kind: Epoch(sum(each) / len(each), PROBED) for kind, each in found.items()}
+    return {kind: EpochCost(sum(each) / len(each), PROBED) for kind, each in found.items()}
 
 
-def complete(kinds: Dict[str, dict], known: Dict[str, Epoch], all_kinds: Dict[str, dict]) -> Dict[str, Epoch]:
+def complete(kinds: Dict[str, dict], known: Dict[str, EpochCost], all_kinds: Dict[str, dict]) -> Dict[str, EpochCost]:
     """``known`` and, for each other kind, an epoch at the mean images per second of those known on the same data.
 
     Args:
@@ -108,7 +108,7 @@ def complete(kinds: Dict[str, dict], known: Dict[str, Epoch], all_kinds: Dict[st
         alike = {other: all_kinds[other] for other in known if _same_data(all_kinds[other], config)}
         others = [per for other in alike if (per := _per_image(alike[other], known[other])) is not None]
         if others:
-            found[kind] = Epoch(_images(seen) * sum(others) / len(others), LIKE_OTHERS)
+            found[kind] = EpochCost(_images(seen) * sum(others) / len(others), LIKE_OTHERS)
     return found
 
 
@@ -117,7 +117,7 @@ def _same_data(one: dict, other: dict) -> bool:
     return all(first[key] == second[key] for key in ('data_root', 'ann_file'))
 
 
-def _per_image(config: dict, epoch: Epoch) -> Optional[float]:
+def _per_image(config: dict, epoch: EpochCost) -> Optional[float]:
     seen = counts(config)
     return epoch.seconds / _images(seen) if seen else None
 

@@ -9,7 +9,7 @@ from rich.filesize import decimal
 
 from experiments.commands.estimate import disk, rates
 from experiments.commands.estimate.cost_key import cost_key
-from experiments.commands.estimate.rates import Epoch
+from experiments.commands.estimate.rates import EpochCost
 from experiments.launchers.protocol import Capacity
 from experiments.spec.plan import Plan
 from experiments.store.runs import DONE, RunFolder, Status
@@ -57,7 +57,7 @@ def _epochs(
     labels: Dict[str, str],
     capacity: Capacity,
     args: argparse.Namespace,
-) -> Dict[str, Epoch]:
+) -> Dict[str, EpochCost]:
     known = rates.stored(configs, folders)
     every = {cost_key(config): config for config in configs.values()}
     lacking = {kind: every[kind] for kind in map(cost_key, todo.values()) if kind not in known}
@@ -73,7 +73,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _left(config: dict, status: Status, epoch: Optional[Epoch]) -> Optional[float]:
+def _left(config: dict, status: Status, epoch: Optional[EpochCost]) -> Optional[float]:
     """Seconds until a run is done; None where nothing is known of its kind."""
     done = status.epoch if status.epochs == 0 else status.epoch - 1  # of one that runs, the epoch it is in
     return None if epoch is None else epoch.seconds * max(config['train_cfg']['max_epochs'] - max(done, 0), 0)
@@ -122,7 +122,7 @@ def duration(seconds: float) -> str:
     return f'{hours} h {minutes} min' if hours else f'{minutes} min {seconds} s'
 
 
-def _print_sources(todo: Dict[str, dict], epochs: Dict[str, Epoch], place: _Place) -> None:
+def _print_sources(todo: Dict[str, dict], epochs: Dict[str, EpochCost], place: _Place) -> None:
     found: Dict[str, int] = {}
     for config in todo.values():
         epoch = epochs.get(cost_key(config))

@@ -1,17 +1,16 @@
 """Generated data on disk: built once, whole or not at all, and checked on every use."""
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 from experiments.spec.synthetic import canonical, folder_name
+from experiments.store.files import locked
 
 MANIFEST = 'MANIFEST.json'
 Progress = Callable[[int, int], None]
@@ -34,7 +33,7 @@ def ensure(
     root = Path(root)
     target, aside = root / folder_name(name, spec), root / f'.{name}.building'
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root / f'.{name}.lock'):
+    with locked(root / f'.{name}.lock'):
         if target.exists():
             trouble = damage(target, spec)
             if trouble is None:
@@ -73,14 +72,6 @@ def damage(folder: Path, spec: Any) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return f'{MANIFEST} is not readable'
     return None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock; the kernel drops it when the process dies, so the file may stay."""
-    with open(path, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _seal(folder: Path, spec: Any) -> None:

@@ -10,19 +10,17 @@ lock            held by the process that drives it
 ==============  ========================================================================
 """
 
-import fcntl
 import secrets
 import time
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Dict, Iterator, List, Optional
+from typing import Any, Callable, ClassVar, Dict, List, Optional
 
 from ray import tune
 
 from experiments.launchers.ray.cluster import Resources
-from experiments.launchers.ray.trial import Task, train_run
-from experiments.store.files import make_folder, read_json, write_json
+from experiments.launchers.ray.trial import RayTask, train_run
+from experiments.store.files import locked, make_folder, read_json, write_json
 
 SCHEMA = 1
 #: Starts of one run that may be lost with their process or their node.
@@ -58,7 +56,7 @@ class Experiment:
         self.resources = resources
 
     def fit(
-        self, tasks: List[Task], settings: Dict[str, dict], watch: Callable[[], None], scheduler: Any = None
+        self, tasks: List[RayTask], settings: Dict[str, dict], watch: Callable[[], None], scheduler: Any = None
     ) -> tune.ResultGrid:
         """Have all runs trained in a new experiment.
 
@@ -70,7 +68,7 @@ class Experiment:
         """
         name = f'{time.strftime("%Y-%m-%d_%H-%M-%S")}-{secrets.token_hex(2)}'
         make_folder(self.storage / name)
-        with _lock(self.storage / name):
+        with locked(self.storage / name / 'lock', patience_s=0):
             tuner = tune.Tuner(
                 self._trainable(tasks),
                 param_space=_space(tasks, settings),
@@ -92,7 +90,7 @@ class Experiment:
             return self._fit(tuner, self.storage / name, self._record(tasks), watch)
 
     def restore(
-        self, tasks: List[Task], settings: Dict[str, dict], watch: Callable[[], None]
+        self, tasks: List[RayTask], settings: Dict[str, dict], watch: Callable[[], None]
     ) -> Optional[tune.ResultGrid]:
         """Go on with the newest experiment that has not ended, and that lacks just these runs; None if there is none.
 
@@ -102,8 +100,8 @@ class Experiment:
             record = read_json(path)
             if not self._lacks_just(record, tasks) or not tune.Tuner.can_restore(str(path.parent)):
                 continue
-            with _lock(path.parent) as mine:
-                if mine:
+            with locked(path.parent / 'lock', patience_s=0) as mine:
+                if mine is not None:
                     tuner = tune.Tuner.restore(
                         str(path.parent),
                         self._trainable(tasks),
@@ -113,7 +111,7 @@ class Experiment:
                     return self._fit(tuner, path.parent, record, watch)
         return None
 
-    def _trainable(self, tasks: List[Task]) -> Callable:
+    def _trainable(self, tasks: List[RayTask]) -> Callable:
         resources = dict(cpu=self.resources.cpus, gpu=self.resources.gpus)
         return tune.with_resources(partial(train_run, {task.run_id: task for task in tasks}), resources)
 
@@ -127,11 +125,11 @@ class Experiment:
         write_json(folder / 'runs.json', dict(record, ended=True))
         return results
 
-    def _record(self, tasks: List[Task]) -> dict:
+    def _record(self, tasks: List[RayTask]) -> dict:
         runs = [task.run_id for task in tasks]
         return dict(schema=SCHEMA, runs=runs, resources=self.resources.to_dict(), ended=False)
 
-    def _lacks_just(self, record: Any, tasks: List[Task]) -> bool:
+    def _lacks_just(self, record: Any, tasks: List[RayTask]) -> bool:
         """Whether an experiment goes on just with these runs."""
         expected = self._record(tasks)
         if not isinstance(record, dict) or {**record, 'runs': None} != {**expected, 'runs': None}:
@@ -140,21 +138,9 @@ class Experiment:
         return set(record['runs']) - done == set(expected['runs'])
 
 
-def _space(tasks: List[Task], settings: Dict[str, dict]) -> dict:
+def _space(tasks: List[RayTask], settings: Dict[str, dict]) -> dict:
     return dict(run=tune.grid_search([dict(id=task.run_id, **settings.get(task.run_id, {})) for task in tasks]))
 
 
 def _trial_name(trial: Any) -> str:
     return trial.config['run']['id']
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Whether this process drives the experiment, for as long as it does."""
-    with open(folder / 'lock', 'a') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

@@ -185,8 +185,8 @@ def _end(result: Any, folder: RunFolder, restored: bool) -> Optional[End]:
     return None
 
 
-def _task(run: Run, folder: RunFolder, data: Path, resources: Resources) -> trial.Task:
-    return trial.Task(
+def _task(run: Run, folder: RunFolder, data: Path, resources: Resources) -> trial.RayTask:
+    return trial.RayTask(
         path=str(folder.path.resolve()),
         run_id=run.id,
         profile=run.profile,

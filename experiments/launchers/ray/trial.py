@@ -16,7 +16,7 @@ PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
-class Task:
+class RayTask:
     """The run of one trial.
 
     Attributes:
@@ -35,7 +35,7 @@ class Task:
     epochs: int
 
 
-def train_run(tasks: Dict[str, Task], config: Dict[str, Any]) -> None:
+def train_run(tasks: Dict[str, RayTask], config: Dict[str, Any]) -> None:
     """The trainable: train the run ``config['run']['id']``, and tell Tune of each epoch that has been trained.
 
     Tune's own checkpoints are not used: each start, after whatever loss, goes on from what is in the run's folder. It
@@ -55,7 +55,7 @@ def train_run(tasks: Dict[str, Task], config: Dict[str, Any]) -> None:
     folder.tell_end(state, message)
 
 
-def _train(folder: RunFolder, task: Task) -> str:
+def _train(folder: RunFolder, task: RayTask) -> str:
     if folder.result() is not None:
         return DONE
     if not task.gpus:
@@ -71,7 +71,7 @@ class ReportingFolder(RunFolder):
     there.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: RayTask) -> None:
         super().__init__(Path(task.path))
         self._last = task.epochs
 

@@ -11,7 +11,6 @@ logs                   submitit's own files, and the output of jobs until they t
 =====================  ==============================================================
 """
 
-import fcntl
 import subprocess
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from typing import Collection, Dict, Iterable, Iterator, List, Optional, Sequenc
 
 from experiments.launchers.slurm.task import SAYS, started_file
 from experiments.store.errors import UserError
-from experiments.store.files import make_folder, read_json, write_json
+from experiments.store.files import locked, make_folder, read_json, write_json
 from experiments.store.runs import DONE, FAILED, QUEUED, REQUEUED, RUNNING, STOPPED, RunFolder, Status
 
 _WAITING = {'PENDING', 'REQUEUED', 'REQUEUE_FED', 'REQUEUE_HOLD', 'RESV_DEL_HOLD', 'SPECIAL_EXIT'}
@@ -182,12 +181,7 @@ class Records:
             UserError: the folder cannot be written.
         """
         make_folder(self.folder)
-        try:
-            file = open(self.folder / 'lock', 'a')
-        except OSError as error:
-            raise UserError(f'cannot write {self.folder / "lock"}: {error.strerror}') from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.folder / 'lock'):
             yield
 
     def begin(self, name: str) -> None:

@@ -14,7 +14,7 @@ from tiny_datasets import write_tiny_coco, write_tiny_crowdhuman
 
 import o2f  # noqa: F401  (before MMDetection)
 from experiments.commands.doctor import data, machine, software
-from experiments.commands.doctor.findings import FAILS, NOTE, OK, WARNING
+from experiments.commands.doctor.checks import FAILS, NOTE, OK, WARNING
 from experiments.commands.estimate.counts import PUBLISHED, Published
 from experiments.run import main
 from experiments.spec.config import compose, resolve

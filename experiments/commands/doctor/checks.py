@@ -8,7 +8,7 @@ OK, NOTE, WARNING, FAILS = 'ok', 'note', 'warning', 'FAILS'
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One line: a state, what was looked at, and what was found, or what to do."""
 
     state: str
@@ -20,7 +20,7 @@ class Finding:
         return f'{self.state:8} {self.what:26} {self.says}'
 
 
-def tell(findings: Iterable[Finding], say: Callable[[str], None] = print) -> List[Finding]:
+def tell(findings: Iterable[Check], say: Callable[[str], None] = print) -> List[Check]:
     """Print findings as they are made, and return them all."""
     told = []
     for finding in findings:

@@ -120,8 +120,8 @@ class Undisturbed:
     """
 
     def __init__(self, folder, data, options=()):
-        first = Grid(Path(folder) / 'first', data, ('--only', 't_min=0.2', *options))
-        first.start().communicate()  # makes the data
+        first = Grid(Path(folder) / 'first', data, ('--only', 't_min=0.2'))
+        first.start().communicate()  # makes the data, which no launcher changes
         grid = Grid(Path(folder) / 'undisturbed', data, options)
         begin = time.monotonic()
         process = grid.start()

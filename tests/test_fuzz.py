@@ -1,4 +1,4 @@
-"""Ten thousand broken files: each is read, or refused in one line; no other file's content is lost by it."""
+"""Broken files by the thousand: each is read, or refused in one line; no other file's content is lost by it."""
 
 import json
 import random
@@ -44,6 +44,11 @@ PERSON = dict(
 CROWD = dict(ID='a', gtboxes=[PERSON])
 
 
+def broken_files(few, many):
+    """So many are tried; the larger number is slow."""
+    return pytest.mark.parametrize('count', [few, pytest.param(many, marks=pytest.mark.slow)])
+
+
 @pytest.fixture
 def refused():
     """refused(function, kinds of error): whether it is refused, with a message of one line."""
@@ -64,18 +69,21 @@ def both(outcomes):
     assert 0.02 < sum(outcomes) / len(outcomes) < 0.99, sum(outcomes)
 
 
-def test_table_files(tmp_path, refused):
+@broken_files(200, 2000)
+def test_table_files(tmp_path, refused, count):
     draw, path = random.Random(1), tmp_path / 'table.yaml'
     content, outcomes = yaml.safe_load(TABLE), []
     path.write_text(TABLE)
     assert len(load_table(str(path)).cells) == 2
-    for number in range(2000):
+    for number in range(count):
         path.write_bytes(mutated(draw, content) if number % 2 else mutate_bytes(draw, TABLE.encode()))
         outcomes.append(refused(lambda: load_table(str(path)), UserError))
     both(outcomes)
 
 
-def test_annotations(tmp_path, refused):
+@broken_files(150, 2000)
+def test_annotations(tmp_path, refused, count):
+    """Of each format."""
     draw, images, path = random.Random(2), tmp_path / 'images', tmp_path / 'annotations'
     images.mkdir()
     for name in ('a.jpg', 'b.jpg'):
@@ -84,18 +92,19 @@ def test_annotations(tmp_path, refused):
         path.write_text(json.dumps(content))
         check(path, images)
         outcomes = []
-        for _ in range(2000):
+        for _ in range(count):
             path.write_bytes(mutated(draw, content))
             outcomes.append(refused(lambda: check(path, images), UserError))  # noqa: B023
         both(outcomes)
 
 
-def test_plans(tmp_path, refused):
+@broken_files(150, 1000)
+def test_plans(tmp_path, refused, count):
     draw, path = random.Random(3), tmp_path / 'desk' / 'tables' / 'table2.json'
     content, outcomes = json.loads((RUNS / 'desk' / 'tables' / 'table2.json').read_text()), []
     content['claims'] = []
     path.parent.mkdir(parents=True)
-    for _ in range(1000):
+    for _ in range(count):
         path.write_bytes(mutated(draw, content))
         outcomes.append(refused(lambda: load_plan(tmp_path, 'desk', 'table2'), UserError))
     both(outcomes)
@@ -110,7 +119,8 @@ def test_a_key_of_a_plan_is_shown_short_and_on_one_line(tmp_path, refused):
     assert refused(lambda: load_plan(tmp_path, 'desk', 'table2'), UserError)
 
 
-def test_results(tmp_path, refused):
+@broken_files(150, 1000)
+def test_results(tmp_path, refused, count):
     """One run's files are broken; those of another are read as ever."""
     plan = load_plan(RUNS, 'desk', 'table2')
     broken, whole = list(plan.runs)[:2]
@@ -121,7 +131,7 @@ def test_results(tmp_path, refused):
     for name, content in whole_files.items():
         (tmp_path / 'desk' / whole / name).write_bytes(content)
     draw, outcomes = random.Random(4), []
-    for _ in range(1000):
+    for _ in range(count):
         for name, content in files.items():
             (tmp_path / 'desk' / broken / name).write_bytes(mutated(draw, content))
         results = load_results(tmp_path, 'desk', plan)
@@ -135,11 +145,12 @@ def test_results(tmp_path, refused):
     both(outcomes)
 
 
-def test_arrays(tmp_path, refused, matches_file):
+@broken_files(200, 1000)
+def test_arrays(tmp_path, refused, matches_file, count):
     draw, outcomes = random.Random(5), []
     path = tmp_path / 'smoke' / 'captures' / 'fig6.npz'
     path.parent.mkdir(parents=True)
-    for number in range(1000):
+    for number in range(count):
         path.write_bytes(mutate_bytes(draw, matches_file))
         outcomes.append(refused(lambda: load_matches(path), ValueError))
         if number % 4 == 0:

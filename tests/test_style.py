@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize('tool', ['ruff check', 'ruff format --check', 'mypy'])
+@pytest.mark.parametrize('tool', ['ruff check', 'ruff format --check', pytest.param('mypy', marks=pytest.mark.slow)])
 def test_repository_passes(tool, unmet):
     program, *words = tool.split()
     if importlib.util.find_spec(program) is None:

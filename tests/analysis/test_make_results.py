@@ -64,6 +64,7 @@ def test_what_is_broken_is_named_and_left_out(claimed, tmp_path):
     assert empty.returncode == 2 and empty.stderr.count('\n') == 1
 
 
+@pytest.mark.slow
 def test_the_page_of_the_docs_is_made_of_the_published_results():
     text, pictures, short = make_results.page(ROOT / 'results', 'desk')
     assert text == (ROOT / 'docs' / 'results.md').read_text()

@@ -9,7 +9,12 @@ from benchmarks.rows import table
 
 
 @pytest.mark.parametrize(
-    'module', [step, inference, export, commands, loading, grid, bootstrap], ids=lambda module: module.__name__
+    'module',
+    [
+        *(export, loading, bootstrap),
+        *(pytest.param(module, marks=pytest.mark.slow) for module in (step, inference, commands, grid)),
+    ],
+    ids=lambda module: module.__name__,
 )
 def test_every_figure_is_there(module):
     rows = module.measure(quick=True)

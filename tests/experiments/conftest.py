@@ -1,5 +1,6 @@
 """What the tests of the suite share: a runs folder and the smoke profile's data, made once."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -62,10 +63,29 @@ def suite(tmp_path, data):
 
 
 @pytest.fixture(scope='session')
-def finished(tmp_path_factory, data):
-    """A suite in which the smoke profile has filled every table, and what that command printed."""
-    suite = Suite(tmp_path_factory.mktemp('finished') / 'runs', data)
-    suite.printed = suite.run('all', '--profile', 'smoke', check=0)
+def every_table(tmp_path_factory, worker_id):
+    """A suite in which the smoke profile has filled every table, and what that command printed.
+
+    The processes that test side by side (-n) share it, so no test may change it.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder if worker_id == 'master' else folder.parent) / 'every_table'
+    folder.mkdir(exist_ok=True)
+    suite, printed = Suite(folder / 'runs', folder / 'data'), folder / 'printed.txt'
+    with open(folder / 'lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            printed.write_text(suite.run('all', '--profile', 'smoke', check=0).stdout)
+    suite.printed = printed.read_text()
+    return suite
+
+
+@pytest.fixture(scope='module')
+def finished(every_table, tmp_path_factory):
+    """A copy of that suite for the tests of one file; its data stay shared."""
+    suite = Suite(tmp_path_factory.mktemp('finished') / 'runs', every_table.data)
+    shutil.copytree(every_table.runs, suite.runs)
+    suite.printed = every_table.printed
     return suite
 
 

@@ -69,14 +69,24 @@ def run_script():
 
 
 @pytest.fixture(scope='session')
-def start(need, unmet):
-    """Starts a cluster with the options given, where this machine can; the test must stop it."""
+def need_slurm(need, unmet):
+    """need_slurm(*options): skips or fails, as ``unmet`` does, where no cluster with these options can be started."""
 
-    def start(*options):
+    def need_slurm(*options):
         if os.geteuid() != 0:
             unmet('a Slurm cluster is started by root only')
         for program in PROGRAMS if '--no-accounting' in options else PROGRAMS + ACCOUNTING:
             need(program)
+
+    return need_slurm
+
+
+@pytest.fixture(scope='session')
+def start(need_slurm):
+    """Starts a cluster with the options given, where this machine can; the test must stop it."""
+
+    def start(*options):
+        need_slurm(*options)
         return Cluster(*options)
 
     return start

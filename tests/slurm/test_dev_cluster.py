@@ -71,14 +71,16 @@ def test_only_root_starts_a_cluster(run_script):
     assert done.stderr == 'dev-cluster: start needs root: the daemons run jobs for any user\n'
 
 
-def test_a_foreign_folder_is_not_filled(start, run_script, tmp_path):
+def test_a_foreign_folder_is_not_filled(need_slurm, run_script, tmp_path):
+    need_slurm()
     (tmp_path / 'mine').write_text('mine')
     done = run_script('start', '--dir', str(tmp_path))
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ['mine']
 
 
-def test_a_daemon_that_does_not_start_shows_why_and_leaves_no_other(start, run_script, monkeypatch):
+def test_a_daemon_that_does_not_start_shows_why_and_leaves_no_other(need_slurm, run_script, monkeypatch):
+    need_slurm('--no-accounting')
     monkeypatch.delenv('SLURM_CONF', raising=False)
     done = run_script('start', '--no-accounting', '--conf', 'Nonsense=1')
     assert done.returncode == 1
@@ -90,7 +92,8 @@ def test_a_daemon_that_does_not_start_shows_why_and_leaves_no_other(start, run_s
     assert not os.path.exists(folder)
 
 
-def test_a_folder_that_munge_cannot_reach_is_refused(start, run_script, tmp_path):
+def test_a_folder_that_munge_cannot_reach_is_refused(need_slurm, run_script, tmp_path):
+    need_slurm()
     tmp_path.chmod(0o700)
     done = run_script('start', '--dir', str(tmp_path / 'cluster'))
     assert done.returncode == 1

@@ -41,6 +41,7 @@ def state(cluster, job):
     return cluster.run('squeue', '-h', '-j', job, '-o', '%T %r').strip()
 
 
+@pytest.mark.slow
 def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alone, tmp_path):
     """First its node fails, then it is pre-empted."""
     one = finished_alone.one

@@ -86,6 +86,7 @@ def disturbed(cluster, data, finished, pace, tmp_path_factory):
     return suite
 
 
+@pytest.mark.slow
 def test_a_failed_job_leaves_the_others_alone(disturbed):
     assert disturbed.code == 1 and 'Traceback' not in disturbed.err
     assert [(folder / 'result.json').exists() for folder in disturbed.folders_by_fate.values()] == [
@@ -99,6 +100,7 @@ def test_a_failed_job_leaves_the_others_alone(disturbed):
     assert '2 of 5 runs' in disturbed.out
 
 
+@pytest.mark.slow
 def test_a_requeue_resumes_and_changes_nothing(disturbed, data, tmp_path):
     folder = disturbed.folders_by_fate['requeued']
     assert [entry['epoch'] for entry in epochs(folder)] == list(range(1, disturbed.epochs + 1))
@@ -108,6 +110,7 @@ def test_a_requeue_resumes_and_changes_nothing(disturbed, data, tmp_path):
     assert metrics(calm.runs / 'smoke' / folder.name) == metrics(folder)
 
 
+@pytest.mark.slow
 def test_status_shows_each_state(disturbed):
     during, end = disturbed.during, disturbed.end
     assert re.search(r'  requeued  .*\n  job \d+_0, requeued 1×, waits \(JobHeld', during['requeued'])
@@ -119,16 +122,19 @@ def test_status_shows_each_state(disturbed):
     assert re.search(r'  failed .*\n  .*training diverged: the loss was .* iteration \d', end['diverges'])
 
 
+@pytest.mark.slow
 def test_status_needs_no_slurm(disturbed, tmp_path):
     """From a node that only sees the folder."""
     shown = disturbed.status(disturbed.table, env={**os.environ, 'PATH': str(tmp_path)})
     assert shown == disturbed.end
 
 
+@pytest.mark.slow
 def test_nothing_is_submitted_twice(disturbed):
     assert 'nothing to submit: ' in disturbed.again
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_submitted_and_only_that_is_cancelled(disturbed, cluster):
     foreign = cluster.run('sbatch', '--parsable', '--output=/dev/null', '--wrap', 'sleep 600').strip()
     # A launcher that was killed between sbatch and its record.
@@ -161,6 +167,7 @@ def restarts(suite, job):
     return json.loads(path.read_text())['restarts'] if path.exists() else None
 
 
+@pytest.mark.slow
 def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
     """The limit of a minute comes near in mid-training."""
     one = (*ONE, '--set', f'train_cfg.max_epochs={int(35 / pace)}')
@@ -181,6 +188,7 @@ def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
     assert metrics(calm.folders()[0]) == metrics(folder)
 
 
+@pytest.mark.slow
 def test_of_two_tasks_the_first_alone_requeues(cluster, data, tmp_path):
     suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=20, tasks_per_node=2)
     endless = ('table3', *ONE, *LOADER, '--set', 'train_cfg.max_epochs=1000')
@@ -193,6 +201,7 @@ def test_of_two_tasks_the_first_alone_requeues(cluster, data, tmp_path):
     assert 'Not checkpointing nor requeuing' in second and 'Calling checkpoint method' not in second
 
 
+@pytest.mark.slow
 def test_a_local_start_shares_the_work(cluster, finished, tmp_path):
     """Both at once on the same runs: no run is trained twice, and both print the table."""
     grid = ('table3', '--only', 't_max=0.6', '--set', 'train_cfg.max_epochs=2')
@@ -234,6 +243,7 @@ def test_without_slurm_one_line_says_what_is_missing(data, tmp_path):
     assert 'sbatch' in line and 'slurm-wlm' in line
 
 
+@pytest.mark.slow
 def test_two_tasks_train_one_run_through_a_requeue(cluster, data, pace, tmp_path):
     """The same as two processes on this machine that nobody disturbs, and within rounding as one."""
     count = max(10, int(8 / pace))

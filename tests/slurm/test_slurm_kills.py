@@ -1,11 +1,13 @@
-"""SIGKILL to what waits for the jobs, to a job, to both; the whole experiment is in tests/kills.py."""
+"""SIGKILL to what waits for the jobs; in the slow test to a job and to both too. All fifty are in tests/kills.py."""
 
 import kills
+import pytest
 
 
-def test_the_next_start_ends_as_if_nothing_had_happened(cluster, data, tmp_path):
+@pytest.mark.parametrize('count', [1, pytest.param(len(kills.VICTIMS), marks=pytest.mark.slow)])
+def test_the_next_start_ends_as_if_nothing_had_happened(cluster, data, tmp_path, count):
     file = tmp_path / 'cluster.yaml'
     file.write_text('timeout_min: 10')
     options = ('--launcher', 'slurm', '--cluster', str(file), '--wait')
     lines = []
-    assert kills.kills(len(kills.VICTIMS), seed=0, options=options, report=lines.append, data=data) == [], lines
+    assert kills.kills(count, seed=0, options=options, report=lines.append, data=data) == [], lines

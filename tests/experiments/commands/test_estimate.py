@@ -62,6 +62,7 @@ def test_runs_in_turn_and_in_words():
     assert [duration(seconds) for seconds in (61, 3700, 90000)] == ['1 min 1 s', '1 h 1 min', '1 d 1 h']
 
 
+@pytest.mark.slow
 def test_room_on_the_disk_is_that_of_real_checkpoints(finished):
     table = table_file.load_table('table3')
     runs = make_plan(table, table.cells[:1], 'smoke', [0], {}).runs()

@@ -30,7 +30,7 @@ def measured(text):
 
 
 def test_every_cell_of_every_table_is_trained_and_printed(finished):
-    tables = re.split(r'^## ', finished.printed.stdout, flags=re.M)[1:]
+    tables = re.split(r'^## ', finished.printed, flags=re.M)[1:]
     assert len(tables) == 10 and all('profile smoke' in text for text in tables)
     assert not any('–' in measured(text) for text in tables)
     dry = finished.run(*ALL, '--dry-run', check=0).stdout.splitlines()[-1]
@@ -86,7 +86,7 @@ def test_make_tables_prints_them_all(finished):
 def test_a_second_start_trains_nothing_and_prints_the_same(finished):
     before = {path: path.stat().st_mtime_ns for folder in finished.folders() for path in folder.iterdir()}
     again = finished.run(*ALL, check=0)
-    assert again.stdout == finished.printed.stdout and again.stderr == ''
+    assert again.stdout == finished.printed and again.stderr == ''
     assert before == {path: path.stat().st_mtime_ns for folder in finished.folders() for path in folder.iterdir()}
 
 
@@ -117,6 +117,7 @@ def test_another_seed_and_setting_are_other_runs(suite):
     assert len(list((suite.runs / 'smoke' / 'tables').iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_reported_and_the_others_go_on(suite):
     process = suite.start(*SHORT, '--jobs', 1)
     victim = await_worker(suite)
@@ -141,6 +142,7 @@ def await_worker(suite):
     raise AssertionError('no worker began')
 
 
+@pytest.mark.slow
 def test_two_launchers_share_the_work(suite):
     both = [suite.start(*SHORT, '--jobs', 1) for _ in range(2)]
     printed = [process.communicate() for process in both]
@@ -158,7 +160,9 @@ def test_a_named_gpu_gets_a_process_of_its_own(suite):
     assert '1/1 done' in done.stderr and len(results(suite)) == 1
 
 
-@pytest.mark.parametrize('end', [signal.SIGINT, signal.SIGTERM], ids=lambda end: end.name)
+@pytest.mark.parametrize(
+    'end', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda end: end.name
+)
 def test_a_signal_stops_within_seconds(suite, end):
     # Where the tests themselves run in the background, the shell has them ignore interrupts, and so would this.
     process = suite.start(*SHORT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))

@@ -150,6 +150,7 @@ def interrupted(suite, command, end, together):
     return driver.returncode
 
 
+@pytest.mark.slow
 def test_an_experiment_is_restored_after_its_driver_died(start_cluster, suite_at, undisturbed, tmp_path):
     """Stopped by a signal, then killed; meanwhile two runs share one GPU, which is declared and not there."""
     from ray.tune import Tuner
@@ -167,6 +168,7 @@ def test_an_experiment_is_restored_after_its_driver_died(start_cluster, suite_at
         assert metrics(folder) == metrics(by_fate(undisturbed)[fate])
 
 
+@pytest.mark.slow
 def test_a_local_start_shares_the_work(need_ray, suite, ray_folder):
     """Both at once on the same runs: no run is trained twice, and both print the table."""
     grid = ('table3', '--only', 't_max=0.6', '--set', 'train_cfg.max_epochs=2', '--profile', 'smoke', '--jobs', 1)

@@ -94,6 +94,7 @@ def own(captures):
     return captures
 
 
+@pytest.mark.slow
 def test_all_figures_of_the_paper_are_captured_and_drawn(captures):
     done = captures.run()
     assert done.returncode == 0, done.stderr

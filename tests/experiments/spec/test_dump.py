@@ -161,6 +161,7 @@ def mmdet_tool(name):
     return Path(importlib.util.find_spec('mmdet').origin).parent / '.mim' / 'tools' / name
 
 
+@pytest.mark.slow
 def test_mmdetections_tools_take_it(smoke_config, elsewhere):
     """Trained by ``tools/train.py`` and evaluated by ``tools/test.py``, unchanged."""
     run_python('-P', mmdet_tool('train.py'), smoke_config, **elsewhere)

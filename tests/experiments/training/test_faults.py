@@ -51,6 +51,7 @@ def folders(suite):
     return {fate: suite.runs / 'smoke' / run for run, fate in re.findall(r'^(\w+)  faults fate=(\S+)', shown, re.M)}
 
 
+@pytest.mark.slow
 def test_a_run_fails_alone_and_says_why(suite, folders, mount):
     mount(folders['full-at-once'], 'size=12k')  # room for the config; not even for the failure
     mount(folders['full-later'], 'size=200k')  # room for all but a checkpoint

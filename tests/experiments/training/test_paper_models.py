@@ -404,6 +404,15 @@ def check_optimizer(config, runner, images):
 
 DISTINCT = distinct_models()
 DEFAULT = next(label for label, config, _ in DISTINCT if config['model']['bbox_head']['type'] == 'OneToFewHead')
+#: One of each kind; the tests of the others are slow.
+QUICK = (
+    DEFAULT,
+    'table5 method=FCOS-NMS schedule=1x',
+    'table5 method=POTO+3DMF+Aux-ATSS schedule=1x',
+    'table7 method=Ours schedule=1x',
+    'table8 method=Ours',
+    'table9 method=Ours schedule=1x',
+)
 
 
 def test_the_models_of_the_paper_are_among_them():
@@ -412,10 +421,12 @@ def test_the_models_of_the_paper_are_among_them():
     assert len(DISTINCT) >= 27
     labels = ' '.join(label for label, _, _ in DISTINCT)
     assert all(f'table{n} ' in labels for n in (5, 6, 7, 8, 9))
+    assert set(QUICK) <= {label for label, _, _ in DISTINCT}
 
 
 @pytest.mark.parametrize(
-    'label, config, keys', [pytest.param(*model, id=model[0]) for model in DISTINCT if model[0] != DEFAULT]
+    'label, config, keys',
+    [pytest.param(*model, id=model[0], marks=() if model[0] in QUICK else pytest.mark.slow) for model in DISTINCT],
 )
 def test_a_model_trains_and_predicts(label, config, keys, data, tmp_path):
     runner, recorder = train_once(config, data, tmp_path)
@@ -437,6 +448,7 @@ def check_without_instances(config, runner, recorder):
     assert recorder.with_gradient == recorder.trainable or config.get('find_unused_parameters')
 
 
+@pytest.mark.slow
 def test_the_default_model_trains_and_predicts_at_full_size(tmp_path):
     """Images of 1333 x 800, as they come out of the pipeline."""
     _, config, keys = next(model for model in DISTINCT if model[0] == DEFAULT)

@@ -98,7 +98,7 @@ def process_of_rank(folder, rank):
             continue
 
 
-@pytest.mark.parametrize('rank', [0, 1])
+@pytest.mark.parametrize('rank', [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_rank_ends_the_run_which_resumes_exactly(trained, train, tmp_path, rank):
     folder, killed = RunFolder(tmp_path), []
 

@@ -22,6 +22,7 @@ def stored_runs():
     return {seed: json.loads((STORED / run / 'result.json').read_text()) for seed, run in runs.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.environ.get('O2F_RETRAIN') != '1', reason='takes minutes: O2F_RETRAIN=1 asks for it')
 def test_a_published_run_comes_out_again(tmp_path, suite):
     stored = stored_runs()

@@ -10,45 +10,60 @@ from experiments.store.errors import UserError
 from experiments.training.tracking import prepare
 
 CELL = ('table3', '--profile', 'smoke', '--only', 't_max=0.6', '--only', 't_min=0.2')
-TRACKED = (*CELL, '--set', 'train_cfg.max_epochs=6', '--track', 'tensorboard', '--track', 'mlflow')
+TRACKED = (*CELL, '--set', 'train_cfg.max_epochs=6')
 AP = 'without_nms/AP'
 
 
+def in_tensorboard(run):
+    """AP by epoch."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.parent / 'tracking' / 'tensorboard' / run.name)).Reload()
+    return {event.step: event.value for event in events.Scalars(AP)}
+
+
+def in_mlflow(run):
+    """AP by epoch."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f'sqlite:///{run.parent / "tracking" / "mlflow.db"}')
+    [experiment] = client.search_experiments(filter_string="name = 'o2f-smoke'")
+    [record] = client.search_runs([experiment.experiment_id])  # one, though the run began twice
+    assert record.info.run_name == run.name and record.info.status == 'FINISHED'
+    assert record.data.params['train_cfg.max_epochs'] == '6'
+    return {metric.step: metric.value for metric in client.get_metric_history(record.info.run_id, AP)}
+
+
+#: How each store is read.
+READERS = {'tensorboard': in_tensorboard, 'mlflow': in_mlflow}
+
+
 @pytest.fixture
-def run(suite, unmet):
+def run(suite, unmet, stores):
     """The folder of a run that was killed after an epoch, and ended by a second start."""
-    for package in ('tensorboard', 'mlflow'):
+    for package in stores:
         if importlib.util.find_spec(package) is None:
             unmet(f'{package} is not installed')
-    process = suite.start(*TRACKED)
+    tracked = (*TRACKED, *(word for store in stores for word in ('--track', store)))
+    process = suite.start(*tracked)
     deadline = time.monotonic() + 120
     while not list(suite.runs.glob('smoke/*/metrics.json')) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
     process.communicate()
-    suite.run(*TRACKED, check=0)
+    suite.run(*tracked, check=0)
     [folder] = suite.folders()
     return folder
 
 
-def test_every_epoch_is_in_every_store(run):
-    from mlflow import MlflowClient
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+@pytest.mark.parametrize('stores', [['tensorboard'], pytest.param(list(READERS), marks=pytest.mark.slow)], ids='+'.join)
+def test_every_epoch_is_in_every_store(run, stores):
     expected = {
         entry['epoch']: entry['metrics'][AP] for entry in json.loads((run / 'metrics.json').read_text())['epochs']
     }
     assert len(expected) == 6
-    store = run.parent / 'tracking'
-    events = EventAccumulator(str(store / 'tensorboard' / run.name)).Reload()
-    assert {event.step: event.value for event in events.Scalars(AP)} == pytest.approx(expected)
-    client = MlflowClient(f'sqlite:///{store / "mlflow.db"}')
-    [experiment] = client.search_experiments(filter_string="name = 'o2f-smoke'")
-    [record] = client.search_runs([experiment.experiment_id])  # one, though the run began twice
-    assert record.info.run_name == run.name and record.info.status == 'FINISHED'
-    history = client.get_metric_history(record.info.run_id, AP)
-    assert {metric.step: metric.value for metric in history} == pytest.approx(expected)
-    assert record.data.params['train_cfg.max_epochs'] == '6'
+    for store in stores:
+        assert READERS[store](run) == pytest.approx(expected)
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """One run: the same whether or not it was stopped in between, and clear about what stops it for good."""
 
+import itertools
 import json
 import re
 import shutil
@@ -81,7 +82,7 @@ def undisturbed_persistent(here, tmp_path_factory):
         ({}, 'before the checkpoint of epoch 2'),
         ({}, 'before the checkpoint of epoch 3'),
         ({}, 'before the result'),
-        (PERSISTENT, 'in an epoch'),
+        pytest.param(PERSISTENT, 'in an epoch', marks=pytest.mark.slow),
     ],
 )
 def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monkeypatch, loaders, moment):
@@ -169,22 +170,28 @@ def bomb(width, height):
     return b'\x89PNG\r\n\x1a\n' + header + b'\0' * 64
 
 
-@pytest.mark.parametrize('workers', [0, 1])
-@pytest.mark.parametrize(
-    ('harm', 'says'),
-    [
-        (lambda image: image.unlink(), 'No such file or directory'),
-        (lambda image: image.write_bytes(b''), '.+'),
-        (lambda image: image.write_bytes(b'no image'), 'no image, or a damaged one'),
-        (lambda image: image.write_bytes(bomb(60000, 60000)), '.+'),
-    ],
-    ids=['lost', 'empty', 'text', 'bomb'],
-)
-@pytest.mark.parametrize('split', ['train', 'val'])
-def test_an_image_that_training_cannot_read_is_named(here, tmp_path, split, harm, says, workers):
+#: What is done to an image, and what is said of it.
+HARMS = {
+    'lost': (lambda image: image.unlink(), 'No such file or directory'),
+    'empty': (lambda image: image.write_bytes(b''), '.+'),
+    'text': (lambda image: image.write_bytes(b'no image'), 'no image, or a damaged one'),
+    'bomb': (lambda image: image.write_bytes(bomb(60000, 60000)), '.+'),
+}
+
+
+def unreadable_images():
+    """(split, harm, loading processes); a loading process takes seconds to start, so most tests with one are slow."""
+    for split, harm, workers in itertools.product(('train', 'val'), HARMS, (0, 1)):
+        is_slow = workers and (split, harm) != ('train', 'lost')
+        yield pytest.param(split, harm, workers, marks=pytest.mark.slow if is_slow else ())
+
+
+@pytest.mark.parametrize('split, harm, workers', unreadable_images())
+def test_an_image_that_training_cannot_read_is_named(here, tmp_path, split, harm, workers):
+    spoil, says = HARMS[harm]
     shutil.copytree(here['SCENES'], tmp_path / 'scenes')
     image = next((tmp_path / 'scenes' / f'{split}2017').iterdir())
-    harm(image)
+    spoil(image)
     settings = {f'{split}_dataloader.num_workers': workers, f'{split}_dataloader.persistent_workers': bool(workers)}
     with pytest.raises(UserError) as raised:
         start(tmp_path / 'run', run_of(settings), {**here, 'SCENES': str(tmp_path / 'scenes')})

@@ -1,1 +1,1 @@
-"""What run.py does besides training a table: its options, doctor, estimates, search, status and clean-up."""
+"""The commands of run.py, and their options."""

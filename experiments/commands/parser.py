@@ -14,7 +14,7 @@ METRIC = 'without_nms/AP'
 #: Seconds of a probe where no other number is given.
 PROBE_S = 120.0
 
-_OVERVIEW = """Train what tables of the paper lack, then print them.
+_OVERVIEW = """Train the missing runs of tables of the paper, then print the tables.
 
 run.py table3 --seeds 0 1 2 --jobs 2
 run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
@@ -22,7 +22,7 @@ run.py table3 --dry-run --probe
 run.py table3 --launcher slurm --cluster slurm/cpu.yaml --wait
 run.py --list
 
-Where the first word is no command, the command is train: its options are shown by run.py train --help."""
+Without a command, run.py trains tables; run.py train --help shows the options."""
 
 _Format = argparse.RawTextHelpFormatter
 #: Adds the parser of a command, by its name.
@@ -58,8 +58,8 @@ def _train(add: Add) -> None:
     parser = add(
         'train',
         prog='run.py',
-        help='train what tables lack, and print them; the command where none is named',
-        description='Train what tables lack, then print them.',
+        help='train the missing runs of tables, then print the tables (default)',
+        description='Train the missing runs of tables, then print the tables.',
     )
     parser.set_defaults(command='train', check=partial(_check_train, parser))
     _add_tables(parser, "tables of the paper, files of tables, or 'all'")
@@ -141,8 +141,8 @@ def _status(add: Add) -> None:
 def _search(add: Add) -> None:
     parser = add(
         'search',
-        help='search the settings of a table by ASHA on Ray Tune',
-        description='Try the settings of a table by ASHA on Ray Tune, and report the best.',
+        help='search the settings of a table with ASHA on Ray Tune',
+        description='Try the settings of a table with ASHA on Ray Tune, and report the best.',
     )
     parser.set_defaults(command='search', check=partial(_check_search, parser), launcher='ray')
     parser.add_argument('tables', nargs=1, metavar='TABLE', help='the table')
@@ -187,12 +187,12 @@ def _check_search(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 def _doctor(add: Add) -> None:
     parser = add(
         'doctor',
-        help='check whether runs would go through on this machine',
-        description='Check software, GPUs, data, weights, disk and launchers: each is ok, or it says what to do.\n'
-        'The exit status is 1 where a run would fail.',
+        help='check whether runs would succeed on this machine',
+        description='Check software, GPUs, data, weights, disk and launchers. Each line says ok, or what to do.\n'
+        'The exit status is 1 if a run would fail.',
     )
     parser.set_defaults(command='doctor', check=partial(_check_launchers, parser), wait=False)
-    _add_tables(parser, 'tables whose runs are to go through (default: all)')
+    _add_tables(parser, 'tables whose runs to check (default: all)')
     _add_runs(parser)
     _add_folders(parser, 'runs', 'data')
     _add_launchers(parser)
@@ -201,8 +201,8 @@ def _doctor(add: Add) -> None:
 def _evaluate(add: Add) -> None:
     parser = add(
         'evaluate',
-        help='evaluate a file of weights as a cell of a table is',
-        description='Evaluate a file of weights as a cell of a table is: without and with NMS.\n\n'
+        help='evaluate a file of weights as a cell of a table',
+        description='Evaluate a file of weights as a cell of a table, without and with NMS.\n\n'
         'run.py evaluate o2f_r50_fpn_1x.pth --table table5 --cell Ours-3convs --profile paper',
     )
     parser.set_defaults(command='evaluate')
@@ -211,7 +211,7 @@ def _evaluate(add: Add) -> None:
     parser.add_argument('--cell', action='append', default=[], metavar='NAME', help="a row's or column's name")
     _add_profile(parser)
     _add_set(parser)
-    parser.add_argument('--matches', type=Path, metavar='FILE', help="write what a run's matches.npz has here")
+    parser.add_argument('--matches', type=Path, metavar='FILE', help="write the matches here, as a run's matches.npz")
     _add_folders(parser, 'data')
 
 
@@ -220,7 +220,7 @@ def _capture(add: Add) -> None:
         'capture',
         help='store what trained detectors do on images, for Figs. 6 to 9',
         description='Store what trained detectors do on images, for Figs. 6 to 9 of analysis/make_figures.py.\n'
-        'It trains nothing but the first epochs that Fig. 6 shows, in a temporary folder.\n\n'
+        'Nothing is trained but the first epochs that Fig. 6 shows, in a temporary folder.\n\n'
         'run.py capture                      all figures whose detectors are trained\n'
         'run.py capture fig7 fig9 --profile smoke\n'
         'run.py capture fig7 --images 17 203\n'
@@ -246,10 +246,10 @@ def _check_capture(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
 def _clean(add: Add) -> None:
     parser = add(
         'clean',
-        help='free disk that no result needs',
-        description='Say what can go of the runs of a profile, and with --yes remove it: half-written files of\n'
-        'processes that died, checkpoints older than the newest, and of finished runs the logs of mmengine.\n'
-        'No result, metrics or config, and nothing of a run in training, ever.',
+        help='free disk space that no result needs',
+        description='List what the runs of a profile do not need, and with --yes remove it: half-written files of\n'
+        'processes that died, checkpoints older than the newest, and the logs of mmengine in finished runs.\n'
+        'Results, metrics, configs and runs in training always stay.',
     )
     parser.set_defaults(command='clean')
     _add_tables(parser, 'tables whose runs to clean (default: all runs of the profile)')
@@ -264,7 +264,7 @@ def _clean(add: Add) -> None:
     parser.add_argument(
         '--unfinished',
         action='store_true',
-        help='also checkpoint and metrics of runs that stopped or failed, which then begin anew',
+        help='also checkpoint and metrics of runs that stopped or failed; they begin anew',
     )
     parser.add_argument(
         '--trackers', action='store_true', help="also what --track and Ray Tune keep beside the runs' own files"

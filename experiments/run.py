@@ -62,6 +62,8 @@ def _command(args: argparse.Namespace) -> int:
             from experiments.commands.doctor.command import doctor as command
         case 'search':
             from experiments.commands.search.command import search as command
+        case 'geometry':
+            from experiments.commands.geometry import geometry as command
         case 'evaluate':
             from experiments.commands.evaluate import evaluate as command
         case 'capture':

@@ -42,7 +42,7 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog='run.py', description=_OVERVIEW, formatter_class=_Format)
     commands = parser.add_subparsers(title='commands', metavar='COMMAND')
-    for add in (_train, _status, _search, _doctor, _evaluate, _capture, _clean):
+    for add in (_train, _status, _search, _doctor, _geometry, _evaluate, _capture, _clean):
         add(partial(commands.add_parser, formatter_class=_Format))
     if words[:1] not in ([name] for name in ('-h', '--help', *commands.choices)):
         words.insert(0, 'train')
@@ -196,6 +196,19 @@ def _doctor(add: Add) -> None:
     _add_runs(parser)
     _add_folders(parser, 'runs', 'data')
     _add_launchers(parser)
+
+
+def _geometry(add: Add) -> None:
+    parser = add(
+        'geometry',
+        help='compare the objects of the data with COCO, in cells of the feature maps',
+        description="Measure the objects of a profile's data in cells of its model's feature maps, beside COCO's, and say\n"
+        'in words where its strides do not fit them. Nothing is trained.',
+    )
+    parser.set_defaults(command='geometry')
+    _add_tables(parser, "tables whose data and models to measure (default: the profile's own)")
+    _add_runs(parser)
+    _add_folders(parser, 'data')
 
 
 def _evaluate(add: Add) -> None:

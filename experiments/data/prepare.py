@@ -25,7 +25,7 @@ def prepare_runs(runs: List[Run], data: Path, progress: Progress, in_process: Ca
     ensure_weights(configs, progress, in_process)
 
 
-def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Callable) -> None:
+def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Callable, backbone: bool = True) -> None:
     """Make what the runs' profile generates, or check the annotations that it only reads; each of them once.
 
     Args:
@@ -33,6 +33,7 @@ def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Cal
         data (Path): the data folder.
         progress (callable): told how far each step is.
         in_process (callable): ``in_process(function, *args)`` runs a function where torch may be imported.
+        backbone (bool): also train the backbone that a profile generates.
 
     Raises:
         UserError: data are missing or broken, or cannot be written.
@@ -41,6 +42,8 @@ def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Cal
     made: Set[str] = set()
     for config in configs:
         wanted = {key: (name, spec) for key, (name, spec) in generated(config).items() if name not in made}
+        if not backbone:
+            wanted.pop('BACKBONE', None)
         if wanted:
             _make(wanted, data / 'desk', progress, in_process)
             made.update(name for name, _ in wanted.values())

@@ -202,13 +202,13 @@ def _geometry(add: Add) -> None:
     parser = add(
         'geometry',
         help='compare the objects of the data with COCO, in cells of the feature maps',
-        description="Measure the objects of a profile's data in cells of its model's feature maps, beside COCO's, and say\n"
-        'in words where its strides do not fit them. Nothing is trained.',
+        description="Measure the objects of a profile's data in cells of its model's feature maps, beside COCO's.\n"
+        'It says in words where the strides do not fit the objects. Nothing is trained.',
     )
     parser.set_defaults(command='geometry')
     _add_tables(parser, "tables whose data and models to measure (default: the profile's own)")
     _add_runs(parser)
-    _add_folders(parser, 'data')
+    _add_folders(parser, 'runs', 'data')
 
 
 def _evaluate(add: Add) -> None:

@@ -23,6 +23,13 @@ if platform.machine() == 'x86_64':
     os.environ.setdefault('DNNL_MAX_CPU_ISA', 'AVX2')
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Preparing data in this process takes all cores, and torch would keep that setting for every later test."""
+    if 'torch' in sys.modules:
+        sys.modules['torch'].set_num_threads(1)
+
+
 @pytest.fixture(scope='session')
 def unmet():
     """unmet(reason): skips the test; fails it where O2F_REQUIRE_PROGRAMS=1 says that all must be there, as in CI."""

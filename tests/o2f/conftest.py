@@ -1,4 +1,4 @@
-"""What the tests of ``o2f`` share: helper modules beside this file, one thread, and fresh interpreters."""
+"""What the tests of ``o2f`` share: helper modules beside this file, and fresh interpreters."""
 
 import copy
 import os
@@ -8,14 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 import o2f  # before any of MMDetection, wherever mmcv has no compiled operations
 
 HERE = Path(__file__).resolve().parent
 
 sys.path.insert(0, str(HERE))  # reference, assignment_cases and tiny_detectors are plain modules
-torch.set_num_threads(1)
 
 
 @pytest.fixture

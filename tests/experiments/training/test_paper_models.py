@@ -21,7 +21,6 @@ from experiments.spec.config import resolve
 from experiments.spec.paths import data_paths, substitute_paths
 from experiments.spec.table_file import load_table, table_names
 
-torch.set_num_threads(1)
 SMALL = (192, 128)  # the longest and the shortest side of an image, where the paper has 1333 and 800
 
 

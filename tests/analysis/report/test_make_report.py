@@ -132,7 +132,7 @@ def test_the_command_of_a_run_trains_that_run(store, at):
     [(run, training)] = trainings.items()
     python, script, *arguments = shlex.split(training.command)
     assert (python, script) == ('python', 'experiments/run.py')
-    args = parse(arguments, '')
+    args = parse(arguments)
     chosen = select(table, [run_command._pair(text, '--only') for text in args.only])
     again = make_plan(table, chosen, args.profile, args.seeds, run_command._overrides(args.set))
     assert list(again.runs()) == [run] and str(args.runs) == 'again'

@@ -46,7 +46,7 @@ def test_it_says_first_and_removes_then(cleaned):
     after = files(cleaned.runs)
     gone = before.keys() - after.keys()
     assert gone and all('/20' in name for name in gone) and after.keys() <= before.keys()  # mmengine's logs, by date
-    assert cleaned('--yes').out == '0.0 MB removed\n'
+    assert cleaned('--yes').out == '0 bytes removed\n'
 
 
 def test_results_stay_when_weights_go(cleaned, finished):

@@ -47,11 +47,11 @@ def test_runs_like_finished_ones_take_as_long(tmp_path):
         folder.finish(run.id, 'desk', seed, {})
     todo = config('desk', model__bbox_head__degrees__t_max=0.4)
     known = rates.stored({run.id: run.config for run in done.values()}, folders)
-    assert known[cost_key(todo)] == rates.Epoch(11.0, rates.STORED)
+    assert known[cost_key(todo)] == rates.EpochCost(11.0, rates.STORED)
     other = config('desk', 'fcos')
     every = {cost_key(each): each for each in (todo, other)}
     found = rates.complete({cost_key(other): other}, known, every)[cost_key(other)]
-    assert found == rates.Epoch(pytest.approx(11.0), rates.LIKE_OTHERS)  # as many images, at the same rate
+    assert found == rates.EpochCost(pytest.approx(11.0), rates.LIKE_OTHERS)  # as many images, at the same rate
     crowd = config('desk', 'crowdhuman')
     assert cost_key(crowd) not in rates.complete({cost_key(crowd): crowd}, known, every)
 

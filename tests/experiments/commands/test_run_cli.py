@@ -68,10 +68,10 @@ def test_every_run_leaves_its_matches(finished):
 def test_every_claim_is_checked(finished):
     """On one seed of one epoch: what compares last epochs has an interval over images; later epochs are missing."""
     tables = [*(f'table{n}' for n in range(1, 10)), 'fig5']
-    judged = judge(finished.runs, 'smoke', tables, samples=20)
-    assert judged.warnings == [] and {verdict.table for verdict in judged.verdicts} == set(tables)
-    for found in (found for verdict in judged.verdicts for found in verdict.findings):
-        of_images = found.unit == 'points' and 'after epoch' not in found.left.words + found.right.words
+    verdicts, warnings = judge(finished.runs, 'smoke', tables, samples=20)
+    assert warnings == [] and {verdict.plan.name for verdict in verdicts} == set(tables)
+    for found in (found for verdict in verdicts for found in verdict.findings):
+        of_images = found.unit == 'points' and 'after epoch' not in found.left.name + found.right.name
         assert (found.image_error is not None) == of_images and found.training_error is None
 
 

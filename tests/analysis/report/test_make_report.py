@@ -16,7 +16,6 @@ from analysis import make_report
 from analysis.report.page import gather, render
 from analysis.report.runs import load_trainings
 from analysis.results import load_plan, load_results
-from experiments import run as run_command
 from experiments.commands.parser import parse
 from experiments.spec.plan import make_plan, save_plan
 from experiments.spec.table_file import load_table, select
@@ -133,8 +132,8 @@ def test_the_command_of_a_run_trains_that_run(store, at):
     python, script, *arguments = shlex.split(training.command)
     assert (python, script) == ('python', 'experiments/run.py')
     args = parse(arguments)
-    chosen = select(table, [run_command._pair(text, '--only') for text in args.only])
-    again = make_plan(table, chosen, args.profile, args.seeds, run_command._overrides(args.set))
+    chosen = select(table, args.only)
+    again = make_plan(table, chosen, args.profile, args.seeds, dict(args.set))
     assert list(again.runs()) == [run] and str(args.runs) == 'again'
 
 

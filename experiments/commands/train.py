@@ -3,7 +3,7 @@
 import argparse
 import functools
 import sys
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from experiments.commands.plans import folders_of, labels_of, read_plans
 from experiments.commands.view import open_view
@@ -68,7 +68,7 @@ def _launch(
     folders: Dict[str, RunFolder],
     labels: Dict[str, str],
     args: argparse.Namespace,
-) -> Dict[str, Status] | None:
+) -> Optional[Dict[str, Status]]:
     """Make the data on this machine, whatever the launcher, and have it train the runs."""
     with open_view(labels) as view:
         launcher.start()

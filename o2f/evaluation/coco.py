@@ -21,6 +21,7 @@ from mmengine.logging import MMLogger
 from pycocotools import mask as rle
 from torch import Tensor
 
+from o2f.evaluation.duplicates import ImageBoxes, duplicate_metrics
 from o2f.evaluation.matches import Matches, Outcomes, without_collection
 from o2f.models.postprocess import FIELDS
 
@@ -30,11 +31,11 @@ class TwoReadingsMetric(BaseMetric):
     """AP, AP50, AP75, APs, APm, APl and AR, each without and with NMS: ``without_nms/AP``, ``with_nms/AP`` and so on.
 
     The metrics of masks are ``without_nms/mask_AP`` and so on (Table 9). There, the size of a detection is the area of
-    its mask.
+    its mask. The metrics ``duplicates`` and ``score_margin`` are of the boxes (``o2f.evaluation.duplicates``).
 
-    Values are fractions from 0 to 1. They are not rounded, because the gap between AP without and with NMS is often
-    below 0.1 points. (MMDetection's ``CocoMetric`` rounds to three decimals.) A metric that is undefined on the data,
-    such as APl without any large object, is NaN.
+    Values are fractions from 0 to 1, only ``duplicates`` may be more. They are not rounded, because the gap between AP
+    without and with NMS is often below 0.1 points. (MMDetection's ``CocoMetric`` rounds to three decimals.) A metric
+    that is undefined on the data, such as APl without any large object, is NaN.
 
     Args:
         ann_file (str): annotations in COCO's format.
@@ -66,6 +67,7 @@ class TwoReadingsMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.masks = masks
         self.evaluation = CocoEvaluation(ann_file, backend)
+        self.objects = _objects(self.evaluation.truth.dataset['annotations'])
         self.keep_matches = False
         self.matches: Optional[Dict[str, np.ndarray]] = None
 
@@ -131,7 +133,26 @@ class TwoReadingsMetric(BaseMetric):
                 values, outcomes = self.evaluation.metrics_and_outcomes(*asked)
                 matches.add(f'{prefix}{name}', outcomes)
             metrics.update({f'{prefix}{name}{key}': value for key, value in values.items()})
-        return metrics
+        classes = np.array(category_ids)
+        boxes = [ImageBoxes(rows[:, :4], classes[rows[:, 5].astype(int)], rows[:, 4]) for _, rows, _ in found]
+        competing = duplicate_metrics(boxes, [self.objects.get(image_id, _NO_OBJECTS) for image_id in image_ids])
+        return {**metrics, **{f'{prefix}{key}': value for key, value in competing.items()}}
+
+
+_NO_OBJECTS = ImageBoxes(np.zeros((0, 4)), np.zeros(0, int), np.zeros(0))
+
+
+def _objects(annotations: Sequence[dict]) -> Dict[int, ImageBoxes]:
+    """The objects of each image that has any; regions of a crowd are none."""
+    rows: Dict[int, List[list]] = {}
+    for entry in annotations:
+        if not entry.get('iscrowd'):
+            rows.setdefault(entry['image_id'], []).append([*entry['bbox'], entry['category_id']])
+    tables = {image_id: np.array(of_image, float) for image_id, of_image in rows.items()}
+    return {
+        image_id: ImageBoxes(table[:, :4], table[:, 4].astype(int), np.ones(len(table)))
+        for image_id, table in tables.items()
+    }
 
 
 def _rows(instances: dict) -> np.ndarray:

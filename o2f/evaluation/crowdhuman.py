@@ -14,6 +14,7 @@ from scipy.integrate import trapezoid
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
+from o2f.evaluation.duplicates import ImageBoxes, duplicate_metrics
 from o2f.evaluation.matches import Matches, Outcomes, without_collection
 from o2f.models.postprocess import FIELDS
 
@@ -33,7 +34,8 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
     are computed without its loops over single values and its ten processes, fast enough for every epoch. Recall is the
     share of people that a detection of the image is matched to. A person or region marked as ignored does not count,
     and a detection on it is not wrong. Values are fractions from 0 to 1. For mMR, the log-average miss rate, lower is
-    better. Without any people, values are NaN.
+    better. Without any people, values are NaN. The metrics ``duplicates`` and ``score_margin`` are
+    described in ``o2f.evaluation.duplicates``; the first may be more than 1.
 
     Args:
         ann_file (str): annotations in CrowdHuman's .odgt format.
@@ -97,6 +99,7 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
             outcomes = [image.match() for image in images]
             counts = [[image.jaccard(threshold) for image in images] for threshold in JI_THRESHOLDS]
             values = dict(zip(NAMES, (*self._curve_metrics(images, outcomes), self._jaccard_index(images, counts))))
+            values |= duplicate_metrics(*zip(*(image.boxes() for image in images)))
             metrics.update({f'{reading}/{name}': float(value) for name, value in values.items()})
             if matches:
                 matches.add(f'{reading}/', _columns(images, outcomes), _of_jaccard(counts))
@@ -151,13 +154,24 @@ class _Crowd:
         image.clip_all_boader()
         ignored = truth[:, 4] == -1
         self.people, regions = image.gt_boxes[~ignored], image.gt_boxes[ignored]
-        self.scores = detections[:, 4]
+        self.detections, self.scores = image.dt_boxes, detections[:, 4]
         self.threshold = threshold
         self.ious = bbox_overlaps(image.dt_boxes, self.people)  # (n, people)
         self.detection, self.person = np.nonzero(self.ious >= threshold)  # pairs that overlap enough
         self.partners = np.bincount(self.detection, minlength=len(detections))
         self.in_region = (bbox_overlaps(image.dt_boxes, regions, mode='iof') > threshold).any(axis=1)
         self.people_in_region = (bbox_overlaps(self.people, regions, mode='iof') > threshold).any(axis=1)
+
+    def boxes(self) -> Tuple[ImageBoxes, ImageBoxes]:
+        """Detections and people as x, y, width, height."""
+        found, people = (
+            np.concatenate((boxes[:, :2], boxes[:, 2:4] - boxes[:, :2]), axis=1)
+            for boxes in (self.detections, self.people)
+        )
+        return (
+            ImageBoxes(found, np.zeros(len(found), int), self.scores),
+            ImageBoxes(people, np.zeros(len(people), int), np.ones(len(people))),
+        )
 
     def match(self) -> np.ndarray:
         """Match as the Caltech benchmark does.

@@ -54,7 +54,7 @@ def test_an_undisturbed_run(undisturbed):
     assert set(result['metrics']) == {
         f'{reading}/{name}'
         for reading in ('without_nms', 'with_nms')
-        for name in ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR')
+        for name in ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR', 'duplicates', 'score_margin')
     }
     assert result['provenance']['versions']['torch'] == torch.__version__.split('+')[0]
     for entry in undisturbed.epochs():

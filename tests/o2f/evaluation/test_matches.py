@@ -118,6 +118,7 @@ def test_crowdhuman_on_resampled_images(digits, tmp_path):
         copies = {f'{name}-{copy}': name for name, number in zip(truth, times) for copy in range(number)}
         of_copies = [{copy: found[name] for copy, name in copies.items()} for found in readings]
         expected, _ = crowd_matches(tmp_path, {copy: truth[name] for copy, name in copies.items()}, *of_copies)
+        expected = {key: value for key, value in expected.items() if 'duplicates' not in key and 'margin' not in key}
         got = {key: value[i] for prefix in matches.sets for key, value in matches.metrics(prefix, drawn).items()}
         assert got == pytest.approx(expected, abs=1e-12) and 0.05 < got['without_nms/AP'] < 0.95
 

@@ -1,5 +1,8 @@
 """Benchmarks: one module per subject, each a list of rows; ``run.py`` runs them."""
 
+import importlib
+from types import ModuleType
+
 #: Modules with ``measure(quick) -> list[Row]``; the first line of a module's docstring is its title.
 NAMES = (
     'assignment',
@@ -12,9 +15,15 @@ NAMES = (
     'metrics',
     'bootstrap',
     'commands',
+    'desk-step',
     'grid',
     'launchers',
     'loading',
 )
 #: Of these ``measure(quick, figure)`` also draws a picture, for the page.
 DRAWN = ('growth',)
+
+
+def module_of(name: str) -> ModuleType:
+    """The module of a benchmark."""
+    return importlib.import_module(f'benchmarks.{name.replace("-", "_")}')

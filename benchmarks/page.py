@@ -1,11 +1,10 @@
 """Stored figures, one file per device and benchmark, and docs/benchmarks.md made from them."""
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
-from benchmarks import NAMES
+from benchmarks import NAMES, module_of
 from benchmarks.rows import Row, from_json, table, to_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +54,7 @@ def _stored(name: str) -> Iterator[Tuple[str, Dict[str, Any]]]:
 
 
 def _section(name: str, found: List[Tuple[str, Dict[str, Any]]]) -> str:
-    module = importlib.import_module(f'benchmarks.{name}')
+    module = module_of(name)
     title, _, text = module.__doc__.partition('\n')
     parts = [f'## {title.rstrip(".")}', text.strip(), f'`python benchmarks/run.py {name}`']
     for _, content in found:

@@ -8,7 +8,6 @@ python benchmarks/run.py --write               # store what is measured, and wri
 """
 
 import argparse
-import importlib
 import os
 import sys
 import warnings
@@ -21,7 +20,7 @@ if __package__ in (None, ''):
 warnings.filterwarnings('ignore')  # of other packages; they would stand between the tables
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported
 
-from benchmarks import DRAWN, NAMES  # noqa: E402 - the path is set first
+from benchmarks import DRAWN, NAMES, module_of  # noqa: E402 - the path is set first
 from benchmarks.page import picture, store, write_page  # noqa: E402
 from benchmarks.rows import table  # noqa: E402
 
@@ -64,7 +63,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
 
 
 def _title(name: str) -> str:
-    return importlib.import_module(f'benchmarks.{name}').__doc__.splitlines()[0]
+    return module_of(name).__doc__.splitlines()[0]
 
 
 def _run(name: str, args: argparse.Namespace) -> None:
@@ -74,7 +73,7 @@ def _run(name: str, args: argparse.Namespace) -> None:
     options = {}
     if args.write and name in DRAWN:
         options['figure'] = picture(name)
-    rows = importlib.import_module(f'benchmarks.{name}').measure(args.quick, **options)
+    rows = module_of(name).measure(args.quick, **options)
     print(f'\n{_title(name)}\n\n{table(rows)}', flush=True)
     if args.write:
         store(name, rows)

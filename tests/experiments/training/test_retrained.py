@@ -31,6 +31,8 @@ def test_a_published_run_comes_out_again(tmp_path, suite):
     suite.data = tmp_path / 'data'  # images and backbone are made again too
     suite.run('table3', *only, check=0)
     result = json.loads((suite.runs / 'desk' / published['run'] / 'result.json').read_text())
+    # A newer evaluation may measure more than was published.
+    result['metrics'] = {key: result['metrics'][key] for key in published['metrics']}
     if published['provenance'].get('cpu') == provenance()['cpu'] and same_versions(published):
         assert result['metrics'] == published['metrics']
     elif result['metrics'] != published['metrics']:

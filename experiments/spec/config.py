@@ -2,13 +2,13 @@
 
 A variant (``experiments/variants/<name>.py``) is a piece of mmengine config with the paper's settings: another method,
 backbone, schedule or dataset. It is merged as mmengine merges a config into its base, with one addition: a mapping with
-``_keep_ = [keys]`` replaces the one it meets, except for those keys. So a variant can swap the head and leave the sizes
-to the profile. What only one profile needs, such as fewer channels, stands under ``variants`` in that profile and is
-merged right after the variant of that name.
+``_keep_ = [keys]`` replaces the mapping of the base, except for those keys. So a variant can swap the head and leave
+the sizes to the profile. Settings that only one profile needs, such as fewer channels, stand under ``variants`` in that
+profile. They are merged right after the variant of that name.
 
-A run is named after what it computes: a hash over the resolved training config, the seed and the data. Where files lie,
-how many workers read them, how many processes train and who launches them are left out, so equal cells of any table
-share one training.
+A run is identified by what it computes. Its id is a hash over the resolved training config, the seed and the data. The
+hash leaves out paths, loader workers, the number of processes and the launcher. So equal cells of any table share one
+training.
 """
 
 import copy
@@ -28,7 +28,7 @@ from experiments.spec.schema import Overrides
 from experiments.spec.subset import split_profile
 from experiments.store.errors import UserError
 
-# Neither where things lie nor how they are shown changes what is computed. The test loop is not run in training.
+# Paths and displays do not change what is computed. Training does not run the test loop.
 _NOT_COMPUTED = {
     'auto_scale_lr',
     'custom_imports',
@@ -59,7 +59,7 @@ class Run:
         id (str): 12 hex digits of the hash over what it computes.
         profile (str): the profile it was resolved from.
         seed (int): its random seed.
-        config (dict): the whole mmengine config, with ``${...}`` where a folder of this machine belongs.
+        config (dict): the whole mmengine config, with ``${...}`` for folders of the machine.
     """
 
     id: str
@@ -83,13 +83,13 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
         use (sequence[str]): names of variants, see :mod:`experiments.spec.config`.
         overrides (dict): dotted keys of the config and their values.
         seed (int): the random seed.
-        source (str): where the overrides come from, for messages.
+        source (str): where the overrides come from, for error messages.
 
     Returns:
         Run: the training that fills the cell.
 
     Raises:
-        UserError: there is no such profile or variant, a key is not in the config, or a value is of another kind than
+        UserError: there is no such profile or variant, a key is not in the config, or a value is of another type than
             the one it replaces.
     """
     config = compose(profile, use, source)
@@ -103,7 +103,7 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
 
 
 def _overridden(config: dict, key: str, value: Any, profile: str, source: str) -> Any:
-    """What stands in the config where ``value`` is to stand, which must be of the same kind."""
+    """The value of the config that ``value`` replaces. Both must be of the same type."""
     node: Any = config
     for depth, part in enumerate(key.split('.')):
         if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
@@ -131,7 +131,7 @@ def _overridden(config: dict, key: str, value: Any, profile: str, source: str) -
 
 
 def _like(value: Any, replaced: Any) -> Any:
-    """``value`` with tuples where what it replaces has them: transforms tell them from lists, and YAML has none."""
+    """``value`` with tuples where ``replaced`` has them. YAML has no tuples, and transforms tell them from lists."""
     if isinstance(value, dict) and isinstance(replaced, dict):
         return {key: _like(item, replaced.get(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and isinstance(replaced, (list, tuple)):
@@ -159,7 +159,7 @@ def _short(value: Any) -> str:
 
 def _digest(config: dict) -> str:
     computed = {key: _computed(value) for key, value in config.items() if key not in _NOT_COMPUTED}
-    # The folder names stand for the data with all of their settings and versions, defaults included.
+    # The folder names identify the data with all of their settings and versions, defaults included.
     computed['generate'] = {name: folder for name, (folder, _) in generated(config).items()}
     text = json.dumps(computed, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -170,7 +170,7 @@ def _computed(value: Any) -> Any:
         return {key: _computed(item) for key, item in value.items() if key not in _NOT_COMPUTED_BY_LOADERS}
     if isinstance(value, (list, tuple)):
         return [_computed(item) for item in value]
-    # 1 and 1.0 are the same setting, whichever a YAML file wrote.
+    # 1 and 1.0 are the same setting, whichever the YAML file has.
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
@@ -194,10 +194,10 @@ def compose(profile: str, use: Sequence[str], source: str) -> Config:
     Args:
         profile (str): name of a profile.
         use (sequence[str]): names of variants, in the order they are merged.
-        source (str): who asks, for messages.
+        source (str): who asks, for error messages.
 
     Returns:
-        Config: a new config, the caller's to change; ``subset`` is in it where the profile's name has a share.
+        Config: a new config that the caller may change. It has ``subset`` if the profile's name has a share.
 
     Raises:
         UserError: there is no such profile or variant.
@@ -226,11 +226,11 @@ def _composed(profile: str, use: Tuple[str, ...]) -> Config:
 
 @lru_cache(maxsize=None)
 def _load(path: Path) -> Config:
-    return Config.fromfile(path, import_custom_modules=False)  # they would import torch
+    return Config.fromfile(path, import_custom_modules=False)  # custom modules would import torch
 
 
 def _resolve_keep(piece: dict, base: Any) -> dict:
-    """``piece`` with each ``_keep_`` replaced by mmengine's ``_delete_`` and the values that are kept."""
+    """``piece`` with each ``_keep_`` replaced by mmengine's ``_delete_`` and the kept values."""
     for key, value in piece.items():
         if isinstance(value, dict):
             met = base.get(key, {}) if isinstance(base, (dict, Config)) else {}

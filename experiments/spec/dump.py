@@ -1,4 +1,4 @@
-"""Standalone mmengine configs of a plan's runs, for MMDetection's own tools; they need nothing of ``experiments``."""
+"""Standalone mmengine configs of a plan's runs, for MMDetection's own tools. They do not need ``experiments``."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from experiments.spec.schema import Axis, Cell, Table
 from experiments.store.errors import UserError
 from experiments.store.files import make_folder, write_whole
 
-#: Variables of the config files that other values were made from; in a finished config nothing reads them.
+#: Helper variables of the config files. Nothing reads them in a finished config.
 LEFTOVERS = {
     'backend_args',
     'classes',
@@ -31,14 +31,14 @@ def dump_configs(plans: Sequence[Plan], folder: Path, data: Path) -> Dict[Path, 
 
     Args:
         plans (sequence[Plan]): tables, resolved.
-        folder (Path): where the files go; it is made.
-        data (Path): the data folder, which takes the place of ``${DATA}`` and so on.
+        folder (Path): where the files go; it is created.
+        data (Path): the data folder, which replaces ``${DATA}`` and the like.
 
     Returns:
-        dict[Path, list[str]]: each file, and the cells that its run fills.
+        dict[Path, list[str]]: file -> the cells that its run fills.
 
     Raises:
-        UserError: the runs are of a subset, or the folder cannot be written or has a file of that name with another
+        UserError: the runs use a subset, the folder cannot be written, or a file of that name exists with other
             content.
     """
     if any(run.config.get('subset') for plan in plans for run in plan.runs().values()):
@@ -61,13 +61,13 @@ def dump_configs(plans: Sequence[Plan], folder: Path, data: Path) -> Dict[Path, 
 
 
 def file_name(table: Table, cell: Cell, seed: int) -> str:
-    """A cell's name as that of a file, without extension: ``table5-Ours-3convs-3x``, ``table2-k7``."""
+    """The file name of a cell, without extension: ``table5-Ours-3convs-3x``, ``table2-k7``."""
     parts = [_part(table.axes[axis], value) for axis, value in cell.at.items()]
     return '-'.join([_safe(table.name), *parts, *([f'seed{seed}'] if seed else [])])
 
 
 def _part(axis: Axis, value: str) -> str:
-    """A value's name; a bare number says nothing without its axis."""
+    """A value's name, with the name of its axis if the value is a bare number."""
     return _safe(axis.name + value if re.fullmatch(r'[\d.]+', value) else value)
 
 
@@ -76,7 +76,7 @@ def _safe(text: str) -> str:
 
 
 def _make_unique(names: Dict[str, str]) -> None:
-    """Add the run's id where names are equal, on a file system without upper and lower case too."""
+    """Add the run's id where names are equal, ignoring case, as some file systems do."""
     folded = [name.casefold() for name in names.values()]
     for run_id, name in names.items():
         if folded.count(name.casefold()) > 1:
@@ -87,13 +87,13 @@ def _content(run: Run, name: str, cells: List[str], data: Path) -> str:
     config = substitute_paths(run.config, data_paths(run.config, data.absolute()))
     config = {key: value for key, value in config.items() if key not in LEFTOVERS}
     loader = config['train_dataloader']
-    # To MMDetection's tools a batch is that of one GPU.
+    # MMDetection's tools take the batch size per GPU.
     config['train_dataloader'] = dict(loader, batch_size=loader['batch_size'] // gpus_of(run))
     return _header(run, cells) + replace(run, config=dict(config, work_dir=f'./work_dirs/{name}')).config_text
 
 
 def gpus_of(run: Run) -> int:
-    """The GPUs that a run's dumped config is for: 8 as published, as far as its batch divides, and at the desk 1."""
+    """The number of GPUs of a dumped config: 8, as published, or fewer if the batch does not divide; 1 for the desk."""
     if not run.config.get('auto_scale_lr', {}).get('enable'):
         return 1
     return math.gcd(run.config['train_dataloader']['batch_size'], 8)

@@ -1,24 +1,24 @@
 """Which detectors, images and settings a figure shows.
 
-A figure file is YAML; all figures have::
+A figure file is YAML. All figures have::
 
     title: text
     source: where in the paper it stands
     kind: detections                         # or assignment
     images: {rule: most overlaps, count: 3}       # one of RULES, and how many images
 
-and one that shows detections::
+A figure of detections also has::
 
     panels:                                  # one detector each, side by side
       - {label: FCOS, cell: {table: table5, at: {method: FCOS, schedule: 1x}}}
     reading: without_nms                     # or with_nms
-    recall: 0.5                              # each panel shows its best detections, down to where it finds this share
-                                             # of all objects of the validation set
+    recall: 0.5                              # each panel shows its best detections, as many as find this share of all
+                                             # objects of the validation set
 
-and one that shows targets during training::
+A figure of targets during training also has::
 
     cell: {table: fig5, at: {method: o2f}}   # the one detector
-    stages:                                  # when: a share of the epochs, and what that is called
+    stages:                                  # when: a share of the epochs, and its label
       - {label: early, of_epochs: 0.25}
     instances: 3                             # of the image, from the smallest to the largest
 """
@@ -35,7 +35,7 @@ from experiments.store.errors import UserError
 from experiments.store.files import read_yaml
 from experiments.store.model import Model, Number, Text, naming
 
-#: What an image can be shown for (experiments/qualitative/images.py).
+#: Rules that choose images (experiments/qualitative/images.py).
 RULES = ('most overlaps', 'typical overlaps', 'sizes')
 FOLDER = Path(__file__).parents[1] / 'figures'
 Count = Annotated[StrictInt, Field(ge=1)]
@@ -43,27 +43,27 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 
 
 class CellName(Model):
-    """A cell of a table: the table's name and where it stands (axis name -> value name)."""
+    """A cell of a table: the table's name and the cell's position (axis name -> value name)."""
 
     table: Text
     at: Dict[StrictStr, Text]
 
     @property
     def command(self) -> str:
-        """What trains it, without options for the seed and the folders."""
+        """The command that trains it, without options for the seed and the folders."""
         only = ''.join(f' --only {axis}={value}' for axis, value in self.at.items())
         return f'python experiments/run.py {self.table}{only}'
 
     @property
     def setting(self) -> str:
-        """What the paper measured the table on."""
+        """The setting in which the paper measured the table."""
         return load_table(self.table).setting
 
     def run(self, profile: str, seed: int) -> Run:
         """The training that fills it.
 
         Raises:
-            UserError: there is no such table, axis or value, or cells of several trainings stand there.
+            UserError: there is no such table, axis or value, or the position has cells of several trainings.
         """
         table = load_table(self.table)
         source = f'table file {table.name}.yaml'
@@ -77,7 +77,7 @@ class CellName(Model):
 
 
 class Panel(Model):
-    """One detector of a figure, and what it is called there."""
+    """One detector of a figure, and its label."""
 
     label: Text
     cell: CellName
@@ -90,7 +90,7 @@ class Stage(Model):
     of_epochs: Share
 
     def epoch(self, max_epochs: int) -> int:
-        """The epoch, counted from 1, at whose end it is."""
+        """The epoch, counted from 1, at the end of which the stage is."""
         return max(math.ceil(round(self.of_epochs * max_epochs, 6)), 1)
 
 
@@ -102,7 +102,7 @@ class Images(Model):
 
 
 class DetectionsFigure(Model):
-    """A figure of detections: one panel per detector."""
+    """A figure of detections, with one panel per detector."""
 
     name: StrictStr
     title: Text
@@ -115,12 +115,12 @@ class DetectionsFigure(Model):
 
     @property
     def labels(self) -> List[str]:
-        """What files of weights can be given for."""
+        """The labels for which ``--weights`` may give a file."""
         return [panel.label for panel in self.panels]
 
 
 class AssignmentFigure(Model):
-    """A figure of targets in training: one detector at several stages."""
+    """A figure of targets in training, with one detector at several stages."""
 
     name: StrictStr
     title: Text
@@ -133,7 +133,7 @@ class AssignmentFigure(Model):
 
     @property
     def labels(self) -> List[str]:
-        """What files of weights can be given for."""
+        """The labels for which ``--weights`` may give a file."""
         return [stage.label for stage in self.stages]
 
 

@@ -1,4 +1,4 @@
-"""Where the data of a profile lie: the placeholders of its config, ``${DATA}``, ``${SCENES}``, ``${CROWD}``, ..."""
+"""Paths of a profile's data: the placeholders of its config, ``${DATA}``, ``${SCENES}``, ``${CROWD}``, ..."""
 
 from pathlib import Path
 from typing import Any, Dict, Tuple
@@ -8,9 +8,9 @@ from experiments.store.errors import UserError
 
 
 def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
-    """What a profile generates, from ``generate`` in its config: placeholder -> (folder name, spec).
+    """The data that a profile generates, from ``generate`` in its config: placeholder -> (folder name, spec).
 
-    The folder names hold a digest of the specs, versions included, so they stand for the data in a run's id.
+    A folder name has a digest of the spec, its version included. So it stands for the data in a run's id.
 
     Raises:
         UserError: a setting of the spec is unknown.
@@ -26,7 +26,7 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
     except (TypeError, KeyError) as error:
         raise UserError(f'generate in the profile: {error}') from error
     made = dict(SCENES=(scenes_name, scenes), BACKBONE=(folder_name('backbone', backbone), backbone))
-    # Only what is asked for may stand in a run's id.
+    # A run's id may depend only on the data that its config asks for.
     return made if crowd is None else dict(made, CROWD=(folder_name('crowd', crowd), crowd))
 
 
@@ -38,13 +38,13 @@ def _backbone(scenes: str, type: str = 'resnet', **settings: Any) -> Any:
 
 
 def data_paths(config: dict, data: Path) -> Dict[str, str]:
-    """Folders of this machine for the config's placeholders; they need not exist yet."""
+    """Folders of this machine for the config's placeholders. They need not exist yet."""
     made = {name: str(data / 'desk' / folder) for name, (folder, _) in generated(config).items()}
     return dict(DATA=str(data), **made)
 
 
 def substitute_paths(value: Any, folders: Dict[str, str]) -> Any:
-    """A config with ``${NAME}`` replaced by ``folders['NAME']`` in every text; lists and tuples keep their type."""
+    """A config with ``${NAME}`` replaced by ``folders['NAME']`` in every string. Lists and tuples keep their type."""
     if isinstance(value, dict):
         return {key: substitute_paths(item, folders) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The plan of a table: which runs fill its cells, and which run a person means by a table and a cell's names.
+"""The plan of a table: the runs that fill its cells. Also finds the run that a user names by a table and a cell.
 
 ``analysis`` needs only the stored plan and the results.
 """
@@ -22,7 +22,7 @@ class Plan:
         table (Table): the table.
         profile (str): the profile.
         overrides (dict): overrides from the command line, on top of every cell.
-        cells (list): the cells asked for, each with its runs by seed.
+        cells (list): the selected cells, each with its runs by seed.
     """
 
     table: Table
@@ -32,7 +32,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Name of the plan: the table's, and what was overridden, as that is another experiment."""
+        """Name of the plan: the table's name and the overrides, because these make it another experiment."""
         return plan_name(self.table.name, self.overrides)
 
     def runs(self) -> Dict[str, Run]:
@@ -58,7 +58,7 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
     for cell in cells:
         source = f'table file {table.name}.yaml'
         if overrides:
-            resolve(profile, cell.use, cell.overrides, 0, source)  # so that what is wrong from here on came with --set
+            resolve(profile, cell.use, cell.overrides, 0, source)  # so that any later error comes from --set
             source = '--set'
         merged = {**cell.overrides, **overrides}
         planned.append(PlannedCell(cell, {seed: resolve(profile, cell.use, merged, seed, source) for seed in seeds}))
@@ -66,7 +66,7 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
 
 
 def save_plan(plan: Plan, runs: Path) -> Path:
-    """Write the plan where ``analysis`` looks for it; cells and seeds planned earlier are kept.
+    """Write the plan where ``analysis`` looks for it. Cells and seeds that were planned earlier are kept.
 
     Raises:
         UserError: the folder cannot be written.
@@ -86,7 +86,7 @@ def save_plan(plan: Plan, runs: Path) -> Path:
 
 
 def _earlier(path: Path) -> Dict[tuple, Dict[int, str]]:
-    """The runs that were planned earlier, by the place of their cell."""
+    """The runs that were planned earlier, by the position of their cell."""
     if not path.exists():
         return {}
     try:
@@ -100,16 +100,16 @@ def _place(at: Dict[str, str]) -> tuple:
 
 
 def find_run(table: Table, names: Sequence[str], profile: str, overrides: Overrides) -> Tuple[Run, List[Cell]]:
-    """The run of the cells that all of ``names`` select, and those cells.
+    """The run of the cells that match all of ``names``, and those cells.
 
     Args:
         table (Table): the table.
-        names (sequence[str]): names or labels of axis values, or axis=name where a name is on more than one axis.
+        names (sequence[str]): names or labels of axis values, or axis=name if several axes have the name.
         profile (str): the profile to resolve in.
         overrides (dict): overrides from the command line.
 
     Raises:
-        UserError: a name is unknown, no cell has all of them, or cells are left that are evaluated differently.
+        UserError: a name is unknown, no cell matches all of them, or the matching cells have different models.
     """
     cells = list(table.cells)
     for name in names:
@@ -129,7 +129,7 @@ def find_run(table: Table, names: Sequence[str], profile: str, overrides: Overri
 
 
 def _positions(table: Table, name: str) -> Dict[str, List[str]]:
-    """Axis -> names of its values that ``name`` stands for: those called so, else those of that label."""
+    """Axis -> names of its values that ``name`` selects, by their name, or else by their label."""
     values = {axis.name: axis.values for axis in table.axes.values()}
     named = {axis: [name] for axis, of_axis in values.items() if name in of_axis}
     labelled = {

@@ -1,7 +1,7 @@
-"""The schema: what tables, claims, plans and stored results are, and how files are read into it.
+"""The schema of tables, claims, plans and stored results.
 
 YAML and JSON are read by the same models. A file that does not fit is refused in one line that names the file and the
-key. This module starts without torch, so ``analysis`` reads stored files with it.
+key. This module does not import torch, so ``analysis`` reads stored files with it.
 
 ===============================================  ==================  ==============================================
 file                                             model               written by
@@ -10,7 +10,7 @@ file                                             model               written by
 ``<runs>/<profile>/tables/<name>.json``          :class:`StoredPlan`  ``run.py``: a table and the runs of its cells
 ``<runs>/<profile>/<run>/result.json``           :class:`Result`     a training that is finished
 ``<runs>/<profile>/<run>/metrics.json``          :class:`Epochs`     a training after each epoch
-``<runs>/<profile>/<run>/speed.json``            :class:`Speed`      ``run.py``, of a detector whose speed a table shows
+``<runs>/<profile>/<run>/speed.json``            :class:`Speed`      ``run.py``, for a table that shows speeds
 ===============================================  ==================  ==============================================
 """
 
@@ -23,19 +23,19 @@ from experiments.store.model import Metrics, Model, Number, Stored, Text, Texts,
 
 READINGS = ('without_nms', 'with_nms')
 LESS, GREATER = 'less', 'greater'
-#: Keys of metrics that are speeds begin with this: they are measured apart and are no fractions.
+#: Prefix of the keys of speeds. Speeds are measured separately and are not fractions.
 SPEED = 'speed/'
 Overrides = Dict[StrictStr, Any]
 Position = Dict[StrictStr, StrictStr]
 
 
 class Value(Model):
-    """One value of an axis: what is shown for it, the words beside it, and what it changes.
+    """One value of an axis: its label, its descriptions, and what it changes in the config.
 
     Attributes:
-        label (str): what a table shows.
-        describe (tuple[str]): one text for each of the axis's columns of words.
-        reading (str): what ``{reading}`` stands for in the metrics of its cells.
+        label (str): the text in a table.
+        describe (tuple[str]): one text for each description column of the axis.
+        reading (str): the value of ``{reading}`` in the metrics of its cells, without or with NMS.
         use (tuple[str]): variants.
         overrides (dict): dotted keys of the config and their values.
     """
@@ -48,7 +48,7 @@ class Value(Model):
 
 
 class Axis(Model):
-    """One axis of a table: its label ('' for none), the headers of its columns of words, and its values by name."""
+    """One axis of a table: its label ('' for none), the headers of its description columns, and its values by name."""
 
     name: StrictStr
     label: Text
@@ -64,26 +64,26 @@ class Axis(Model):
         return self
 
     def shown(self, value: str) -> str:
-        """What is shown for a value: its label, unless other values are shown alike."""
+        """The text for a value: its label, unless another value has the same label."""
         label = self.values[value].label
         alike = sum(each.label == label for each in self.values.values())
         return label if alike == 1 else value
 
 
 class Metric(Model):
-    """What a metric shows: keys of a result, in which ``{reading}`` stands for the reading of the cell, and the axis
-    values it is limited to."""
+    """A metric of a table: keys of a result, and the axis values that it is limited to. ``{reading}`` in a key is
+    ``without_nms`` or ``with_nms``, as the cell says."""
 
     keys: Texts = Field(min_length=1)
     at: Position = {}
 
     def shown_at(self, at: Position) -> bool:
-        """Whether it is shown in the cell that stands there."""
+        """Whether the cell at this position shows it."""
         return all(at.get(axis) == value for axis, value in self.at.items())
 
 
 def _run_id(value: Any) -> Any:
-    if isinstance(value, str) and not value.isalnum():  # it is the name of a folder, and must not lead elsewhere
+    if isinstance(value, str) and not value.isalnum():  # it names a folder, so it must not be a path
         raise ValueError(f'{short(value)}, which is no id of a run')
     return value
 
@@ -92,12 +92,12 @@ class Cell(Model):
     """One cell of a table.
 
     Attributes:
-        at (dict): where it stands: axis name -> value name.
+        at (dict): its position: axis name -> value name.
         use (tuple[str]): variants, those of the table included.
         overrides (dict): dotted keys of the config and their values, those of the table included.
-        keys (dict): what each metric that is shown here shows of a result.
+        keys (dict): the keys of a result for each metric of the cell.
         paper (dict): the paper's numbers as text, by metric.
-        runs (dict): the run that fills it for each seed; none before it is planned.
+        runs (dict): the run that fills it for each seed; empty before it is planned.
     """
 
     at: Position
@@ -123,7 +123,7 @@ class Quantity(Model):
 
     @property
     def keys(self) -> Tuple[str, ...]:
-        """The metrics that it is made of."""
+        """The metrics that it is computed from."""
         return (self.key,) if self.minus is None else (self.key, self.minus)
 
 
@@ -140,10 +140,10 @@ class Claim(Model):
 
     Attributes:
         id (str): its name.
-        statement (str): what it says, in a few words.
-        quote (str): the sentence that it comes from.
-        where (str): where that stands.
-        comparisons (tuple[Comparison]): what must hold, all of it.
+        statement (str): the claim in a few words.
+        quote (str): the paper's sentence.
+        where (str): where the paper has that sentence.
+        comparisons (tuple[Comparison]): the comparisons that must all hold.
     """
 
     id: StrictStr
@@ -154,7 +154,7 @@ class Claim(Model):
 
 
 class _Layout(Model):
-    """What a table and its plan have in common."""
+    """The common part of a table and its plan."""
 
     title: StrictStr
     caption: StrictStr = ''
@@ -178,7 +178,7 @@ class _Layout(Model):
         return tuple(self.axes[name] for name in self.columns)
 
     def cell_at(self, at: Position) -> Cell:
-        """The cell that stands there."""
+        """The cell at this position."""
         return next(cell for cell in self.cells if cell.at == at)
 
     @model_validator(mode='after')
@@ -207,18 +207,18 @@ class _Layout(Model):
 
 
 class Table(_Layout):
-    """A table file, read and checked; its cells are the product of its axes."""
+    """A table file, read and checked. Its cells are the product of its axes."""
 
     name: StrictStr
 
 
 class StoredPlan(_Layout):
-    """The plan of a table: the table as it was, and the runs of its cells in one profile.
+    """The plan of a table: the table as it was at the time, and the runs of its cells in one profile.
 
     Attributes:
         table (str): name of the table.
         profile (str): name of the profile.
-        overrides (dict): ``--set`` of the command line, on top of every cell: that is another experiment.
+        overrides (dict): ``--set`` of the command line, on top of every cell. Overrides make it another experiment.
     """
 
     schema_: Literal[3] = Field(3, alias='schema')
@@ -228,12 +228,12 @@ class StoredPlan(_Layout):
 
     @property
     def name(self) -> str:
-        """Name of the plan, which is that of its file."""
+        """Name of the plan, which is also the name of its file."""
         return plan_name(self.table, self.overrides)
 
     @property
     def comparable(self) -> bool:
-        """Whether its numbers can be set against the paper's: on the paper's data, with its settings."""
+        """Whether its numbers are comparable with the paper's: same data, same settings."""
         return self.profile == 'paper' and not self.overrides
 
     @property
@@ -242,19 +242,18 @@ class StoredPlan(_Layout):
         return {run: seed for cell in self.cells for seed, run in cell.runs.items()}
 
     def words(self, at: Position) -> List[str]:
-        """What a cell is called, axis by axis: 'T^min 0.2', 'T^max 0.6'."""
+        """The name of a cell, axis by axis: 'T^min 0.2', 'T^max 0.6'."""
         axes = self.row_axes + self.column_axes
         return [f'{axis.label} {axis.shown(at[axis.name])}'.strip() for axis in axes]
 
     def keys(self, run: str) -> List[str]:
-        """What the table shows of a run."""
+        """The keys of a run that the table shows."""
         cells = [cell for cell in self.cells if run in cell.runs.values()]
         return list(dict.fromkeys(key for cell in cells for keys in cell.keys.values() for key in keys))
 
 
 def plan_name(table: str, overrides: Overrides) -> str:
-    """The table's name and what was overridden; many overrides are too long for a file's name, so a digest stands for
-    them."""
+    """The table's name and the overrides. A digest replaces overrides that are too long for a file name."""
     settings = '+'.join([table, *(f'{key}={value}' for key, value in overrides.items())]).replace('/', '_')
     if len(settings.encode()) <= 120:
         return settings
@@ -262,7 +261,7 @@ def plan_name(table: str, overrides: Overrides) -> str:
 
 
 class Provenance(Stored):
-    """Where a result comes from. Older results say less; ``wall_s`` are seconds of training and evaluation."""
+    """Where a result comes from. Older results lack fields. ``wall_s`` is the time of training and evaluation, in s."""
 
     commit: Optional[StrictStr]
     dirty: Annotated[Optional[bool], Field(strict=True)]
@@ -278,7 +277,7 @@ class Provenance(Stored):
 
 
 class Result(Stored):
-    """What one training measured: metrics as fractions from 0 to 1, None where they are not defined on the data."""
+    """The result of one training: metrics as fractions from 0 to 1, None if they are not defined on the data."""
 
     schema_: Literal[1] = Field(alias='schema')
     run: StrictStr
@@ -290,7 +289,7 @@ class Result(Stored):
 
 
 class Speed(Stored):
-    """How fast a detector is: metrics that begin with ``SPEED``, in ms and images per second, one image at a time.
+    """The speed of a detector: metrics that begin with ``SPEED``, in ms and images per second, one image at a time.
 
     ``image`` is its height and width in pixels.
     """
@@ -307,7 +306,7 @@ class Speed(Stored):
 class Epoch(Stored):
     """One epoch, counted from 1: metrics as fractions, mean losses, and mean positives per instance by kind.
 
-    What is not defined is None, and what was not stored is missing.
+    Undefined values are None. Values that were not stored are missing.
     """
 
     epoch: StrictInt
@@ -317,7 +316,7 @@ class Epoch(Stored):
 
 
 class Epochs(Stored):
-    """What a training measured after each epoch."""
+    """The metrics of a training after each epoch."""
 
     schema_: Literal[1] = Field(alias='schema')
     epochs: Tuple[Epoch, ...]

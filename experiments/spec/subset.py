@@ -1,4 +1,4 @@
-"""``--subset``: the same training on a part of its images, as a profile of its own, such as ``desk-subset0.1``."""
+"""``--subset``: the same training on a part of its images. It is a profile of its own, such as ``desk-subset0.1``."""
 
 import re
 from typing import Optional, Tuple
@@ -9,10 +9,10 @@ _MARK = '-subset'
 
 
 def subset_profile(profile: str, text: str) -> str:
-    """The name of a profile on the share of its images that ``--subset`` gives as ``text``.
+    """The name of a profile with the share of its images that ``--subset`` gives as ``text``.
 
     Raises:
-        UserError: the share is none, or the profile has one already.
+        UserError: the text is not a valid share, or the profile has a share already.
     """
     if _MARK in profile:
         raise UserError(f'--subset {text}: profile {profile} has its share already')
@@ -26,10 +26,10 @@ def subset_profile(profile: str, text: str) -> str:
 
 
 def split_profile(name: str) -> Tuple[str, Optional[float]]:
-    """The profile behind a name, and the share of its training images; None for all of them.
+    """The profile without its subset, and the share of its training images; None for all of them.
 
     Raises:
-        UserError: the share is none.
+        UserError: the share is not valid.
     """
     base, mark, share = name.partition(_MARK)
     if not mark:

@@ -1,4 +1,4 @@
-"""What decides the generated data. Light to import: the specs name the data in a run's id, before anything is made."""
+"""The specs of the generated data. Imports are light, because a run's id needs the specs before any data exist."""
 
 import hashlib
 import json
@@ -8,28 +8,28 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """What decides every pixel. Change `version` whenever the drawing below changes, so that caches notice."""
+    """The settings that determine every pixel. Change `version` whenever the drawing changes, so that caches notice."""
 
     version: str = '1'
     seed: int = 0
     train: int = 1500  # images
     val: int = 300
     size: int = 96  # side of the square image, pixels
-    objects: tuple[int, int] = (2, 7)  # wished per image, both ends included
+    objects: tuple[int, int] = (2, 7)  # desired per image, both ends included
     scale: tuple[float, float] = (16.0, 64.0)  # object size, pixels, log-uniform
     aspect: float = 1.35  # the longer side is at most this many times the shorter one
-    turn: float = 0.2  # most that an object is turned, either way, radians
+    turn: float = 0.2  # largest rotation of an object, either way, radians
     cluster: float = 0.6  # chance that an object is placed beside an earlier one
     twin: float = 0.6  # chance that such a neighbour has the same category
-    visible: float = 0.5  # least part of an object that stays visible
-    least: int = 24  # least visible area, pixels
+    visible: float = 0.5  # smallest visible fraction of an object
+    least: int = 24  # smallest visible area, pixels
     clutter: tuple[int, int] = (0, 3)  # distractors per image, both ends included
     contrast: float = 15.0  # strength of textures, grey levels
 
 
 @dataclass(frozen=True)
 class CrowdSpec:
-    """What decides every pixel. Change `version` whenever the drawing below changes, so that caches notice."""
+    """The settings that determine every pixel. Change `version` whenever the drawing changes, so that caches notice."""
 
     version: str = '1'
     seed: int = 0
@@ -40,21 +40,21 @@ class CrowdSpec:
     groups: tuple[int, int] = (1, 4)  # rows or clumps per image
     height: tuple[float, float] = (24.0, 84.0)  # of a figure, pixels, log-uniform per group
     ignore: float = 0.3  # chance of each of the two kinds of ignored region
-    visible: float = 0.15  # least part of a figure that stays visible
-    least: int = 24  # least visible area, pixels
+    visible: float = 0.15  # smallest visible fraction of a figure
+    least: int = 24  # smallest visible area, pixels
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What decides the weights, besides the scenes. Change ``version`` whenever the training below changes."""
+    """The settings that determine the weights, besides the scenes. Change ``version`` whenever the training changes."""
 
-    scenes: str  # folder name of the scenes whose training crops are used; it holds a digest of their own spec
+    scenes: str  # folder name of the scenes that give the training crops; it has a digest of their spec
     version: str = '1'
     seed: int = 0
     depth: int = 18
     base_channels: int = 16
     crop: int = 48  # side of a crop, pixels
-    context: float = 1.2  # side of the square cut out, in longer sides of the object's box
+    context: float = 1.2  # side of the crop in the image, as a multiple of the box's longer side
     epochs: int = 12
     batch: int = 128
     lr: float = 0.004
@@ -62,7 +62,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class SwinSpec:
-    """What decides a small Swin's weights, besides the scenes. Change ``version`` whenever its training changes."""
+    """The settings that determine a small Swin's weights, besides the scenes; see :class:`BackboneSpec`."""
 
     scenes: str
     version: str = '1'
@@ -79,10 +79,10 @@ class SwinSpec:
 
 
 def folder_name(name: str, spec: Any) -> str:
-    """`<name>-v<version>-<8 hex>`, where `spec` is a dataclass with a `version`; needs nothing built."""
+    """`<name>-v<version>-<8 hex>`. `spec` is a dataclass with a `version`. The data need not exist."""
     return f'{name}-v{spec.version}-{hashlib.sha256(canonical(spec).encode()).hexdigest()[:8]}'
 
 
 def canonical(spec: Any) -> str:
-    """A spec as JSON that is the same for equal specs."""
+    """A spec as JSON. Equal specs give equal text."""
     return json.dumps(asdict(spec), sort_keys=True, separators=(',', ':'))

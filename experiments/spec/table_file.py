@@ -1,11 +1,11 @@
-"""Table files: the short form in which people write a table, and the :class:`Table` that it stands for.
+"""Table files: the short YAML form of a table, and how it becomes a :class:`Table`.
 
 A table file is YAML::
 
     title: "T^max and T^min"
     caption: text under the table
     source: where in the paper it stands
-    setting: what the paper measured it on
+    setting: the setting in which the paper measured it
     use: [crowdhuman]                   # variants of every cell (experiments/variants), optional
     set: {dotted.key: value}            # overrides of every cell, optional
     axes:                               # cells are the product of the axes
@@ -15,22 +15,22 @@ A table file is YAML::
         values: [0.7, 0.6]
       method:
         label: Method
-        describe: [LA, NMS]                  # columns of words beside the values, optional
+        describe: [LA, NMS]                  # headers of description columns, optional
         values:                              # long form: named values; each key but the name is optional
           - name: fcos-nms
-            label: FCOS                      # what is shown, where it differs from the name
+            label: FCOS                      # the text in the table, if it differs from the name
             describe: [o2m, "✓"]
-            reading: with_nms                # what {reading} stands for in metrics; without_nms if not given
+            reading: with_nms                # the value of {reading} in metrics; default without_nms
             use: [fcos]                      # variants
             set: {model.bbox_head.selection.k: 0}
     rows: [method]                      # axes down the side, outermost first; may be empty
     columns: [t_max]                    # axes across; may be empty
     metrics:
-      AP: [without_nms/AP, with_nms/AP]      # what a cell shows, joined by '/'
+      AP: [without_nms/AP, with_nms/AP]      # the values of a cell, joined by '/'
       AR: ['{reading}/AR']
-      FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # a column only where the axes stand so
+      FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # shown only for these axis values
     paper: {AP: [[38.3/39.5, 38.0/39.5]]}    # the paper's numbers, row by row; '-' where it has none
-    claims:                                  # what the paper says of them; analysis judges it
+    claims:                                  # the paper's claims about them; analysis judges them
       - id: t-min-narrows-the-gap
         statement: the smaller T^min, the smaller the gap between without and with NMS   # in a few words
         quote: "a small T^min is helpful to narrow down the performance gap"             # the paper's sentence
@@ -39,12 +39,12 @@ A table file is YAML::
           - left: {key: with_nms/AP, minus: without_nms/AP, at: {t_min: 0.1}}
             is: less                         # or greater
             right: {key: with_nms/AP, minus: without_nms/AP, at: {t_min: 0.4}}
-            for_each: [t_max]                # once for each value of these axes, standing there on both sides
+            for_each: [t_max]                # once for each value of these axes, the same on both sides
 
-A quantity is a stored metric (``key``) of one cell (``at``: one value of each axis that ``for_each`` does not name),
-less another one of the same cell (``minus``), times a number (``times``), after the epoch ``epoch`` (counted from 1;
-the last if not given). ``at: {k: others}`` on the right stands for every value of the axis but the left side's, in
-turn. A claim holds when all of its comparisons do.
+A quantity is a stored metric (``key``) of one cell (``at``: one value of each axis that ``for_each`` does not name).
+Optionally, another metric of the same cell is subtracted (``minus``) and the difference is multiplied (``times``). It
+is taken after the epoch ``epoch`` (counted from 1, default the last). ``at: {k: others}`` on the right makes one
+comparison with each value of the axis except the left side's. A claim holds when all of its comparisons hold.
 """
 
 import itertools
@@ -76,7 +76,7 @@ OTHERS = 'others'
 
 
 class ValueEntry(Model):
-    """A value of an axis as it is written: :class:`Value` with its name, which is also its label if it has no other."""
+    """A value of an axis in a table file: :class:`Value` with its name. The name is also the default label."""
 
     name: Text
     label: Optional[Text] = None
@@ -91,7 +91,7 @@ class ValueEntry(Model):
 
 
 class AxisEntry(Model):
-    """An axis as it is written: named values, or with ``key`` plain values that are set there."""
+    """An axis in a table file: named values, or plain values that are set at ``key``."""
 
     label: Optional[Text] = None
     describe: Texts = ()
@@ -127,7 +127,7 @@ class AxisEntry(Model):
 
 
 class MetricEntry(Model):
-    """A metric as it is written: a list of keys, or a mapping that limits them to a place."""
+    """A metric in a table file: a list of keys, or a mapping that limits them to some axis values."""
 
     keys: Texts = Field(min_length=1)
     at: Dict[StrictStr, Text] = {}
@@ -150,7 +150,7 @@ class MetricEntry(Model):
 
 
 class QuantityEntry(Model):
-    """One side of a comparison as it is written, see the top of the file."""
+    """One side of a comparison in a table file, see the top of this module."""
 
     key: StrictStr
     minus: Optional[StrictStr] = None
@@ -160,7 +160,7 @@ class QuantityEntry(Model):
 
 
 class ComparisonEntry(Model):
-    """A comparison as it is written; it may stand for several."""
+    """A comparison in a table file. It may expand to several."""
 
     left: QuantityEntry
     is_: Literal['less', 'greater'] = Field(alias='is')
@@ -169,7 +169,7 @@ class ComparisonEntry(Model):
 
 
 class ClaimEntry(Model):
-    """A claim as it is written."""
+    """A claim in a table file."""
 
     id: StrictStr
     statement: StrictStr
@@ -179,7 +179,7 @@ class ClaimEntry(Model):
 
 
 class TableFile(Model):
-    """A table as it is written."""
+    """The content of a table file."""
 
     title: Text
     caption: Text = ''
@@ -195,10 +195,10 @@ class TableFile(Model):
     claims: List[ClaimEntry] = []
 
     def table(self, name: str) -> Table:
-        """The table that it stands for.
+        """The table that it describes.
 
         Raises:
-            ValueError: it does not fit together; the message names the key.
+            ValueError: its parts do not fit together; the message names the key.
         """
         axes = {axis: entry.axis(axis) for axis, entry in self.axes.items()}
         if not axes or sorted(self.rows + self.columns) != sorted(axes):
@@ -255,7 +255,7 @@ class TableFile(Model):
 
 
 class _Claims:
-    """Turns claims as they are written into comparisons of cells."""
+    """Turns claims of a table file into comparisons of cells."""
 
     def __init__(self, axes: Dict[str, Axis], metrics: Dict[str, Metric]) -> None:
         self.axes = {name: list(axis.values) for name, axis in axes.items()}
@@ -336,7 +336,7 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
 
 
 def select(table: Table, only: Iterable[Tuple[str, str]]) -> List[Cell]:
-    """The cells that stand at the given values, as pairs of an axis and a value. Several of one axis are alternatives.
+    """The cells at the given values, which are pairs of axis and value. Several values of one axis are alternatives.
 
     Raises:
         UserError: the table has no such axis or value.

@@ -1,5 +1,5 @@
-"""The one kind of error whose message is meant for the person at the terminal."""
+"""The one error whose message is meant for the user."""
 
 
 class UserError(Exception):
-    """Something the user can put right. The message names the file or argument, and what to do, in a line or two."""
+    """An error that the user can fix. The message names the file or argument and what to do, in a line or two."""

@@ -1,4 +1,4 @@
-"""Reading and writing files: whole or not at all, no array file that fills the memory, and where runs and data lie."""
+"""Reads and writes files: whole or not at all, and no oversized ones. Says where runs and data lie."""
 
 import contextlib
 import errno
@@ -13,17 +13,17 @@ from typing import Any, Dict, Iterator, Optional, TextIO, Union
 
 from experiments.store.errors import UserError
 
-#: Names of files that are being written begin with this.
+#: Prefix of files that are still being written.
 ASIDE = '.aside.'
-#: Errors that mean that there is no room.
+#: Errors that mean that the disk is full.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_whole(path: Path, content: Union[bytes, str]) -> None:
-    """Write ``content`` aside, flush it to the disk, and rename it to ``path``.
+    """Write ``content`` to a temporary file, flush it to the disk, and rename it to ``path``.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written; a file that was there is untouched.
+        UserError: the disk is full or the folder cannot be written. An existing file is untouched.
     """
     aside = path.with_name(f'{ASIDE}{path.name}.{os.getpid()}')
     data = content.encode() if isinstance(content, str) else content
@@ -38,7 +38,7 @@ def write_whole(path: Path, content: Union[bytes, str]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file, if it is there.
+    """Delete a file if it exists.
 
     Raises:
         UserError: it cannot be deleted.
@@ -46,12 +46,12 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        if path.exists():  # of a read-only folder even a file that is not there cannot be deleted
+        if path.exists():  # in a read-only folder, deleting fails even for a file that does not exist
             raise cannot_write(path, error) from error
 
 
 def open_to_append(path: Path) -> TextIO:
-    """Open a text file that grows by lines.
+    """Open a text file to append lines.
 
     Raises:
         UserError: it cannot be written.
@@ -63,10 +63,10 @@ def open_to_append(path: Path) -> TextIO:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, unless it is there.
+    """Create a folder and its parents if it does not exist.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def make_folder(path: Path) -> None:
 
 
 def rename_whole(aside: Path, path: Path) -> None:
-    """Flush a finished file to the disk, then give it its name; after a crash either is there whole."""
+    """Flush a finished file to the disk, then rename it. After a crash, the old or the new file is there whole."""
     with open(aside, 'rb') as file:
         os.fsync(file.fileno())
     os.replace(aside, path)
@@ -83,14 +83,14 @@ def rename_whole(aside: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, patience_s: Optional[float] = None) -> Iterator[Optional[TextIO]]:
-    """Hold an exclusive lock. The kernel drops it when the process dies, so the file may stay.
+    """Hold an exclusive lock. The kernel releases it when the process dies, so the file may stay.
 
     Args:
-        path (Path): the lock's file, made where it is missing.
-        patience_s (float, optional): how long to wait for another process; None: as long as it takes.
+        path (Path): the lock file; created if missing.
+        patience_s (float, optional): how long to wait for another process; None waits without limit.
 
     Returns:
-        TextIO: the file that holds the lock; None where another process still holds it after that time.
+        TextIO: the file that holds the lock; None if another process still holds it after that time.
 
     Raises:
         UserError: the file cannot be written.
@@ -127,8 +127,8 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_arrays(path: Path, arrays: Dict[str, Any]) -> None:
-    """:func:`write_whole` for NumPy arrays by name, compressed; equal arrays make equal bytes."""
-    import numpy as np  # the command line starts without it
+    """:func:`write_whole` for named NumPy arrays, compressed. Equal arrays give equal bytes."""
+    import numpy as np  # imported here so that the command line starts fast
 
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
@@ -136,10 +136,10 @@ def write_arrays(path: Path, arrays: Dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None where there is no such file.
+    """The content of a JSON file, or None if there is no such file.
 
     Raises:
-        UserError: the file is there and is not JSON.
+        UserError: the file exists but is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding='utf-8'))
@@ -149,7 +149,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f'{path} cannot be read ({error}): delete it and run again') from error
 
 
-#: Values that a YAML file may stand for, with each alias (``*name``) counted as all that it repeats.
+#: The most values that a YAML file may expand to. Each alias (``*name``) counts as all values that it repeats.
 MOST_VALUES = 100_000
 
 
@@ -158,16 +158,16 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        UserError: it is not such YAML; the message names the file and the line.
+        UserError: it is not YAML of plain values; the message names the file and the line.
     """
     import yaml
 
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
-        if _count(content, {}) > MOST_VALUES:  # nested aliases multiply, and a message that shows them would never end
+        if _count(content, {}) > MOST_VALUES:  # nested aliases multiply, and an error message would show them all
             raise ValueError(f'it stands for more than {MOST_VALUES} values')
         return content
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: no UTF-8, or no such date
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: not UTF-8, or no such date
         place = getattr(error, 'problem_mark', None)
         where = f', line {place.line + 1}' if place else ''
         reason = ' '.join(str(getattr(error, 'problem', None) or error).split())
@@ -175,7 +175,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def _count(value: Any, known: dict) -> float:
-    """How many values there are in ``value``, repeated ones each time; infinitely many if it holds itself."""
+    """The number of values in ``value``. Repeated ones count each time; a value that contains itself is infinite."""
     if not isinstance(value, (dict, list)):
         return 1
     if id(value) not in known:
@@ -185,16 +185,16 @@ def _count(value: Any, known: dict) -> float:
     return known[id(value)]
 
 
-#: Bytes that the arrays of a file may take in memory; those of a run on COCO's 5000 images are some ten million.
+#: The most bytes that the arrays of a file may take in memory. A run on COCO's 5000 images needs about ten million.
 LARGEST = 2**30
 
 
 def read_arrays(path: Path) -> Dict[str, Any]:
-    """The NumPy arrays of a file by name; arrays of Python objects, which would be unpickled, are refused.
+    """The NumPy arrays of a file by name. Arrays of Python objects are refused, because they would be unpickled.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, is something else, or is larger than ``LARGEST``.
+        ValueError: it cannot be read, is not such a file, or is larger than ``LARGEST``.
     """
     import numpy as np
 
@@ -207,12 +207,12 @@ def read_arrays(path: Path) -> Dict[str, Any]:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise
-    except Exception as error:  # zipfile and NumPy raise almost anything on damaged files
-        reason = ' '.join(str(error).split())[:200] or type(error).__name__  # some quote all of the file
+    except Exception as error:  # on damaged files, zipfile and NumPy can raise almost anything
+        reason = ' '.join(str(error).split())[:200] or type(error).__name__  # some messages quote the whole file
         raise ValueError(f'cannot be read ({reason})') from error
 
 
 _CODE = Path(__file__).resolve().parents[2]
-#: The checkout. Of an installed package it is the current folder, as nobody looks for results among packages.
+#: The checkout. For an installed package it is the current folder, because nobody looks for results in site-packages.
 HOME = _CODE if (_CODE / 'pyproject.toml').exists() else Path.cwd()
 RUNS, DATA = HOME / 'runs', HOME / 'data'

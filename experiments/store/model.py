@@ -1,6 +1,6 @@
-"""How files are read into models: YAML and JSON alike, by pydantic, with complaints of one line.
+"""Reads YAML and JSON files into pydantic models. Every error message is one line.
 
-A model is a class of :class:`Model`, or of :class:`Stored` where a file may hold more than is read of it.
+A model derives from :class:`Model`, or from :class:`Stored` if its file may have other keys.
 """
 
 import difflib
@@ -19,7 +19,7 @@ Metrics = Dict[StrictStr, Optional[Number]]
 
 
 class Model(BaseModel):
-    """A part of a file. It cannot be changed, and a key that it does not know is an error that names the near ones."""
+    """A part of a file. It is immutable. An unknown key is an error that suggests similar keys."""
 
     model_config = ConfigDict(frozen=True, extra='forbid')
 
@@ -39,7 +39,7 @@ class Model(BaseModel):
 
 
 class Stored(Model):
-    """A part of a stored file, which may hold more than is read of it."""
+    """A part of a stored file. Unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, extra='ignore')
 
@@ -48,7 +48,7 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) else value
 
 
-#: Text, for which a plain number or true and false may stand, as YAML reads them.
+#: Text. A plain number, true or false is accepted too, because YAML reads unquoted text so.
 Text = Annotated[StrictStr, BeforeValidator(_text)]
 
 
@@ -59,12 +59,12 @@ def parse(model: Type[M], content: Any) -> M:
     """``content`` as a model.
 
     Raises:
-        ValueError: it does not fit; the message is one line that names the key.
+        ValueError: it does not fit the model; the message is one line that names the key.
     """
     schema = model.model_fields.get('schema_')
     if schema is not None and isinstance(content, dict) and 'schema' in content:
         (expected,) = get_args(schema.annotation)
-        if content['schema'] != expected:  # before all other keys, which another schema need not have
+        if content['schema'] != expected:  # checked first: another schema may lack the other keys
             raise ValueError(f'schema is {short(content["schema"])}, but {expected} belongs here')
     try:
         return model.model_validate(content)
@@ -74,10 +74,10 @@ def parse(model: Type[M], content: Any) -> M:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """What does not fit in the content of a file that a person wrote becomes an error that names the file.
+    """Turn a ValueError about the content of a user's file into an error that names the file.
 
     Raises:
-        UserError: a ValueError, pydantic's included; the message is one line with the file and the key.
+        UserError: a ValueError was raised, pydantic's included. The message is one line with the file and the key.
     """
     try:
         yield
@@ -90,7 +90,7 @@ def read_stored(model: Type[M], path: Path) -> M:
     """A stored JSON file as a model.
 
     Raises:
-        ValueError: it cannot be read or does not fit; the message is one line and does not name the file.
+        ValueError: it cannot be read or does not fit the model; the message is one line and does not name the file.
     """
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
@@ -101,7 +101,7 @@ def read_stored(model: Type[M], path: Path) -> M:
     return parse(model, content)
 
 
-#: What pydantic calls a kind of error, and how it is said; {what} is the value.
+#: Pydantic's error types and our messages for them; {what} is the value.
 _SAID = {
     'string_type': 'must be text, not {what}',
     'string_unicode': 'must be text, not {what}',
@@ -123,7 +123,7 @@ _SAID = {
 
 
 def explain(error: ValidationError) -> str:
-    """The first complaint of a model in one line: key, what is wrong, and what belongs there."""
+    """The first error of a model in one line: the key, what is wrong, and what is expected."""
     first = error.errors(include_url=False)[0]
     kind, where, context = first['type'], list(first['loc']), first.get('ctx', {})
     if where and where[-1] == '[key]':
@@ -148,10 +148,10 @@ def _line(where: List[Any], what: str) -> str:
 
 
 def called(key: str) -> str:
-    """A key that a file chose itself, as a message shows it: whatever it is, on one line and not long."""
+    """A key from a file as messages show it: on one line, and shortened."""
     return key if key.isprintable() and len(key) <= 50 else short(key)
 
 
 def short(value: Any) -> str:
-    """``value`` as a message shows it."""
+    """``value`` as messages show it."""
     return f'{value!r:.50}'

@@ -23,9 +23,9 @@ _PACKAGES = (
 
 
 def provenance() -> Dict[str, Any]:
-    """Git commit, package versions, device, host and start time of the process that trains.
+    """Git commit, package versions, device, host and start time of the training process.
 
-    ``cpu`` tells processors of one name apart: those with the same text round the same sums alike.
+    ``cpu`` distinguishes processors of one name. Processors with the same text round sums in the same way.
     """
     import torch
 
@@ -64,14 +64,14 @@ def _cpu_name() -> str:
 
 
 def _cpu_model() -> str:
-    """'AuthenticAMD 25 1 1', or the architecture where the system does not tell more."""
+    """Vendor, family, model and stepping, such as 'AuthenticAMD 25 1 1'; the architecture if those are unknown."""
     info = _cpu_info()
     keys = ('vendor_id', 'cpu family', 'model', 'stepping')
     return ' '.join(info[key] for key in keys if key in info) or platform.machine()
 
 
 def _cpu_info() -> Dict[str, str]:
-    """What Linux says of the first processor."""
+    """What Linux reports about the first processor."""
     try:
         lines = Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
     except OSError:

@@ -1,7 +1,7 @@
 """Writes and reads qualitative results: ``<runs>/<profile>/captures/<name>.npz``, arrays and JSON in one file.
 
-There are two kinds: what detectors found on images, and the scores and degrees of instances at stages of a training.
-``meta`` is JSON as bytes, and nothing in the file is pickled.
+There are two kinds: detections on images, and the scores and degrees of instances at stages of a training.
+``meta`` is JSON as bytes. Nothing in the file is pickled.
 """
 
 import io
@@ -25,8 +25,8 @@ Side = Annotated[StrictInt, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Shapes:
-    """Boxes (n, 4), x1 y1 x2 y2 in pixels, and labels (n,) of n instances or detections. ``masks`` (n, h, w) bool where
-    there are any; ``scores`` (n,) of detections, best first; ``ignored`` (n,) bool of annotations."""
+    """Boxes (n, 4), x1 y1 x2 y2 in pixels, and labels (n,) of n instances or detections. ``masks`` is (n, h, w) bool,
+    if there are masks. Detections have ``scores`` (n,), best first. Annotations have ``ignored`` (n,) bool."""
 
     boxes: np.ndarray
     labels: np.ndarray
@@ -37,7 +37,7 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Shown:
-    """One image: its id, height and width, the bytes of its file, its annotations, and what each panel found."""
+    """One image: its id, height and width, the bytes of its file, its annotations, and each panel's detections."""
 
     id: Any
     size: Tuple[int, int]
@@ -48,8 +48,8 @@ class Shown:
 
 @dataclass(frozen=True)
 class ShownPanel:
-    """One detector: what it is called, the score from which on its detections are shown, and the share of all objects
-    that it finds with them."""
+    """One detector: its label, the lowest score of its shown detections, and the share of all objects that these
+    detections find."""
 
     label: str
     score_thr: float
@@ -58,7 +58,7 @@ class ShownPanel:
 
 @dataclass(frozen=True)
 class QualitativeDetections:
-    """What the detectors of ``panels`` found in a reading, each down to the score at which it finds the share
+    """Detections of each of ``panels``, without or with NMS. Each panel is cut at the score at which it finds the share
     ``recall`` of all objects of the validation set."""
 
     title: str
@@ -74,8 +74,8 @@ class QualitativeDetections:
 
 @dataclass(frozen=True)
 class StageMaps:
-    """Scores and degrees (I, N) of I instances on N anchors at the end of an epoch, ``certain`` (I, N) bool; ``t`` is
-    the T^j of that epoch, None where the degrees follow no schedule."""
+    """Scores and degrees (I, N) of I instances on N anchors at the end of an epoch. ``certain`` is (I, N) bool. ``t``
+    is the T^j of that epoch, or None if the degrees follow no schedule."""
 
     label: str
     epoch: int
@@ -89,8 +89,8 @@ class StageMaps:
 class QualitativeAssignment:
     """Targets of instances (name, box in pixels of the file) of one image at stages of a training of ``epochs`` epochs.
 
-    The N anchors are those of the levels one after the other, each row after row: ``strides`` in pixels of the
-    network's input, ``shapes`` (height, width) in cells. ``input_size`` is that input's height and width.
+    The N anchors are ordered by level, then row by row. ``strides`` are in pixels of the network's input, ``shapes``
+    (height, width) in cells. ``input_size`` is the height and width of that input.
     """
 
     title: str
@@ -120,7 +120,7 @@ class _Image(Stored):
 
 
 class _Meta(Stored):
-    """What all captures hold beside their arrays."""
+    """The metadata that all qualitative results have."""
 
     schema_: Literal[1] = Field(alias='schema')
     figure: StrictStr
@@ -168,27 +168,27 @@ class _AssignmentMeta(_Meta):
 
 
 def path_of(runs: Path, profile: str, name: str) -> Path:
-    """Where a capture lies."""
+    """The path of a qualitative result."""
     return Path(runs) / profile / 'captures' / f'{name}.npz'
 
 
 def capture_command(runs: Path, profile: str, name: str) -> str:
-    """What makes it."""
+    """The command that creates it."""
     words = ['python', 'experiments/run.py', 'capture', name, *(['--profile', profile] if profile != 'desk' else [])]
     return shlex.join(words + ([] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]))
 
 
 def load_detections(runs: Path, profile: str, name: str) -> QualitativeDetections:
-    """Read a capture of detections.
+    """Read stored detections.
 
     Raises:
-        UserError: it is not there, or broken; the message names the command that makes it.
+        UserError: the file is missing or broken; the message names the command that creates it.
     """
     return _load(runs, profile, name, _DetectionsMeta, _detections)
 
 
 def load_assignment(runs: Path, profile: str, name: str) -> QualitativeAssignment:
-    """Read a capture of an assignment; raises as :func:`load_detections`."""
+    """Read a stored assignment; raises as :func:`load_detections`."""
     return _load(runs, profile, name, _AssignmentMeta, _assignment)
 
 
@@ -225,7 +225,7 @@ def _detections(meta: _DetectionsMeta, arrays: Dict[str, np.ndarray]) -> Qualita
 
 
 def _shapes(arrays: Dict[str, np.ndarray], name: str, size: Tuple[int, int], masks: bool, **columns: tuple) -> Shapes:
-    """Boxes and labels, and the ``columns`` of one number each, of the arrays that begin with ``name``."""
+    """Boxes, labels and the ``columns``, one number per row each, from the arrays whose names begin with ``name``."""
     boxes = arrays[f'{name}.boxes']
     one = {column: arrays[f'{name}.{column}'] for column in ('labels', *columns)}
     if boxes.shape != (len(boxes), 4) or any(column.shape != (len(boxes),) for column in one.values()):
@@ -260,11 +260,11 @@ def _assignment(meta: _AssignmentMeta, arrays: Dict[str, np.ndarray]) -> Qualita
 
 
 def write_capture(path: Path, meta: Dict[str, Any], arrays: Dict[str, np.ndarray]) -> None:
-    """Write a capture whole or not at all; the same content gives the same bytes.
+    """Write a qualitative result whole or not at all. The same content gives the same bytes.
 
     Args:
         path (Path): the file, which ends in .npz.
-        meta (dict): what is plain; the schema and the provenance are added.
+        meta (dict): plain values; the schema and the provenance are added.
         arrays (dict): arrays by name.
 
     Raises:
@@ -275,13 +275,13 @@ def write_capture(path: Path, meta: Dict[str, Any], arrays: Dict[str, np.ndarray
     content = json.dumps(dict(schema=SCHEMA, **meta, provenance=kept), allow_nan=False)
     file = io.BytesIO()
     arrays = dict(meta=_bytes(content.encode()), **arrays)
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its options are no arrays, but they have names too
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub mistakes the arrays for its named options
     make_folder(path.parent)
     write_whole(path, file.getvalue())
 
 
 def image_bytes(path: Path) -> np.ndarray:
-    """An image's file as it is, (bytes,) uint8.
+    """The bytes of an image file, (bytes,) uint8.
 
     Raises:
         UserError: it cannot be read.

@@ -2,16 +2,16 @@
 
 =================  =====================================================================
 config.py          the resolved config, with ``${...}`` for folders of the machine
-lock               held by the process that trains, of several by rank 0; the kernel frees it when that dies
-progress.json      epoch and iteration it is in, time left (a hint; not flushed)
+lock               held by the training process (rank 0 of several); the kernel frees it when that dies
+progress.json      current epoch, number of epochs and time left (a hint; not flushed)
 metrics.json       metrics of each finished epoch
 epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
 matches.npz        which detections of the last epoch were right on which image (o2f/evaluation/matches.py)
-result.json        final metrics and provenance; a run is done when it is there
+result.json        final metrics and provenance; its presence means that the run is done
 failure.json       why the last attempt failed
-tracking.json      what else the run logs to, where that was asked for
-parts.json         in how many parts a batch is computed, where that was asked for
-worker.log         what the process that trains printed; of several it is rank 0, and rank n has worker.log.n
+tracking.json      the experiment trackers of the run, if any were asked for
+parts.json         the number of parts in which a batch is computed, if it was asked for
+worker.log         output of the training process; with several it is that of rank 0, and rank n has worker.log.n
 =================  =====================================================================
 """
 
@@ -51,12 +51,12 @@ WAITING, RUNNING, STOPPED, FAILED, DONE = 'waiting', 'running', 'stopped', 'fail
 QUEUED, REQUEUED = 'queued', 'requeued'
 
 
-#: Files whose locks this process holds. A process forked from it, such as a data loader's, closes them at once: it may
-#: live on for a while when this one dies, and the run must be free then.
+#: Files whose locks this process holds. A forked process, such as a data loader's worker, closes them at once. It may
+#: outlive this process for a while, and must not hold the run's lock then.
 _LOCKS: Set[IO] = set()
 os.register_at_fork(after_in_child=lambda: [file.close() for file in _LOCKS])
 
-#: What a head of o2f counts (:func:`o2f.assign.degrees.positives_per_instance`), and its name in metrics.json.
+#: Counts that a head of o2f logs (:func:`o2f.assign.degrees.positives_per_instance`) -> their names in metrics.json.
 _POSITIVES = dict(certain_anchors='certain', ambiguous_anchors='ambiguous', ambiguous_degree='degree')
 
 
@@ -66,8 +66,8 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class Status:
-    """What a run's folder says: its state, the epoch it is in of how many, seconds left, its newest metrics, and a word
-    on the state, such as why it failed."""
+    """The status of a run as its folder has it: state, current epoch, number of epochs, seconds left, newest metrics,
+    and a message, such as why the run failed."""
 
     state: str
     epoch: int = 0
@@ -96,14 +96,14 @@ class RunFolder:
         self._failure = path / 'failure.json'
         self._tracking = path / 'tracking.json'
         self._parts = path / 'parts.json'
-        self._unwritten = ''  # why the last attempt failed, where that could not be written
+        self._unwritten = ''  # why the last attempt failed, if that could not be written
 
     def log_of(self, rank: int) -> Path:
-        """What one of the processes that train it prints."""
+        """The log file of a training process."""
         return self.path / (f'worker.log.{rank}' if rank else 'worker.log')
 
     def create(self, run: 'Run') -> None:
-        """Make the folder and write the config, unless they are there.
+        """Create the folder and write the config, unless they exist.
 
         Raises:
             UserError: the folder cannot be written.
@@ -115,7 +115,7 @@ class RunFolder:
             write_whole(self.config, run.config_text)
 
     def set_tracking(self, names: List[str]) -> None:
-        """Say what the run is to log to from its next start on, see :mod:`experiments.training.tracking`.
+        """Set the trackers that the run logs to from its next start on (:mod:`experiments.training.tracking`).
 
         Raises:
             UserError: the folder cannot be written.
@@ -126,11 +126,11 @@ class RunFolder:
             remove(self._tracking)
 
     def tracking(self) -> List[str]:
-        """What :meth:`set_tracking` was told."""
+        """The trackers that :meth:`set_tracking` set."""
         return read_json(self._tracking) or []
 
     def set_parts(self, parts: int) -> None:
-        """Say in how many parts a batch is computed from the run's next start on (:mod:`experiments.training.batch`).
+        """Set the number of parts of a batch from the run's next start on (:mod:`experiments.training.batch`).
 
         Raises:
             UserError: the folder cannot be written.
@@ -141,11 +141,11 @@ class RunFolder:
             self._parts.unlink(missing_ok=True)
 
     def parts(self) -> int:
-        """What :meth:`set_parts` was told, else 1."""
+        """The number that :meth:`set_parts` set, else 1."""
         return read_json(self._parts) or 1
 
     def sweep(self) -> None:
-        """Delete what a killed process was writing; for the holder of the lock."""
+        """Delete the temporary files of a killed process. Only the holder of the lock may call this."""
         for path in self.path.glob(f'{ASIDE}*'):
             path.unlink()
 
@@ -157,7 +157,7 @@ class RunFolder:
             Busy: another process holds it.
             UserError: the folder cannot be written.
         """
-        with locked(self._lock, patience_s) as file:  # a glance by status() holds it for a moment
+        with locked(self._lock, patience_s) as file:  # status() holds it for a moment when it looks
             if file is None:
                 raise Busy(self.path)
             _LOCKS.add(file)
@@ -177,10 +177,10 @@ class RunFolder:
         return False
 
     def status(self, held: bool = False) -> Status:
-        """The run's state as its files tell it; where one of them is damaged, it has failed, and the message says so.
+        """The run's status from its files. If one of them is damaged, the run has failed and the message says so.
 
         Args:
-            held (bool): this process holds its lock and does not train it.
+            held (bool): this process holds the run's lock and does not train the run.
         """
         try:
             return self._status(held)
@@ -209,7 +209,7 @@ class RunFolder:
         return Status(STOPPED if epochs else WAITING, len(epochs), 0, None, metrics)
 
     def check(self) -> None:
-        """See that what was trained can be read.
+        """Check that what was trained can be read.
 
         Raises:
             UserError: the result or the metrics of epochs are damaged.
@@ -218,7 +218,7 @@ class RunFolder:
         self.epochs()
 
     def result(self) -> Optional[dict]:
-        """The final result, or None while there is none.
+        """The final result, or None if there is none yet.
 
         Raises:
             UserError: result.json is damaged or of another schema.
@@ -231,7 +231,7 @@ class RunFolder:
         return result
 
     def epochs(self) -> List[dict]:
-        """What :meth:`add_epoch` was told of each finished and evaluated epoch, in order."""
+        """The records of :meth:`add_epoch`, one for each finished and evaluated epoch, in order."""
         content = read_json(self._metrics)
         if content is None:
             return []
@@ -246,13 +246,13 @@ class RunFolder:
     def add_epoch(
         self, epoch: int, metrics: Dict[str, float], training: Dict[str, float], seconds: float, loading_s: float
     ) -> None:
-        """Record an epoch, counted from 1; what was recorded from it on, before a resume, is replaced.
+        """Record an epoch. Records of this and later epochs from before a resume are dropped.
 
         Args:
-            epoch (int): its number.
-            metrics (dict): what its evaluation found.
-            training (dict): means over its iterations of what the model gave: losses, and counts of positives.
-            seconds (float): how long it took, the evaluation included.
+            epoch (int): its number, counted from 1.
+            metrics (dict): the metrics of its evaluation.
+            training (dict): means over its iterations of the model's losses and counts of positives.
+            seconds (float): its duration, the evaluation included.
             loading_s (float): how much of that was spent waiting for data.
         """
         kept = [entry for entry in self.epochs() if entry['epoch'] < epoch]
@@ -269,11 +269,11 @@ class RunFolder:
         write_json(self._metrics, dict(schema=SCHEMA, epochs=kept))
 
     def add_matches(self, matches: Dict[str, Any]) -> None:
-        """Store the matches of an evaluation, as :meth:`o2f.evaluation.matches.Matches.arrays` has them."""
+        """Store the matches of an evaluation, as :meth:`o2f.evaluation.matches.Matches.arrays` gives them."""
         write_arrays(self._matches, matches)
 
     def checkpoint(self) -> Optional[Path]:
-        """The newest checkpoint, or None."""
+        """The newest checkpoint, or None if there is none."""
         found = {
             int(match[1]): path
             for path in self.path.glob('epoch_*.pth')
@@ -282,7 +282,7 @@ class RunFolder:
         return found[max(found)] if found else None
 
     def add_checkpoint(self, aside: Path, epoch: int) -> None:
-        """Give a checkpoint that was written aside its name, then delete older ones."""
+        """Rename a checkpoint from its temporary name, then delete older ones."""
         newest = self.path / f'epoch_{epoch}.pth'
         rename_whole(aside, newest)
         for path in self.path.glob('epoch_*.pth'):
@@ -290,7 +290,7 @@ class RunFolder:
                 path.unlink()
 
     def set_progress(self, epoch: int, epochs: int, left_s: Optional[float]) -> None:
-        """Say which epoch, from 1, of how many the run is in; lost without harm."""
+        """Record the current epoch, counted from 1, the number of epochs, and the seconds left. A mere hint."""
         aside = self.path / f'{ASIDE}progress'
         aside.write_text(json.dumps(dict(epoch=epoch, epochs=epochs, left_s=left_s)))
         aside.replace(self._progress)
@@ -320,7 +320,7 @@ class RunFolder:
         self.clear_failure()
 
     def fail(self, message: str) -> None:
-        """Record why this attempt failed. On a full disk even that may not be possible; then this object knows it."""
+        """Record why this attempt failed. If the disk is full, only this object keeps the message."""
         try:
             write_json(self._failure, dict(schema=SCHEMA, message=message))
             self._unwritten = ''
@@ -328,7 +328,7 @@ class RunFolder:
             self._unwritten = message
 
     def last_log_lines(self, count: int) -> List[str]:
-        """The end of what the process that trained printed."""
+        """The last lines of the training process's log."""
         try:
             with open(self.log, 'rb') as file:
                 file.seek(max(file.seek(0, os.SEEK_END) - 10_000, 0))
@@ -343,7 +343,7 @@ class RunFolder:
         self._unwritten = ''
 
     def open_log(self, rank: int) -> IO:
-        """The file for what one of the processes that train it prints.
+        """Open the log file of a training process.
 
         Raises:
             UserError: the folder cannot be written.
@@ -356,5 +356,5 @@ def _short(value: float) -> float:
 
 
 def _plain(value: float) -> Optional[float]:
-    """JSON has no NaN; a metric that is not defined is null."""
+    """A metric as JSON has it: NaN, which stands for an undefined metric, becomes null."""
     return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Say which of the paper's claims hold: python analysis/check_claims.py [table3 ...] [--format json]."""
+"""Reports which of the paper's claims hold: python analysis/check_claims.py [table3 ...] [--format json]."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import List, Optional
 
 if __package__ in (None, ''):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli  # noqa: E402
 from analysis.claims import explain, judge  # noqa: E402
@@ -14,8 +14,8 @@ from analysis.claims.statistics import SAMPLES  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the command line; returns the exit status: 0 whatever the verdicts are, 1 with --strict for claims that lack
-    numbers, 2 for a user's error."""
+    """Run the command line. Returns the exit status: 0 whatever the verdicts, 1 with --strict if claims lack numbers, 2
+    for a user's error."""
     return cli.run(_check, _arguments(argv), 'check_claims.py')
 
 
@@ -57,7 +57,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _whole(found: judge.Finding) -> bool:
-    """Whether all of its numbers are there, of each seed that was planned, and an interval."""
+    """Whether it has the numbers of every planned seed and an interval."""
     return bool(found.left.notna().all() and found.right.notna().all()) and found.interval is not None
 
 

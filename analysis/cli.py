@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: their common options, how they end and print, and how they write files."""
+"""Common code of the scripts of this folder: options, exit status, printing, and writing files."""
 
 import argparse
 import io
@@ -18,7 +18,7 @@ def parser(prog: str, verb: str, **texts: Any) -> argparse.ArgumentParser:
     Args:
         prog (str): name of the script.
         verb (str): what it does to a table, for the help.
-        texts: the rest goes to :class:`argparse.ArgumentParser`.
+        texts: passed on to :class:`argparse.ArgumentParser`.
     """
     made = argparse.ArgumentParser(prog=prog, **texts)
     made.add_argument('names', nargs='*', metavar='table', help=f'tables to {verb} (default: all that have a plan)')
@@ -27,25 +27,25 @@ def parser(prog: str, verb: str, **texts: Any) -> argparse.ArgumentParser:
 
 
 def add_stored(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which stored runs are read."""
+    """Add the options that select the stored runs."""
     parser.add_argument('--profile', default='desk', help='profile they were trained with (default: desk)')
     parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: %(default)s)')
 
 
 def run(script: Callable[[argparse.Namespace], int], args: argparse.Namespace, prog: str) -> int:
-    """Run a script on its arguments; returns its exit status, or 2 after one line for a user's error."""
+    """Run a script. Returns its exit status, or 2 for a user's error, which is printed in one line."""
     try:
         return script(args)
     except UserError as error:
         print(f'{prog}: {error}', file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader, such as head, has seen enough; keep the flush at exit quiet
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe; keep the flush at exit quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def names_of(args: argparse.Namespace) -> List[str]:
-    """The tables that are asked for, each once, or all that have a plan.
+    """The selected tables, each once, or all tables that have a plan.
 
     Raises:
         UserError: there is no plan.
@@ -62,14 +62,13 @@ def warner(prog: str) -> Callable[[str], None]:
 
 
 def print_in_any_locale() -> None:
-    """Have standard output take a dash, ±, × and whatever a folder is called, also where the locale knows no such
-    letters."""
+    """Let standard output accept –, ±, × and any folder name, even if the locale lacks such characters."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding='utf-8', errors='replace')
 
 
 def write(path: Path, content: bytes, option: str = '--out') -> None:
-    """Write a file whole or not at all, in a folder that is made.
+    """Write a file whole or not at all. Its folder is created.
 
     Raises:
         UserError: it cannot be written; the message names ``option``, which chooses the folder.
@@ -84,6 +83,6 @@ def write(path: Path, content: bytes, option: str = '--out') -> None:
 
 
 def write_and_say(path: Path, content: bytes) -> None:
-    """:func:`write`, then say so."""
+    """:func:`write`, then print the path."""
     write(path, content)
     print(f'wrote {path}')

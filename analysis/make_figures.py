@@ -1,4 +1,4 @@
-"""Draw the figures from what is stored: python analysis/make_figures.py [fig5 ...] [--out DIR] [--format pdf png]."""
+"""Draws figures from stored files: python analysis/make_figures.py [fig5 ...] [--out DIR] [--format pdf png]."""
 
 import argparse
 import sys
@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import List, Optional
 
 if __package__ in (None, ''):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli, figures  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the command line; returns the exit status: 0, 1 where a figure that was named lacks what it is drawn from, 2
-    for a user's error."""
+    """Run the command line. Returns the exit status: 0, 1 if a named figure lacks its data, 2 for a user's error."""
     return cli.run(_run, _arguments(argv), 'make_figures.py')
 
 
@@ -42,7 +41,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _make(names: List[str], args: argparse.Namespace) -> int:
-    """Write the figures; returns how many lack what they are drawn from, which is said."""
+    """Write the figures. Returns how many lack their data, after a message about each."""
     lacking = 0
     for name in names:
         try:

@@ -1,4 +1,4 @@
-"""Write one page of all that is stored, to open in a browser: python analysis/make_report.py [table3 ...]."""
+"""Writes one HTML page with all stored results: python analysis/make_report.py [table3 ...]."""
 
 import argparse
 import sys
@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import List, Optional
 
 if __package__ in (None, ''):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli  # noqa: E402
 from analysis.claims.statistics import SAMPLES  # noqa: E402
 from analysis.report.page import gather, render  # noqa: E402
 
-#: What a page should stay below, in bytes: mail and browsers take it easily.
+#: The desired maximum size of a page in bytes. Mail and browsers handle it easily.
 LIMIT = 5_000_000
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the command line; returns the exit status: 0, or 2 for a user's error."""
+    """Run the command line. Returns the exit status: 0, or 2 for a user's error."""
     return cli.run(_write, _arguments(argv), 'make_report.py')
 
 

@@ -1,8 +1,8 @@
 """Write docs/results.md from the published results: python analysis/make_results.py [--runs results] [--out docs].
 
 The page has every claim's verdict, every table beside the paper's, the figures, and the command that trains any cell
-again. What is written by hand, ``<runs>/notes/<name>.md``, is put where it belongs: ``head`` at the top, that of a
-table under it. The three claims that README.md shows are printed as it shows them.
+again. Notes written by hand, ``<runs>/notes/<name>.md``, are inserted: ``head`` at the top, the note of a table under
+the table. The three claims that README.md shows are printed in the same form.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 if __package__ in (None, ''):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli, figures, results  # noqa: E402
 from analysis.claims import explain, judge  # noqa: E402
@@ -23,7 +23,7 @@ from experiments.spec.schema import Cell, StoredPlan  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 
-#: The figures that the page shows, under the table of the same runs. Those of images are a third as large as PNG.
+#: Figures of the page, each under the table of the same runs. Figures of images are PNG, a third of the size of SVG.
 FIGURES = {
     'table3': ['gap.svg'],
     'table5': ['fig7.png'],
@@ -31,13 +31,13 @@ FIGURES = {
     'table9': ['fig8.png'],
     'fig5': ['fig5.svg', 'fig6.svg'],
 }
-#: What the paper comes to: soft labels help, the gap to NMS closes, and a detector with NMS is beaten.
+#: The paper's main claims: soft labels help, the gap to NMS closes, and a detector with NMS is beaten.
 HEADLINE = ('suitable-soft-labels-improve', 'small-t-min-narrows-the-gap', 'o2f-beats-fcos-with-nms')
 _TITLES = {HOLDS: 'What holds', FAILS: 'What does not', UNDECIDED: 'What is undecided'}
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the command line; returns the exit status: 0, or 2 for a user's error."""
+    """Run the command line. Returns the exit status: 0, or 2 for a user's error."""
     return cli.run(_write, _arguments(argv), 'make_results.py')
 
 
@@ -62,8 +62,8 @@ def _write(args: argparse.Namespace) -> int:
 
 
 def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[str, bytes], str]:
-    """The page as Markdown, its pictures by file name, and the headline of ``HEADLINE``; pictures that cannot be drawn
-    are left out and named.
+    """The page as Markdown, its pictures by file name, and the table of ``HEADLINE``. Pictures that cannot be drawn are
+    left out and named.
 
     Raises:
         UserError: there are no plans, or one is broken.
@@ -86,13 +86,13 @@ def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[st
 
 
 def _note(runs: Path, name: str) -> str:
-    """What was written by hand, or nothing."""
+    """The note written by hand, or ''."""
     path = Path(runs) / 'notes' / f'{name}.md'
     return path.read_text(encoding='utf-8').strip() if path.exists() else ''
 
 
 def _summary(found: List[judge.Verdict]) -> List[str]:
-    """The claims by verdict, each with the comparison that decides."""
+    """The claims by verdict, each with the deciding comparison."""
     parts = [f'**{explain.counts(found)}.** How that is judged: [claims.md](claims.md).']
     for verdict, title in _TITLES.items():
         of_verdict = [each for each in found if each.verdict == verdict]
@@ -102,7 +102,7 @@ def _summary(found: List[judge.Verdict]) -> List[str]:
 
 
 def _machines(stored: List[results.Results]) -> str:
-    """How many trainings on which devices, from which commits, and the time that they took."""
+    """The number of trainings, their devices and commits, and the time that they took."""
     by_run = {run: result for each in stored for run, result in each.runs.items()}
     origins = [result.provenance for result in by_run.values()]
     hours = sum(origin.wall_s or 0 for origin in origins) / 3600
@@ -131,7 +131,7 @@ def _picture(file: str, runs: Path, profile: str) -> str:
 
 
 def _claims(found: List[judge.Verdict]) -> str:
-    """The verdicts on a table's claims, with why; the evidence of each is folded away."""
+    """The verdicts on a table's claims with reasons. The evidence of each claim is collapsed."""
     parts = []
     for verdict in found:
         says = (

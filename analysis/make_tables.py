@@ -1,4 +1,4 @@
-"""Show the tables that experiments/run.py trained: python analysis/make_tables.py [table3 ...] [--format latex]."""
+"""Prints the tables that experiments/run.py trained: python analysis/make_tables.py [table3 ...] [--format latex]."""
 
 import argparse
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import List, Optional
 
 if __package__ in (None, ''):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli, results  # noqa: E402
 from analysis.tables import render  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the command line; returns the exit status: 0, 1 for missing cells with --strict, 2 for a user's error."""
+    """Run the command line. Returns the exit status: 0, 1 for missing cells with --strict, 2 for a user's error."""
     return cli.run(_make, _arguments(argv), 'make_tables.py')
 
 

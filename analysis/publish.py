@@ -1,8 +1,8 @@
-"""Copy finished runs to where they are kept for good: python analysis/publish.py [table3 ...] [--to results].
+"""Copy finished runs to the folder of published results: python analysis/publish.py [table3 ...] [--to results].
 
-What is copied of a run is what tables, claims, figures and the report read, a few dozen kilobytes: its result, metrics
-after every epoch, speed, config, and its matches where a claim compares it. Weights and logs stay behind. Captures,
-which Figs. 6 to 9 are drawn from, are copied too.
+For each run it copies what tables, claims, figures and the report read: the result, the metrics after every epoch, the
+speed, the config, and the matches if a claim compares the run. That is a few dozen kilobytes. Weights and logs are not
+copied. The qualitative results for Figs. 6 to 9 are copied too.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
 
 if __package__ in (None, ''):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages lie beside this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli, results  # noqa: E402
 from experiments.spec.schema import StoredPlan  # noqa: E402
@@ -23,7 +23,7 @@ RESULT, MATCHES = 'result.json', 'matches.npz'
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the command line; returns the exit status: 0, or 2 for a user's error."""
+    """Run the command line. Returns the exit status: 0, or 2 for a user's error."""
     return cli.run(_publish_all, _arguments(argv), 'publish.py')
 
 
@@ -42,7 +42,7 @@ def _publish_all(args: argparse.Namespace) -> int:
 
 
 def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
-    """Publish the finished runs of a plan, then the plan with these alone; what was done, in a line."""
+    """Publish the finished runs of a plan, then the plan with only these runs. Returns a line about it."""
     found = results.load_results(args.runs, args.profile, plan)
     for warning in found.warnings:
         cli.warner('publish.py')(warning)
@@ -64,13 +64,13 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
 
 
 def _compared(plan: StoredPlan) -> Set[str]:
-    """The runs whose final metrics a claim compares, which need matches for its interval."""
+    """The runs whose final metrics a claim compares. They need matches for its interval."""
     sides = [side for claim in plan.claims for each in claim.comparisons for side in (each.left, each.right)]
     return {run for side in sides if side.epoch is None for run in plan.cell_at(side.at).runs.values()}
 
 
 def _copy(source: Path, target: Path, with_matches: bool) -> None:
-    """The result comes last, as a folder with a result is a whole run."""
+    """Copy a run. The result comes last, because its presence means that the run is complete."""
     for name in (*ALWAYS, *([MATCHES] if with_matches else []), RESULT):
         path = source / name
         if path.exists():
@@ -83,7 +83,7 @@ def _copy_captures(source: Path, target: Path) -> None:
 
 
 def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[str, Any]:
-    """A plan's file with the runs that are published, those of seeds that are only published included."""
+    """The content of a plan's file with only published runs, including those of seeds that only the target has."""
     path = target / 'tables' / f'{name}.json'
     earlier = json.loads(path.read_text(encoding='utf-8'))['cells'] if path.exists() else []
     for cell in content['cells']:

@@ -1,9 +1,9 @@
 """Stored runs, read and checked, as pandas frames.
 
-:func:`load` gives all that a folder of runs holds as one tidy frame. :class:`Results` is what is there of one table:
-each run's result, and over the seeds of each cell the mean and spread that the tables show.
+:func:`load` gives the content of a folder of runs as one tidy frame. :class:`Results` has the results of one table:
+those of each run, and for each cell the mean and spread over seeds that the tables show.
 
-A plan that cannot be read is an error. A result that cannot be trusted is left out with a warning: no number is shown.
+A plan that cannot be read is an error. A result that cannot be trusted is left out with a warning.
 """
 
 import re
@@ -28,28 +28,28 @@ S = TypeVar('S', bound=Stored)
 def load(
     runs: Union[Path, str] = RUNS, profile: str = 'desk', tables: Optional[Sequence[str]] = None, epochs: bool = False
 ) -> pd.DataFrame:
-    """All that was measured, one number a row.
+    """All measured values, one per row.
 
     Args:
         runs (Path | str): folder of the runs, such as ``'results'``.
         profile (str): the profile they were trained in.
         tables (sequence[str], optional): plans to read; None: all.
-        epochs (bool): give the metrics after every epoch in place of the final ones.
+        epochs (bool): give the metrics after every epoch instead of the final ones.
 
     Returns:
-        DataFrame: a run that several tables show stands once for each. The columns are
+        DataFrame: a run that several tables show has rows for each of them. The columns are
 
         ============  =========================================================================================
         table         name of the plan, such as 'table3'
         profile       the profile
         axis_<name>   name of the cell's value on each axis of the table, NA on axes of other tables
         run, seed     id of the run, and its random seed
-        epoch         after which epoch it was measured, counted from 1; NA for speeds
+        epoch         epoch after which it was measured, counted from 1; NA for speeds
         metric        'AP', 'mask_AP', 'mMR', 'fps', ...
         nms           True with NMS, False without
         value         in ``unit``, as stored; NaN where it is not defined on the data
         unit          'fraction' from 0 to 1, 'ms', or '1/s' (images per second, one at a time)
-        paper         the paper's number for this cell and metric in the same unit, NaN where it prints none
+        paper         the paper's number for this cell and metric in the same unit, NaN if it prints none
         ============  =========================================================================================
 
     Raises:
@@ -108,13 +108,13 @@ def _cell_rows(results: 'Results', cell: Cell, epochs: Optional[Dict[str, List[E
 
 @dataclass(frozen=True)
 class Results:
-    """What is there of a plan's runs.
+    """The stored results of a plan's runs.
 
     Attributes:
         plan (StoredPlan): the plan.
         runs (dict): results by run id.
-        speeds (dict): speeds by run id, where they were measured.
-        warnings (list): a line for each file that is broken.
+        speeds (dict): speeds by run id, if they were measured.
+        warnings (list): a line for each broken file.
     """
 
     plan: StoredPlan
@@ -123,18 +123,18 @@ class Results:
     warnings: List[str]
 
     def number(self, run: str, key: str) -> Optional[float]:
-        """A metric of a run as stored (a fraction, ms or images per second); None where it is missing."""
+        """A metric of a run as stored (a fraction, ms or images per second); None if it is missing."""
         stored: Dict[str, Any] = self.speeds if key.startswith(SPEED) else self.runs
         return stored[run].metrics.get(key) if run in stored else None
 
     @cached_property
     def statistics(self) -> pd.DataFrame:
-        """What the cells show, a row for each key of each metric of each cell in their order.
+        """The numbers of the cells: a row for each key of each metric of each cell, in their order.
 
         Columns: ``cell`` (its label), ``metric``, ``key``, ``unit`` ('%', 'ms' or '1/s'), ``mean`` and ``std`` (the
-        sample's standard deviation) over the seeds in that unit, ``seeds`` (how many have a value), ``paper`` in the
-        same unit, and ``difference``, the mean less the paper's number; NaN where there is none, and of speeds, which
-        are this machine's.
+        sample standard deviation) over the seeds in that unit, ``seeds`` (how many have a value), ``paper`` in the same
+        unit, and ``difference``, the mean minus the paper's number. Missing values are NaN. The difference of a speed
+        is NaN too, because speeds depend on the machine.
         """
         shown: List[tuple] = []
         values: List[tuple] = []
@@ -158,7 +158,7 @@ class Results:
         return frame[['cell', 'metric', 'key', 'unit', 'mean', 'std', 'seeds', 'paper', 'difference']]
 
     def shown(self, cell: Cell, metric: str) -> List[Any]:
-        """The rows of :attr:`statistics` for a cell and a metric, none where it does not show it."""
+        """The rows of :attr:`statistics` for a cell and a metric; empty if the cell does not show the metric."""
         return self._by_cell.get((cell.label, metric), [])
 
     @cached_property
@@ -170,25 +170,25 @@ class Results:
 
     @property
     def missing_cells(self) -> int:
-        """How many cells lack a number that they should show, of any metric, seed, and without or with NMS."""
+        """Number of cells that lack a value of any metric, of any seed, without or with NMS."""
         least = self.statistics.groupby('cell')['seeds'].min()
         return sum(int(least.get(cell.label, 0)) < max(1, len(cell.runs)) for cell in self.plan.cells if cell.keys)
 
 
 def unit_of(key: str) -> str:
-    """In what a metric is shown: '%', 'ms' or '1/s'."""
+    """The unit in which a metric is shown: '%', 'ms' or '1/s'."""
     if not key.startswith(SPEED):
         return '%'
     return '1/s' if key.endswith('fps') else 'ms'
 
 
 def is_speed(keys: Iterable[str]) -> bool:
-    """Whether keys of a metric are speeds, which are measured apart and are no fractions."""
+    """Whether the keys of a metric are speeds, which are measured separately and are not fractions."""
     return any(key.startswith(SPEED) for key in keys)
 
 
 def lower_is_better(keys: Iterable[str]) -> bool:
-    """Whether the best of a metric is its smallest value: a miss rate's or a time's."""
+    """Whether lower values of a metric are better, as for miss rates and times."""
     return all(key.endswith(('/mMR', '_ms')) for key in keys)
 
 
@@ -203,12 +203,12 @@ def _paper_numbers(cell: Cell) -> Dict[str, float]:
 
 
 def plan_names(runs: Path, profile: str) -> List[str]:
-    """Names of the tables that have a plan: the paper's tables by number, its figures, then all others."""
+    """Names of the tables that have a plan: the paper's tables by number, then its figures, then all others."""
     return sorted((path.stem for path in (Path(runs) / profile / 'tables').glob('*.json')), key=_natural)
 
 
 def no_plans(runs: Path, profile: str) -> UserError:
-    """The error where no table has a plan."""
+    """The error if no table has a plan."""
     return UserError(f'no plans in {Path(runs) / profile / "tables"}: run {command(runs, profile, "table3")} first')
 
 
@@ -232,7 +232,7 @@ def load_plan(runs: Path, profile: str, name: str) -> StoredPlan:
 
 
 def load_results(runs: Path, profile: str, plan: StoredPlan) -> Results:
-    """Read the results of a plan's runs. A file that is not there is left out; a broken one also gives a warning."""
+    """Read the results of a plan's runs. Missing files are skipped. Broken files are skipped with a warning."""
     results: Dict[str, Result] = {}
     speeds: Dict[str, Speed] = {}
     warnings: List[str] = []
@@ -248,7 +248,7 @@ def load_results(runs: Path, profile: str, plan: StoredPlan) -> Results:
 
 
 def load_epochs(runs: Path, profile: str, plan: StoredPlan) -> Tuple[Dict[str, List[Epoch]], List[str]]:
-    """The epochs of a plan's runs by run id, and a line for each file that is broken. A run without any is left out."""
+    """The epochs of a plan's runs by run id, and a line for each broken file. Runs without epochs are left out."""
     found: Dict[str, List[Epoch]] = {}
     warnings = []
     for run in plan.runs:
@@ -264,15 +264,15 @@ def load_epochs(runs: Path, profile: str, plan: StoredPlan) -> Tuple[Dict[str, L
 def over_seeds(
     stored: Dict[str, List[Epoch]], runs: Dict[int, str], value: Callable[[Epoch], Optional[float]]
 ) -> pd.DataFrame:
-    """A value of each epoch over the runs of a cell.
+    """Statistics of a value of each epoch over the runs of a cell.
 
     Args:
         stored (dict): epochs by run id.
         runs (dict): the cell's runs by seed.
-        value (callable): what is taken of an epoch, None where it has none.
+        value (callable): gives the value of an epoch, or None.
 
     Returns:
-        DataFrame: ``mean``, ``min``, ``max`` and ``count`` by epoch, of the epochs at which a run has a value.
+        DataFrame: ``mean``, ``min``, ``max`` and ``count`` by epoch, for the epochs at which a run has a value.
     """
     rows = [(each.epoch, value(each)) for run in dict.fromkeys(runs.values()) for each in stored.get(run, ())]
     frame = pd.DataFrame(rows, columns=['epoch', 'value']).astype({'value': float}).dropna()
@@ -302,7 +302,7 @@ def _read(
     into: Dict[str, S],
     warnings: List[str],
 ) -> None:
-    """Read a result that has all ``keys``, from 0 to ``most``; a line joins the warnings where it is broken."""
+    """Read a result that must have all ``keys``, from 0 to ``most``. If it is broken, add a line to the warnings."""
     if not path.exists():
         return
     try:
@@ -326,7 +326,7 @@ def _check_metric(metrics: Metrics, key: str, most: Optional[float]) -> None:
 
 
 def _same(content: Any, **expected: Any) -> None:
-    """A ValueError unless ``content`` has the ``expected`` values."""
+    """Raise a ValueError unless ``content`` has the ``expected`` values."""
     for key, value in expected.items():
         if getattr(content, key) != value:
             raise ValueError(f'{key} is {short(getattr(content, key))}, but {value!r} belongs here')

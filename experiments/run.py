@@ -1,4 +1,4 @@
-"""Train what a table of the paper still lacks, then print the table; ``run.py --help`` shows what else it does."""
+"""Trains the missing runs of a table of the paper, then prints the table. ``run.py --help`` lists all commands."""
 
 import argparse
 import os
@@ -10,18 +10,17 @@ from typing import List, Optional
 
 ROOT = Path(__file__).resolve().parent.parent
 if __package__ in (None, ''):
-    sys.path[0] = str(ROOT)  # run as a script: the packages lie beside this folder
+    sys.path[0] = str(ROOT)  # run as a script: the packages are in the parent folder
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 
 from experiments.store.errors import UserError  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """The command line.
+    """Run the command line.
 
     Returns:
-        int: 0 when all that was asked for is there, 1 when a run failed, 2 for wrong arguments or files, 130 when
-        stopped.
+        int: 0 on success, 1 if a run failed, 2 for wrong arguments or files, 130 if stopped.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -31,7 +30,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     except UserError as error:
         print(f'run.py: {error}', file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -44,7 +43,7 @@ def _interrupt(*_) -> None:
 
 
 def _command(args: argparse.Namespace) -> int:
-    """Do what the command line asks for; a command is imported when it is given, as some need seconds for that."""
+    """Run the command. Its module is imported only now, because some imports take seconds."""
     match args.command:
         case 'list':
             from experiments.commands.plans import list_tables as command

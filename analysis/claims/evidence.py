@@ -1,4 +1,4 @@
-"""What the stored runs say of the quantities that claims compare."""
+"""The values in stored runs of the quantities that claims compare."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,14 @@ from experiments.spec.schema import Claim, Epoch, Quantity, StoredPlan
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is there of a plan's runs.
+    """The stored data of a plan's runs.
 
     Attributes:
         plan (StoredPlan): the plan.
         results (Results): the final results and speeds.
-        epochs (dict): by run id the epochs; empty where no claim asks for them.
-        matches (dict): by run id the matches.
-        resampled (dict): by run id and key, (samples,) fractions on samples of the test images.
+        epochs (dict): epochs by run id; empty if no claim needs them.
+        matches (dict): matches by run id.
+        resampled (dict): (samples,) fractions on samples of the test images, by run id and key.
     """
 
     plan: StoredPlan
@@ -32,7 +32,7 @@ class Evidence:
     resampled: Dict[Tuple[str, str], np.ndarray]
 
     def value(self, run: str, quantity: Quantity) -> Optional[float]:
-        """A quantity of a run, whatever its cell, in its unit; None where it was not measured."""
+        """A quantity of a run, whatever its cell, in its unit; None if it was not measured."""
         stored = [self._stored(run, key, quantity.epoch) for key in quantity.keys]
         values = [value for value in stored if value is not None]
         if len(values) < len(stored):
@@ -40,13 +40,13 @@ class Evidence:
         return quantity.times * scale(quantity.key) * (values[0] - sum(values[1:]))
 
     def over_seeds(self, quantity: Quantity) -> pd.Series:
-        """A quantity of its cell by seed, NaN where it was not measured; the name of the series says what it is."""
+        """A quantity of its cell by seed, NaN if it was not measured. The name of the series describes the quantity."""
         runs = self.plan.cell_at(quantity.at).runs
         values = {seed: self.value(run, quantity) for seed, run in runs.items()}
         return pd.Series(values, dtype=float, name=words(self.plan, quantity))
 
     def on_samples(self, run: str, quantity: Quantity) -> Optional[np.ndarray]:
-        """(samples,) the same on samples of the test images; None where there are no matches."""
+        """(samples,) a quantity of a run on samples of the test images; None if there are no matches."""
         if quantity.epoch is not None or any((run, key) not in self.resampled for key in quantity.keys):
             return None
         values = [self.resampled[run, key] for key in quantity.keys]
@@ -60,7 +60,7 @@ class Evidence:
 
 
 def words(plan: StoredPlan, quantity: Quantity) -> str:
-    """'0.5 × AP with NMS, Method FCOS, 1×, after epoch 6'."""
+    """A quantity in words: '0.5 × AP with NMS, Method FCOS, 1×, after epoch 6'."""
     value = ' − '.join(map(_metric_words, quantity.keys))
     if quantity.times != 1:
         value = f'{quantity.times:g} × ' + (f'({value})' if quantity.minus else value)
@@ -69,33 +69,33 @@ def words(plan: StoredPlan, quantity: Quantity) -> str:
 
 
 def _metric_words(key: str) -> str:
-    """'mask AP with NMS' for 'with_nms/mask_AP', 'forward ms without NMS' for 'speed/without_nms/forward_ms'."""
+    """A key in words: 'with_nms/mask_AP' is 'mask AP with NMS', 'speed/without_nms/fps' is 'fps without NMS'."""
     reading, _, name = key.removeprefix(SPEED).rpartition('/')
     return f'{name} {reading}'.replace('_', ' ').replace('nms', 'NMS').strip()
 
 
 def unit(key: str) -> str:
-    """In what differences of a metric are shown."""
+    """The unit of differences of a metric."""
     if not key.startswith(SPEED):
         return 'points'
     return '1/s' if key.endswith('fps') else 'ms'
 
 
 def scale(key: str) -> float:
-    """From the stored number to that unit."""
+    """The factor from the stored number to that unit."""
     return 1.0 if key.startswith(SPEED) else 100.0
 
 
 def load_evidence(
     runs: Path, profile: str, plans: Sequence[StoredPlan], samples: int
 ) -> Tuple[List[Evidence], List[str]]:
-    """The evidence on each plan's claims, and a line for each stored file that is broken.
+    """The evidence for each plan's claims, and a line for each broken file.
 
     Args:
         runs (Path): folder of the runs.
         profile (str): their profile.
         plans (sequence): the plans.
-        samples (int): how many samples of the test images are drawn.
+        samples (int): number of samples of the test images.
     """
     stored = [load_results(runs, profile, plan) for plan in plans]
     warnings = [warning for each in stored for warning in each.warnings]
@@ -128,7 +128,7 @@ def _quantities(claims: Sequence[Claim]) -> List[Quantity]:
 def _load_matches(
     runs: Path, profile: str, metrics: Dict[str, Dict[str, Optional[float]]]
 ) -> Tuple[Dict[str, StoredMatches], List[str]]:
-    """The matches of runs, of which the metrics of the result are given."""
+    """The matches of runs by id, checked against the metrics of their results, and a line for each broken file."""
     found, warnings = {}, []
     for run, of_run in metrics.items():
         path = Path(runs) / profile / run / 'matches.npz'

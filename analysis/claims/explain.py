@@ -1,4 +1,4 @@
-"""Verdicts in words, as Markdown and as JSON: why each is what it is, and on what evidence."""
+"""Explains verdicts in words, as Markdown and as JSON: the reason for each verdict, and its evidence."""
 
 import json
 import math
@@ -14,38 +14,38 @@ from analysis.tables.render import table
 
 
 def counts(verdicts: List[Verdict]) -> str:
-    """'12 claims: 5 hold, 3 fail, 4 undecided'."""
+    """Counts in words: '12 claims: 5 hold, 3 fail, 4 undecided'."""
     number = Counter(verdict.verdict for verdict in verdicts)
     claims = f'{len(verdicts)} claim{"" if len(verdicts) == 1 else "s"}'
     return f'{claims}: {number[HOLDS]} hold, {number[FAILS]} fail, {number[UNDECIDED]} undecided'
 
 
 def why(verdict: Verdict) -> str:
-    """Why a claim holds, fails or is undecided, and what its intervals do not contain."""
+    """Why a claim holds, fails or is undecided, and which errors its intervals leave out."""
     sentences = {HOLDS: _why_holds, FAILS: _why_fails, UNDECIDED: _why_undecided}[verdict.verdict](verdict)
     return ' '.join(sentences + _limits(verdict))
 
 
 def effect(found: Finding) -> str:
-    """'+0.83 points', or a dash where there is none."""
+    """The effect: '+0.83 points', or a dash if there is none."""
     return '–' if found.effect is None else f'{signed(found.effect)} {found.unit}'
 
 
 def interval(found: Finding) -> str:
-    """'−0.20 to +1.40', or a dash where there is none."""
+    """The interval: '−0.20 to +1.40', or a dash if there is none."""
     return _range(found.interval)
 
 
 def deciding(verdict: Verdict) -> Optional[Finding]:
-    """The comparison that decides: the one that fails, or that is furthest from or least on the claimed side."""
+    """The deciding comparison: the one furthest from the claimed side, among those that fail if any fails."""
     found = [each for each in verdict.findings if each.effect is not None]
     failing = [each for each in found if each.verdict == FAILS]
     return min(failing or found, key=lambda each: each.towards, default=None)
 
 
 def settled_with(verdict: Verdict) -> Optional[Tuple[int, int]]:
-    """How many more seeds per cell, and how many in all, would settle an undecided claim, if effects and spread stay as
-    they are: those that make one comparison fail, or else all hold. None where no number would, or nobody knows."""
+    """How many more seeds per cell, and how many in total, would settle an undecided claim, if effects and spread stay
+    the same. Settled means that one comparison fails, or else that all hold. None if no number would, or if unknown."""
     open_ = [each for each in verdict.findings if each.verdict != HOLDS]
     if any(each.effect is None for each in open_):
         return None
@@ -59,7 +59,7 @@ def settled_with(verdict: Verdict) -> Optional[Tuple[int, int]]:
 
 
 def side(each: pd.Series) -> str:
-    """'AP without NMS, K 7: 38.97 (seeds 0, 1: 38.90, 39.04)'."""
+    """One side of a comparison: 'AP without NMS, K 7: 38.97 (seeds 0, 1: 38.90, 39.04)'."""
     values = each.dropna()
     if values.empty:
         return f'{each.name}: not measured'
@@ -69,7 +69,7 @@ def side(each: pd.Series) -> str:
 
 
 def errors(found: Finding) -> str:
-    """'standard error 0.41 from trainings, 0.20 from test images'; what is not known is said to be missing."""
+    """The errors: 'standard error 0.41 from trainings, 0.20 from test images'. Unknown errors are named as missing."""
     speed = found.unit != 'points'
     noise = ('timings' if speed else 'trainings') + (' (of other cells of this table)' if found.borrowed else '')
     known = [
@@ -82,20 +82,20 @@ def errors(found: Finding) -> str:
     missing = [
         name
         for error, name in ((found.training_error, 'training noise'), (found.image_error, 'the choice of test images'))
-        if error is None and not speed  # speeds depend on no choice of images worth the name
+        if error is None and not speed  # speeds hardly depend on the choice of images
     ]
     return f'standard error {", ".join(known)}' + ''.join(f'; without {name}' for name in missing)
 
 
 def signed(number: float) -> str:
-    """'+0.83' or '−0.20'."""
-    return f'{round(number, 2) + 0.0:+.2f}'.replace('-', '−')  # + 0.0: no zero with a minus
+    """A number with its sign: '+0.83' or '−0.20'."""
+    return f'{round(number, 2) + 0.0:+.2f}'.replace('-', '−')  # + 0.0 turns -0.0 into 0.0
 
 
 def _why_holds(verdict: Verdict) -> List[str]:
     number = len(verdict.findings)
     least = deciding(verdict)
-    assert least is not None  # what holds was measured
+    assert least is not None  # a claim that holds was measured
     if number == 1:
         return [f'The difference is {effect(least)}, 95 % interval {interval(least)}.']
     return [
@@ -107,7 +107,7 @@ def _why_holds(verdict: Verdict) -> List[str]:
 def _why_fails(verdict: Verdict) -> List[str]:
     failing = [each for each in verdict.findings if each.verdict == FAILS]
     worst = deciding(verdict)
-    assert worst is not None  # one fails, and so was measured
+    assert worst is not None  # a comparison that fails was measured
     level = f'{100 * worst.level:.3g} % interval {_range(worst.corrected)}'
     if len(verdict.findings) == 1:
         return [f'The difference is {effect(worst)}, {level}: on the other side.']
@@ -144,7 +144,7 @@ def _what_would_settle(verdict: Verdict, open_: List[Finding]) -> str:
 
 
 def _limits(verdict: Verdict) -> List[str]:
-    """What the intervals do not contain."""
+    """Which errors the intervals leave out."""
     shown = [found for found in verdict.findings if found.interval is not None]
     sentences = []
     if any(found.training_error is None for found in shown):
@@ -188,7 +188,7 @@ def _markdown(verdicts: List[Verdict]) -> str:
 
 
 def brief(verdicts: List[Verdict]) -> str:
-    """Every claim in a line of a table, in its own words, with the comparison that decides."""
+    """A table with a row for each claim: its statement and the deciding comparison."""
     rows = [['table', 'what is claimed', 'difference', '95 % interval']]
     for verdict in verdicts:
         rows.append([verdict.plan.name, f'{_line(verdict.claim.statement)} (`{verdict.claim.id}`)', *_numbers(verdict)])
@@ -196,7 +196,7 @@ def brief(verdicts: List[Verdict]) -> str:
 
 
 def headline(verdicts: List[Verdict], ids: Sequence[str]) -> str:
-    """The claims of these ids that were judged, in this order, as a table, and how all claims fell."""
+    """A table of the judged claims with these ids, in this order, and the counts of all verdicts."""
     by_id = {verdict.claim.id: verdict for verdict in verdicts}
     rows = [['what the paper claims', 'here', 'difference', '95 % interval']]
     for verdict in (by_id[id_] for id_ in ids if id_ in by_id):
@@ -205,12 +205,12 @@ def headline(verdicts: List[Verdict], ids: Sequence[str]) -> str:
 
 
 def evidence(verdict: Verdict) -> str:
-    """A claim's comparisons: what was measured on each side, and how sure the difference is."""
+    """A claim's comparisons: the values on each side, and the error of the difference."""
     return '\n'.join([f'`{verdict.claim.id}`', '', *map(_finding, verdict.findings)])
 
 
 def _summary(verdicts: List[Verdict]) -> str:
-    """Every claim in a line, with the comparison that decides."""
+    """A line for each claim, with the deciding comparison."""
     rows = [['table', 'claim', 'verdict', 'claimed', 'difference', '95 % interval']]
     for verdict in verdicts:
         claimed = (deciding(verdict) or verdict.findings[0]).relation
@@ -219,7 +219,7 @@ def _summary(verdicts: List[Verdict]) -> str:
 
 
 def _numbers(verdict: Verdict) -> List[str]:
-    """Effect and interval of the comparison that decides; dashes where none was measured."""
+    """Effect and interval of the deciding comparison; dashes if none was measured."""
     found = deciding(verdict)
     return [effect(found), interval(found)] if found else ['–', '–']
 

@@ -1,8 +1,8 @@
-"""Which of the paper's claims hold, from the stored runs; docs/claims.md says how that is judged and why.
+"""Judges which of the paper's claims hold, from the stored runs. docs/claims.md explains the method.
 
-A claim holds where every comparison's 95 % interval lies on the claimed side: to ask that of all is strict enough. It
-fails where the interval of one lies on the other side. As one of many may lie there by chance, these intervals are
-Bonferroni's, 1 - 0.05 / m for m comparisons. Otherwise it is undecided.
+A claim holds if every comparison's 95 % interval lies on the claimed side. It needs no correction, because all must
+hold. A claim fails if the interval of one comparison lies on the other side. One of many may lie there by chance, so
+these intervals have Bonferroni's correction: level 1 - 0.05 / m for m comparisons. Otherwise the claim is undecided.
 """
 
 import math
@@ -33,22 +33,22 @@ HOLDS, FAILS, UNDECIDED = 'holds', 'fails', 'undecided'
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison, as it was found.
+    """The result of one comparison.
 
     Attributes:
-        comparison (Comparison): what is claimed.
-        left, right (Series): its sides: the value of each seed in ``unit``, NaN where it was not measured; the name of
-            the series says what it is, such as 'AP without NMS, K 7'.
+        comparison (Comparison): the claimed comparison.
+        left, right (Series): its sides: the value of each seed in ``unit``, NaN if it was not measured. The name of the
+            series describes the quantity, such as 'AP without NMS, K 7'.
         unit (str): 'points', 'ms' or '1/s'.
-        effect (float, optional): left less right; None where a side was not measured.
-        interval (tuple, optional): its 95 % interval; None where nothing is known of its error.
+        effect (float, optional): left minus right; None if a side was not measured.
+        interval (tuple, optional): its 95 % interval; None if nothing is known about its error.
         corrected (tuple, optional): its interval at ``level``.
         level (float): the level at which a comparison of this claim fails.
-        training_error (float, optional): the effect's standard error over trainings; None where it is not known, and
-            then it is not in the intervals.
-        borrowed (bool): whether the noise of some training is that of other cells of the table.
+        training_error (float, optional): the effect's standard error over trainings. None if it is not known; then the
+            intervals leave it out.
+        borrowed (bool): whether the training noise of a side is estimated from other cells of the table.
         image_error (float, optional): likewise the standard error over test images.
-        seeds (int, optional): with how many seeds per cell it would be settled; None where it is, or nobody knows.
+        seeds (int, optional): number of seeds per cell that would settle it; None if it is settled, or if unknown.
         verdict (str): 'holds', 'fails' or 'undecided'.
     """
 
@@ -68,18 +68,18 @@ class Finding:
 
     @property
     def relation(self) -> str:
-        """'less' or 'greater', what the left side is claimed to be."""
+        """The claimed relation of the left side to the right: 'less' or 'greater'."""
         return self.comparison.relation
 
     @property
     def towards(self) -> float:
-        """The effect, positive where it is on the claimed side; NaN where there is none."""
+        """The effect, positive if it is on the claimed side; NaN if there is none."""
         effect = math.nan if self.effect is None else self.effect
         return effect if self.relation == GREATER else -effect
 
 
 def finding(evidence: Evidence, comparison: Comparison, level: float) -> Finding:
-    """Hold a comparison against the evidence; it fails where its interval at ``level`` is on the wrong side of 0."""
+    """Test a comparison against the evidence. It fails if its interval at ``level`` is on the wrong side of 0."""
     left, right = evidence.over_seeds(comparison.left), evidence.over_seeds(comparison.right)
     found = partial(Finding, comparison, left, right, unit(comparison.left.key), level)
     sides = zip((comparison.left, comparison.right), (left, right))
@@ -107,7 +107,7 @@ def finding(evidence: Evidence, comparison: Comparison, level: float) -> Finding
 def _difference(
     evidence: Evidence, comparison: Comparison, runs: List[List[str]]
 ) -> Tuple[float, List[Trainings], Optional[float], int]:
-    """The difference of the sides' means, and what :func:`interval` needs to know of its errors."""
+    """The difference of the sides' means, and what :func:`interval` needs about its errors."""
     left, right = comparison.left, comparison.right
     shared = [run for run in runs[0] if run in runs[1]]
     timed = _timed_together(evidence, comparison, runs)
@@ -116,10 +116,10 @@ def _difference(
         values = evidence.value(run, left), evidence.value(other, right)
         return None if values[0] is None or values[1] is None else values[0] - values[1]
 
-    if shared:  # both sides are of the same trainings, so it is their differences that vary
+    if shared:  # both sides come from the same trainings, so only their differences vary
         runs = [shared, shared]
         trainings = [_trainings(evidence, lambda run: less(run, run), shared)]
-    elif timed:  # how fast the machine was at that hour cancels out
+    elif timed:  # the speed of the machine at that time cancels out
         runs = [list(of_side) for of_side in zip(*timed)]
         differences = _known(less(run, other) for run, other in timed)
         spread = variance(differences) if len(timed) >= ENOUGH_SEEDS else None
@@ -136,8 +136,8 @@ def _difference(
 
 
 def _timed_together(evidence: Evidence, comparison: Comparison, runs: List[List[str]]) -> List[Tuple[str, str]]:
-    """For two speeds the runs of equal seeds; the detectors of a table are timed in turns, image by image, and all of a
-    seed in one sitting (experiments/training/speed.py)."""
+    """Pairs of runs of equal seeds, if both sides are speeds, else none. The detectors of a table are timed in turns,
+    image by image, and all of a seed in one session (experiments/training/speed.py)."""
     sides = comparison.left, comparison.right
     if not is_speed(tuple(side.key for side in sides)):
         return []
@@ -147,7 +147,7 @@ def _timed_together(evidence: Evidence, comparison: Comparison, runs: List[List[
 
 
 def _trainings(evidence: Evidence, value: Callable[[str], Optional[float]], runs: List[str]) -> Trainings:
-    """The trainings of a side. Where they are too few, their spread is taken from the cells of the table that have
+    """The trainings of a side. If they are too few, their spread is pooled from the cells of the table that have
     enough."""
     if len(runs) >= ENOUGH_SEEDS:
         return len(runs), variance(_known(map(value, runs))), len(runs) - 1
@@ -164,8 +164,8 @@ def _known(values: Iterable[Optional[float]]) -> List[float]:
 
 
 def _image_error(evidence: Evidence, comparison: Comparison, runs: List[List[str]]) -> Tuple[Optional[float], int]:
-    """The difference's standard error over test images and their number; None where a side has no matches, or they are
-    of other images."""
+    """The difference's standard error over test images, and the number of images. None if a side has no matches, or if
+    the sides have different images."""
     means, evaluated = [], set()
     for quantity, of_side in zip((comparison.left, comparison.right), runs):
         found = {run: evidence.on_samples(run, quantity) for run in of_side}
@@ -190,7 +190,7 @@ def _verdict(interval: Optional[Tuple[float, float]], corrected: Optional[Tuple[
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim of a plan, what was found of its comparisons, and whether it holds: 'holds', 'fails' or 'undecided'."""
+    """A claim of a plan, the findings of its comparisons, and the verdict: 'holds', 'fails' or 'undecided'."""
 
     plan: StoredPlan
     claim: Claim
@@ -199,16 +199,16 @@ class Verdict:
 
 
 def judge(runs: Path, profile: str, names: Sequence[str], samples: int = SAMPLES) -> Tuple[List[Verdict], List[str]]:
-    """Check every claim of some tables.
+    """Judge every claim of some tables.
 
     Args:
         runs (Path): folder of the runs.
         profile (str): their profile.
         names (sequence): names of the tables' plans.
-        samples (int): how many samples of the test images are drawn.
+        samples (int): number of samples of the test images.
 
     Returns:
-        tuple: the verdicts, and a line for each stored file that is broken.
+        tuple: the verdicts, and a line for each broken file.
 
     Raises:
         UserError: a plan is missing or broken.

@@ -16,7 +16,7 @@ _KINDS = {'coco': (coco, COCO), 'crowdhuman': (crowdhuman, CROWDHUMAN)}
 
 
 class About(Stored):
-    """What a file of matches says of itself (o2f/evaluation/matches.py)."""
+    """The metadata of a file of matches (o2f/evaluation/matches.py)."""
 
     schema_: Literal[1] = Field(alias='schema')
     kind: Literal['coco', 'crowdhuman']
@@ -32,10 +32,9 @@ class StoredMatches:
 
     Attributes:
         kind (str): 'coco' or 'crowdhuman'.
-        evaluated (str): a digest of annotations and images; those of two runs can be resampled together where it is
-            the same.
-        images (int): how many there are.
-        sets (dict): the detections, by what the names of their metrics begin with.
+        evaluated (str): a digest of annotations and images. Two runs with the same digest can be resampled together.
+        images (int): number of images.
+        sets (dict): the detections, by the prefix of their metrics' names.
     """
 
     kind: str
@@ -45,11 +44,11 @@ class StoredMatches:
 
     @property
     def keys(self) -> List[str]:
-        """The metrics that can be computed, as a result names them."""
+        """The keys of the metrics that can be computed, as in a result."""
         return [prefix + name for prefix in self.sets for name in _KINDS[self.kind][1]]
 
     def prefix(self, key: str) -> str:
-        """The set of detections of which a metric is."""
+        """The set of detections that a metric belongs to."""
         return next(prefix for prefix in self.sets if key in [prefix + name for name in _KINDS[self.kind][1]])
 
     def metrics(self, prefix: str, drawn: np.ndarray) -> Dict[str, np.ndarray]:
@@ -60,13 +59,13 @@ class StoredMatches:
             drawn (ndarray): (samples, images) int, how often each image was drawn.
 
         Returns:
-            dict: by their whole names, each (samples,) fractions, NaN where not defined.
+            dict: (samples,) fractions by full key, NaN if not defined.
         """
         values = _KINDS[self.kind][0](self.sets[prefix], drawn)
         return {prefix + name: value for name, value in values.items()}
 
     def check(self, metrics: Dict[str, Optional[float]]) -> None:
-        """A ValueError unless they give these metrics, which must be those of the run's result."""
+        """Raise a ValueError unless the matches give these metrics, which are those of the run's result."""
         once = np.ones((1, self.images), int)
         for prefix in self.sets:
             for key, [value] in self.metrics(prefix, once).items():
@@ -80,7 +79,7 @@ def load_matches(path: Path) -> StoredMatches:
     """Read a file.
 
     Raises:
-        ValueError: it cannot be read or is something else.
+        ValueError: it cannot be read or is not a file of matches.
     """
     try:
         arrays = read_arrays(path)
@@ -126,7 +125,7 @@ def _matches(about: About, arrays: Dict[str, np.ndarray]) -> StoredMatches:
 
 
 def _check_right(places: np.ndarray, right: np.ndarray, objects: np.ndarray) -> None:
-    """A ValueError if more detections are right in some category of some image than there are objects.
+    """Raise a ValueError if an image has more right detections of a category than objects.
 
     Args:
         places (ndarray): (n,) category and image of each detection as one number.
@@ -142,7 +141,7 @@ def _check_right(places: np.ndarray, right: np.ndarray, objects: np.ndarray) -> 
 
 
 def _whole(arrays: Dict[str, np.ndarray], name: str, shape: tuple) -> np.ndarray:
-    """An array of whole numbers from 0, or of truth values."""
+    """An array of non-negative integers or booleans, as int64."""
     array = arrays[name]
     if array.shape != shape or array.dtype.kind not in 'iub' or array.dtype.kind == 'i' and (array < 0).any():
         raise ValueError(f'{name} must be {shape} whole numbers from 0, not {array.shape} of {array.dtype}')
@@ -150,7 +149,7 @@ def _whole(arrays: Dict[str, np.ndarray], name: str, shape: tuple) -> np.ndarray
 
 
 def _images(arrays: Dict[str, np.ndarray], name: str, number: int, images: int) -> np.ndarray:
-    """Image numbers from the differences that are stored."""
+    """Image numbers from the stored differences."""
     rows = _whole(arrays, name, (len(arrays[name]), number))
     differences = (rows << 8 * np.arange(len(rows))[:, None]).sum(axis=0)
     if (rows > 255).any() or (differences >= images).any():

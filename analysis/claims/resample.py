@@ -1,7 +1,7 @@
-"""The metrics of COCO and of CrowdHuman on test images of which each counts as often as it was drawn.
+"""The metrics of COCO and of CrowdHuman on resampled test images. Each image counts as often as it was drawn.
 
-They are those of an evaluation of the copied images, which stand beside each other where scores are equal; only what is
-counted is counted anew. Everything is laid out as (detections, samples), samples side by side.
+The result equals an evaluation of copied images, in which copies with equal scores are adjacent. Detections are not
+matched again; only the counts are computed anew. Arrays are laid out as (detections, samples).
 """
 
 import warnings
@@ -11,14 +11,14 @@ from typing import Dict, List, Optional, Tuple
 import numpy as np
 from scipy.sparse import csr_array
 
-#: Recalls at which COCO looks up the precision, and which of its ten overlaps a metric of one overlap is of.
+#: Recalls at which COCO takes the precision; metrics of a single IoU threshold, and its index among COCO's ten.
 RECALLS = np.linspace(0, 1, 101)
 OVERLAPS = {'AP50': 0, 'AP75': 5}
 COCO = ('AP', 'AP50', 'AP75', 'AR')
 CROWDHUMAN = ('AP', 'mMR', 'recall', 'JI')
-#: False positives per image at which the log-average miss rate looks up the miss rate.
+#: False positives per image at which the log-average miss rate takes the miss rate.
 WRONG_PER_IMAGE = np.array([0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0])
-#: Numbers in an array that is computed at once: of more, the memory is slow to get.
+#: The most numbers in an array that is computed at once. Allocating larger arrays is slow.
 _ELEMENTS = 16384
 
 
@@ -28,10 +28,10 @@ class MatchedDetections:
 
     Attributes:
         images (ndarray): (n,) int, the image of each, category by category, best first.
-        right (ndarray): (n,) int, bit t is set where it is right at the t-th overlap.
-        ignored (ndarray): (n,) int, likewise.
-        tied (ndarray): (n,) bool, whether it has the image and score of the one before.
-        per_category (ndarray): (categories,) int, how many belong to each.
+        right (ndarray): (n,) int, bit t is set if the detection is right at the t-th IoU threshold.
+        ignored (ndarray): (n,) int, bit t is set if it is ignored there.
+        tied (ndarray): (n,) bool, whether it has the image and the score of the previous one.
+        per_category (ndarray): (categories,) int, number of detections of each.
         objects (ndarray): image of each object, category by category.
         objects_per_category (ndarray): (categories,) int.
         jaccard (ndarray, optional): (3, thresholds, images) int, k, m and n of CrowdHuman's Jaccard index.
@@ -48,17 +48,17 @@ class MatchedDetections:
 
 
 def coco(found: MatchedDetections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
-    """COCO's metrics of objects of any size.
+    """COCO's metrics for objects of any size.
 
     Args:
-        found (Detections): what was found.
+        found (MatchedDetections): the detections.
         drawn (ndarray): (samples, images) int, how often each image was drawn.
 
     Returns:
-        dict: the metrics of ``COCO``, each (samples,) fractions, NaN where a sample has no object.
+        dict: the metrics of ``COCO``, each (samples,) fractions, NaN if a sample has no object.
     """
     found, counts = _untied(found, np.ascontiguousarray(drawn.T, dtype=np.int32))
-    precision, recall = [], []  # of each category that some sample has objects of: (overlaps, samples)
+    precision, recall = [], []  # (IoU thresholds, samples) of each category that has objects in some sample
     for here, of_category in zip(_ranges(found.per_category), _ranges(found.objects_per_category)):
         objects = counts[found.objects[of_category]].sum(axis=0)
         if objects.any():
@@ -69,7 +69,7 @@ def coco(found: MatchedDetections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
         return {name: np.full(len(drawn), np.nan) for name in COCO}
     average, last = np.stack(precision), np.stack(recall)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)  # of the mean of nothing, where a sample has no object at all
+        warnings.simplefilter('ignore', RuntimeWarning)  # mean of an empty slice, if a sample has no object at all
         each = {name: np.nanmean(average[:, t], axis=0) for name, t in OVERLAPS.items()}
         return dict(AP=np.nanmean(average, axis=(0, 1)), **each, AR=np.nanmean(last, axis=(0, 1)))
 
@@ -77,12 +77,12 @@ def coco(found: MatchedDetections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
 def _category(
     images: np.ndarray, right: np.ndarray, ignored: np.ndarray, counts: np.ndarray, objects: np.ndarray
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """(overlaps, samples) average precision and last recall of one category, NaN where it has no objects.
+    """(IoU thresholds, samples) average precision and final recall of one category, NaN if it has no objects.
 
     Args:
         images, right, ignored (ndarray): (n,) see :class:`MatchedDetections`.
-        counts (ndarray): (images, samples) how often each is there.
-        objects (ndarray): (samples,) objects to be found.
+        counts (ndarray): (images, samples) how often each image was drawn.
+        objects (ndarray): (samples,) number of objects.
     """
     places = np.flatnonzero(right)
     upto = _steps(images, places, np.ones(len(images), bool), len(counts))
@@ -108,7 +108,7 @@ def _category(
 
 
 def _steps(images: np.ndarray, places: np.ndarray, kept: np.ndarray, number: int) -> csr_array:
-    """(places, number of images) detections of each image that are ``kept``, from after a place up to the next one."""
+    """(places, number of images) ``kept`` detections of each image, after the previous place and up to each place."""
     rows = np.searchsorted(places, np.flatnonzero(kept))
     columns = images[kept][rows < len(places)]
     rows = rows[rows < len(places)]
@@ -117,14 +117,16 @@ def _steps(images: np.ndarray, places: np.ndarray, kept: np.ndarray, number: int
 
 
 def _recalls_reached(objects: np.ndarray) -> np.ndarray:
-    """(samples, most objects + 1) how many of COCO's recalls are reached with so many found; that of 0 with the first.
+    """(samples, most objects + 2) the number of COCO's recalls that are reached with a number of found objects.
+
+    Recall 0 is reached with the first object.
 
     Args:
-        objects (ndarray): (samples,) objects to be found.
+        objects (ndarray): (samples,) number of objects.
     """
     total = np.maximum(objects, 1)[:, None]
     needed = np.ceil(RECALLS * total)
-    needed -= (needed - 1) / total >= RECALLS  # a product may be rounded up past a whole number
+    needed -= (needed - 1) / total >= RECALLS  # a product may be rounded up past an integer
     needed += needed / total < RECALLS
     width = objects.max() + 2
     flat = np.arange(len(objects))[:, None] * width + np.clip(needed, 1, width - 1).astype(int)
@@ -135,12 +137,12 @@ def _recalls_reached(objects: np.ndarray) -> np.ndarray:
 def _average_precision(found: np.ndarray, counted: np.ndarray, recalls: np.ndarray) -> np.ndarray:
     """(samples,) COCO's average precision.
 
-    Precision is highest after the last copy of a right detection, and each copy raises recall: so the precision that
-    counts at its recalls is that after the last copy, or a higher one further down.
+    Each copy of a right detection raises recall, and precision is highest after the last copy. So at these recalls, the
+    interpolated precision is that after the last copy, or a higher one of a later detection.
 
     Args:
-        found (ndarray): (n, samples) right detections up to each right one, its own copies included.
-        counted (ndarray): (n, samples) all that are not ignored up to there.
+        found (ndarray): (n, samples) number of right detections up to each right one, its own copies included.
+        counted (ndarray): (n, samples) number of detections up to there that are not ignored.
         recalls (ndarray): see :func:`_recalls_reached`.
     """
     precision = found / (counted + np.spacing(1))
@@ -151,7 +153,7 @@ def _average_precision(found: np.ndarray, counted: np.ndarray, recalls: np.ndarr
 
 
 def crowdhuman(found: MatchedDetections, drawn: np.ndarray) -> Dict[str, np.ndarray]:
-    """CrowdHuman's metrics; arguments and result as :func:`coco` has them, with the names of ``CROWDHUMAN``."""
+    """CrowdHuman's metrics, with the names of ``CROWDHUMAN``. Arguments and result are as in :func:`coco`."""
     here, counts = _untied(found, np.ascontiguousarray(drawn.T, dtype=np.int32))
     places = np.flatnonzero(here.right)
     upto = _steps(here.images, places, np.ones(len(here.images), bool), len(counts))
@@ -167,16 +169,16 @@ def crowdhuman(found: MatchedDetections, drawn: np.ndarray) -> Dict[str, np.ndar
 
 
 def _curve(wrong: np.ndarray, people: int, images: int) -> Tuple[float, float, float]:
-    """AP, mMR and recall, from how many wrong detections stand before each right one, best first.
+    """AP, mMR and recall, from the number of wrong detections before each right one, best first.
 
-    AP is the area under the straight lines from one detection to the next; it begins at the first one.
+    AP is the area under the polyline through the precision-recall points of all detections, from the first one on.
     """
     if not people:
         return np.nan, np.nan, np.nan
     found = np.arange(1, len(wrong) + 1)
     number = found + wrong
     heights = (found / number)[number > 1] + ((found - 1)[number > 1] / (number - 1)[number > 1])
-    # So many must be wrong, and those right before that are found.
+    # The number of wrong detections that ends each list. The right ones before that count as found.
     allowed = np.ceil(np.multiply(WRONG_PER_IMAGE, images))
     allowed -= (allowed - 1) / images >= WRONG_PER_IMAGE
     allowed += allowed / images < WRONG_PER_IMAGE
@@ -186,9 +188,9 @@ def _curve(wrong: np.ndarray, people: int, images: int) -> Tuple[float, float, f
 
 
 def _jaccard_index(found: MatchedDetections, drawn: np.ndarray) -> np.ndarray:
-    assert found.jaccard is not None  # CrowdHuman's detections have it
+    assert found.jaccard is not None  # CrowdHuman's matches have it
     k, m, n = found.jaccard
-    with np.errstate(invalid='ignore', divide='ignore'):  # a threshold at which nothing counts has none
+    with np.errstate(invalid='ignore', divide='ignore'):  # not defined for a threshold without any box
         ratios = drawn @ (k / (m + n - k + 1e-6)).T / (drawn @ ((m > 0) | (n > 0)).T)
     index = np.where(np.isnan(ratios), -np.inf, ratios).max(axis=1)
     people = drawn[:, found.objects].sum(axis=1)
@@ -201,11 +203,13 @@ def _ranges(lengths: np.ndarray) -> List[slice]:
 
 
 def _untied(found: MatchedDetections, drawn: np.ndarray) -> Tuple[MatchedDetections, np.ndarray]:
-    """Detections of one image with equal scores stand together as often as the image was drawn: first all of them, then
-    all of them again. They are written so, and each copy of them gets a row of its own in the counts.
+    """Repeat detections of one image with equal scores as an evaluation of copied images orders them.
+
+    With copies, all tied detections of the first copy come first, then all of the second, and so on. Each copy gets a
+    row of its own in the counts.
 
     Args:
-        found (Detections): what was found.
+        found (MatchedDetections): the detections.
         drawn (ndarray): (images, samples) how often each image was drawn.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How sure a difference is: its errors over trainings and test images, its interval, seeds that would settle it."""
+"""The certainty of a difference: its errors over trainings and test images, its interval, the seeds to settle it."""
 
 import math
 from bisect import bisect_left
@@ -9,23 +9,23 @@ from scipy.stats import t as student
 
 from analysis.claims.matches import StoredMatches
 
-#: A cell shows the noise of its training from so many seeds on.
+#: From this number of seeds on, a cell gives an estimate of its training noise.
 ENOUGH_SEEDS = 3
-#: What the shown intervals cover.
+#: Confidence level of the shown intervals.
 CONFIDENCE = 0.95
 _MANY = 1000
 
 
-#: The trainings of one side of a comparison, or of both where they are the same: how many, the variance of the value of
-#: one of them (None where it is not known), and the degrees of freedom of that variance.
+#: The trainings of one side of a comparison, or of both if they are the same: their number, the variance of a single
+#: value (None if it is not known), and the degrees of freedom of that variance.
 Trainings = Tuple[int, Optional[float], int]
 
 
 def training_error(trainings: Sequence[Trainings]) -> Optional[float]:
-    """A difference's standard error over trainings; None where nothing is known of one of its sides.
+    """A difference's standard error over trainings; None if nothing is known about one of its sides.
 
     Args:
-        trainings (sequence): one entry where both sides are the same trainings, else one for each.
+        trainings (sequence): one entry if both sides are the same trainings, else one for each side.
     """
     known = [variance / number for number, variance, _ in trainings if variance is not None]
     return math.sqrt(sum(known)) if len(known) == len(trainings) else None
@@ -38,14 +38,14 @@ def interval(
     images: int,
     confidence: float = CONFIDENCE,
 ) -> Optional[Tuple[float, float]]:
-    """Student's interval of a difference with the errors that are known; None where none is.
+    """Student's t interval of a difference, from the known errors; None if none is known.
 
     Args:
-        effect (float): the left side less the right side.
+        effect (float): the left side minus the right side.
         trainings (sequence): see :func:`training_error`.
-        image_error (float, optional): its standard error over test images, None where there are no matches.
-        images (int): how many images those are.
-        confidence (float): what the interval covers.
+        image_error (float, optional): its standard error over test images; None if there are no matches.
+        images (int): number of test images.
+        confidence (float): confidence level of the interval.
     """
     half = _half_width(trainings, image_error, images, confidence)
     return None if half is None else (effect - half, effect + half)
@@ -54,17 +54,17 @@ def interval(
 def seeds_to_settle(
     effect: float, trainings: Sequence[Trainings], image_error: Optional[float], images: int, confidence: float
 ) -> Optional[int]:
-    """With how many seeds per cell, all in all, the interval would leave 0 out.
+    """The total number of seeds per cell at which the interval would exclude 0.
 
-    The effect and the spread are taken to stay as they are. None where nothing is known of the noise of trainings, or
-    the images alone leave it open.
+    The effect and the spread are assumed to stay the same. None if nothing is known about training noise, or if the
+    error over images alone leaves the sign open.
     """
     if training_error(trainings) is None:
         return None
     numbers = range(max(2, 1 + max(number for number, _, _ in trainings)), _MANY)
 
     def settled(number: int) -> bool:
-        # With so many the spread would be known from them.
+        # With this many seeds, the spread would be estimated from them.
         then = [(number, variance, max(freedom, number - 1)) for _, variance, freedom in trainings]
         half = _half_width(then, image_error, images, confidence)
         return half is not None and half < abs(effect)
@@ -83,31 +83,31 @@ def _half_width(
     total = sum(variance for variance, _ in parts)
     if total == 0:
         return 0.0
-    # Welch and Satterthwaite's degrees of freedom of a sum of variances.
+    # Welch-Satterthwaite degrees of freedom of a sum of variances.
     of_sum = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
     return float(student.ppf((1 + confidence) / 2, of_sum) * np.sqrt(total))
 
 
-#: Samples of the images; the error of a standard error is then 2 %.
+#: Number of samples of the images. It gives a standard error with an error of 2 %.
 SAMPLES = 1000
-#: So many samples are evaluated at once, for the memory.
+#: Number of samples that are evaluated at once, to limit memory.
 _AT_ONCE = 250
 
 
 def over_images(
     matches: Dict[str, StoredMatches], wanted: Iterable[Tuple[str, str]], samples: int = SAMPLES
 ) -> Dict[Tuple[str, str], np.ndarray]:
-    """The values of metrics on samples of the test images, drawn with repetition.
+    """The values of metrics on samples of the test images, drawn with replacement.
 
-    Runs that were evaluated on the same images share each sample, so differences between them are paired.
+    Runs that were evaluated on the same images share each sample, so their differences are paired.
 
     Args:
-        matches (dict): by run id.
-        wanted (iterable): pairs of a run id and the key of a metric; what no matches give is left out.
-        samples (int): how many.
+        matches (dict): matches by run id.
+        wanted (iterable): pairs of a run id and the key of a metric. Pairs without matches are left out.
+        samples (int): number of samples.
 
     Returns:
-        dict: (samples,) values as fractions by run id and key.
+        dict: (samples,) fractions by run id and key.
     """
     groups: Dict[str, List[Tuple[str, str]]] = {}
     for run, key in dict.fromkeys(wanted):
@@ -120,10 +120,10 @@ def over_images(
 
 
 def _on_shared_images(matches: Dict[str, StoredMatches], pairs: List[Tuple[str, str]], samples: int) -> np.ndarray:
-    """(pairs, samples) values."""
+    """(pairs, samples) values of runs that share their test images."""
     images = matches[pairs[0][0]].images
     sets = list(dict.fromkeys((run, matches[run].prefix(key)) for run, key in pairs))
-    # How often each image is in each sample.
+    # The count of each image in each sample.
     drawn = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=samples)
     parts = []
     for times in np.array_split(drawn, -(-samples // _AT_ONCE)):

@@ -26,8 +26,8 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """A figure: its name, its title, what a reader who does not see it is told it shows, and what draws it from a runs
-    folder and a profile, with a function that takes warnings. ``table`` is the one whose runs it is about, if any."""
+    """A figure: its name, its title, a text alternative, and the function that draws it from a runs folder, a profile
+    and a function for warnings. ``table`` is the table whose runs it shows, if any."""
 
     name: str
     title: str
@@ -66,11 +66,11 @@ def draw(name: str, runs: Path, profile: str, warn: Warn = lambda line: None) ->
         name (str): its name, see :func:`entries`.
         runs (Path): folder of the runs.
         profile (str): profile of the runs.
-        warn (callable): told in a line of each file that is broken and left out.
+        warn (callable): called with a line for each broken file, which is left out.
 
     Raises:
-        UserError: there is no such figure, or what it is drawn from is missing or broken; the message names the command
-            that makes it.
+        UserError: there is no such figure, or its data are missing or broken; the message names the command that
+            creates them.
     """
     known = entries(runs, profile)
     if name not in known:
@@ -80,7 +80,7 @@ def draw(name: str, runs: Path, profile: str, warn: Warn = lambda line: None) ->
 
 
 def _of_epochs(function: Callable, table: str, runs: Path, profile: str, warn: Warn) -> Figure:
-    """Draw what a table's runs measured after each epoch."""
+    """Draw the metrics of a table's runs after each epoch."""
     plan = load_plan(runs, profile, table)
     stored, warnings = load_epochs(runs, profile, plan)
     _tell(warnings, warn)

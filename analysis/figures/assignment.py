@@ -15,7 +15,7 @@ from analysis.figures.style import SKY, WIDE, Sheet, picture, show
 from analysis.tables.notes import profile as profile_text
 from experiments.store.qualitative import QualitativeAssignment
 
-#: Pale is 0, so that sparse maps look sparse; it gets evenly darker, so that grey prints show the same.
+#: 0 is pale, so that sparse maps look sparse. The map darkens evenly, so that grey prints show the same.
 MAP = 'magma_r'
 _LEFT, _TOP, _WORDS, _GAP, _BLOCK, _BELOW = 0.08, 0.5, 0.5, 0.05, 0.14, 0.62  # inches
 _ROWS = ('score', 'degree')
@@ -23,7 +23,7 @@ _ROWS = ('score', 'degree')
 
 @dataclass(frozen=True)
 class _Places:
-    """Where everything stands, in inches: an image, two maps wide and high, and beside it the maps of each stage."""
+    """The layout in inches: an image, as wide and high as two maps, and beside it the maps of each stage."""
 
     levels: List[int]
     stages: int
@@ -32,7 +32,7 @@ class _Places:
 
     @property
     def left(self) -> float:
-        """Of the maps."""
+        """Left edge of the maps."""
         return _LEFT + 2 * self.width + _WORDS
 
     @property
@@ -41,21 +41,22 @@ class _Places:
         return len(self.levels) * (self.width + _GAP) - _GAP
 
     def x(self, stage: int, place: int = 0) -> float:
-        """Left of a stage's maps, or of one of them."""
+        """Left edge of a stage's maps, or of one of them."""
         return self.left + stage * (self.of_stage + _BLOCK) + place * (self.width + _GAP)
 
     def y(self, instance: int, row: int = 0) -> float:
-        """Top of an instance's maps."""
+        """Top edge of an instance's maps, or of one row of them."""
         return _TOP + instance * (2 * self.height + _GAP + _BLOCK) + row * (self.height + _GAP)
 
 
 def fig6(capture: QualitativeAssignment) -> Figure:
-    """For each instance its image, a row of joint scores and a row of degrees; columns are the levels of each stage.
+    """Fig. 6: for each instance the image, a row of joint scores and a row of degrees.
 
-    Levels on which no instance has a positive anchor at any stage are left out. A ring marks the certain anchor.
+    Columns are the levels of each stage. Levels without a positive anchor of any instance at any stage are left out. A
+    ring marks the certain anchor.
 
     Raises:
-        ValueError: the capture's image is damaged.
+        ValueError: the stored image is damaged.
     """
     places, pixels = _places(capture), picture(capture.file)
     sheet = Sheet(WIDE, places.y(len(capture.instances)) + _BELOW)
@@ -97,7 +98,7 @@ def _levels(capture: QualitativeAssignment) -> List[int]:
 
 
 def _map(axes: Axes, capture: QualitativeAssignment, stage: int, instance: int, word: str, level: int) -> None:
-    """Scores or degrees on a level over the network's input, in its pixels."""
+    """Draw scores or degrees on a level in pixels of the network's input."""
     shown = capture.stages[stage]
     values = shown.scores if word == 'score' else shown.degrees
     map_ = capture.level_map(values[instance].astype(np.float32), level)
@@ -120,13 +121,13 @@ def _outline(axes: Axes, box: Sequence[float], colour: str, width: float) -> Non
 
 
 def _scaled(box: Sequence[float], capture: QualitativeAssignment) -> List[float]:
-    """A box in pixels of the file, in pixels of the network's input."""
+    """Convert a box from pixels of the file to pixels of the network's input."""
     y, x = (new / old for new, old in zip(capture.input_size, capture.size))
     return [box[0] * x, box[1] * y, box[2] * x, box[3] * y]
 
 
 def _headers(sheet: Sheet, capture: QualitativeAssignment, places: _Places) -> None:
-    """Over each stage what it is, over each of its columns the level."""
+    """Write a title above each stage, and the level above each of its columns."""
     for s, stage in enumerate(capture.stages):
         t = '' if stage.t is None else f', $T^j$ = {stage.t:.2f}'
         text = f'{stage.label.capitalize()}: epoch {stage.epoch} of {capture.epochs}{t}'
@@ -138,7 +139,7 @@ def _headers(sheet: Sheet, capture: QualitativeAssignment, places: _Places) -> N
 
 
 def _scale(sheet: Sheet) -> None:
-    """The one scale of scores and degrees, and what the ring is."""
+    """Draw the common colour scale of scores and degrees, and the legend of the ring."""
     axes = sheet.axes(WIDE - 2.6, sheet.height - 0.5, 2.0, 0.1)
     axes.imshow(np.linspace(0, 1, 256)[None], cmap=MAP, aspect='auto', extent=(0, 1, 0, 1))
     axes.set_xticks([0, 0.5, 1])

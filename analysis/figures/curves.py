@@ -1,4 +1,4 @@
-"""Figures of what runs measured after each epoch: Fig. 5, the curves of any table, losses and positives."""
+"""Figures of values after each epoch: Fig. 5, the curves of any table, losses and positives."""
 
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -22,7 +22,7 @@ def fig5(plan: StoredPlan, stored: Stored) -> Figure:
     """Fig. 5: AP without and with NMS after every epoch for each method, and below it the gap between the two.
 
     Args:
-        plan (StoredPlan): a table whose metric has the two readings.
+        plan (StoredPlan): a table whose metric has a value without and a value with NMS.
         stored (dict): the epochs of its runs by run id.
     """
     figure = new_figure(NARROW, 4.4)
@@ -47,7 +47,7 @@ def fig5(plan: StoredPlan, stored: Stored) -> Figure:
 
 
 def curves(plan: StoredPlan, stored: Stored) -> Figure:
-    """A table's first metric after every epoch, a line for each cell, as the cell reads it."""
+    """A table's first metric after every epoch, a line for each cell, without or with NMS as the cell says."""
     metric = next(name for name, metric in plan.metrics.items() if not is_speed(metric.keys))
     axis, _ = _panels(plan)
     lines = {i: _name(plan, cell, axis) for i, cell in enumerate(plan.cells) if metric in cell.keys}
@@ -56,14 +56,14 @@ def curves(plan: StoredPlan, stored: Stored) -> Figure:
 
 
 def losses(plan: StoredPlan, stored: Stored) -> Figure:
-    """The mean training losses of every epoch, one row of panels per loss, a line for each training of the table.
+    """The mean training losses of every epoch: a row of panels for each loss, a line for each training of the table.
 
     Raises:
         ValueError: no run has losses.
     """
-    names = sorted(_stored_names(stored, 'losses'), key=lambda name: name == 'loss')  # their sum is the last row
+    names = sorted(_stored_names(stored, 'losses'), key=lambda name: name == 'loss')  # the sum is the last row
     axis, _ = _panels(plan)
-    # Cells that are one training read differently are one line.
+    # Cells of one training, without and with NMS, are one line.
     first = {tuple(cell.runs.values()): i for i, cell in reversed(list(enumerate(plan.cells)))}
     lines = {i: _name(plan, plan.cells[i], axis, reading=False) for i in sorted(first.values())}
 
@@ -74,7 +74,7 @@ def losses(plan: StoredPlan, stored: Stored) -> Figure:
 
 
 def positives(plan: StoredPlan, stored: Stored) -> Figure:
-    """Mean number of positives per instance in every epoch, by kind, and the sum of their degrees where it is stored.
+    """Mean number of positives per instance in every epoch, by kind, and the sum of their degrees if it is stored.
 
     Raises:
         ValueError: no run has numbers of positives.
@@ -97,7 +97,7 @@ def positives(plan: StoredPlan, stored: Stored) -> Figure:
 
 
 def setting(plan: StoredPlan, seeds: int) -> str:
-    """'Profile desk: generated scenes, not COCO; seed 0', and what lines and bands are where there are several."""
+    """'Profile desk: generated scenes, not COCO; seed 0'. With several seeds, also the meaning of lines and bands."""
     numbers = sorted(set(plan.runs.values()))
     text = f'seed{"s" * (len(numbers) > 1)} {", ".join(map(str, numbers))}, {profile_text(plan.profile, plan.setting)}'
     return (
@@ -106,7 +106,7 @@ def setting(plan: StoredPlan, seeds: int) -> str:
 
 
 def percent(key: str) -> Value:
-    """A metric of an epoch in percent."""
+    """A function that gives a metric of an epoch in percent."""
 
     def value(epoch: Epoch) -> Optional[float]:
         fraction = epoch.metrics.get(key)
@@ -121,10 +121,10 @@ def _gap(epoch: Epoch, without: str, with_nms: str) -> Optional[float]:
 
 
 def _draw(axes: Axes, series: pd.DataFrame, label: str, style: Dict[str, Any]) -> int:
-    """A line, and a band where there are several seeds; returns how many there are."""
+    """Draw a line, and a band if there are several seeds. Returns the number of seeds."""
     if series.empty:
         return 0
-    step = max(len(series) // 12, 1)  # markers stay apart in long trainings
+    step = max(len(series) // 12, 1)  # so that markers stay apart in long trainings
     axes.plot(series.index, series['mean'], label=label, markevery=step, **style)
     seeds = int(series['count'].max())
     if seeds > 1:
@@ -154,7 +154,8 @@ def _stored_value(part: str, name: str) -> Value:
 
 
 def _name(plan: StoredPlan, cell: Cell, but: Optional[Axis] = None, reading: bool = True) -> str:
-    """What a cell is called: labels and words of its values, ``but`` for one axis; its reading is named or not."""
+    """The name of a cell: labels and descriptions of its values, except on the axis ``but``. ``reading`` says whether
+    to name NMS."""
     parts = []
     for axis in plan.row_axes + plan.column_axes:
         if axis is not but:
@@ -173,7 +174,8 @@ def _reading(keys: set) -> str:
 
 
 def _panels(plan: StoredPlan) -> Tuple[Optional[Axis], Dict[str, Callable[[Cell], bool]]]:
-    """The axis whose values get a panel each, and by title which cells a panel has; one panel for a single axis."""
+    """The axis with a panel for each value, and by panel title a test whether the panel has a cell. A table with one
+    axis has a single panel."""
     if len(plan.axes) < 2:
         return None, {'': lambda cell: True}
     axis = plan.column_axes[-1] if plan.columns else plan.row_axes[0]
@@ -186,15 +188,14 @@ def _is_at(axis: str, value: str, cell: Cell) -> bool:
 
 
 def _grid(plan: StoredPlan, stored: Stored, lines: Dict[int, str], rows: Dict[str, ValueOf], height: float) -> Figure:
-    """Panels side by side for an axis of the table, and a row of them for each of ``rows``.
+    """Panels side by side for an axis of the table, and a row of panels for each of ``rows``.
 
     Args:
         plan (StoredPlan): the table.
         stored (dict): the epochs of its runs by run id.
-        lines (dict): number of each cell to draw among the plan's, and what its line is called; equal names are lines
-            of several panels.
-        rows (dict): what is drawn, by the label at its side: the value of an epoch for a cell.
-        height (float): of a row, in inches.
+        lines (dict): index of each cell to draw -> name of its line. Equal names are lines of several panels.
+        rows (dict): label of a row -> the value of an epoch for a cell.
+        height (float): height of a row in inches.
     """
     names, (_, panels) = list(dict.fromkeys(lines.values())), _panels(plan)
     columns = 2 if len(names) <= 4 or max(map(len, names)) > 30 else 3

@@ -1,4 +1,4 @@
-"""Figs. 7 to 9: what several detectors find on the same images, side by side, duplicates marked."""
+"""Figs. 7 to 9: detections of several detectors on the same images, side by side, with duplicates marked."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,8 @@ from experiments.store.qualitative import QualitativeDetections, Shapes, Shown, 
 
 @dataclass(frozen=True)
 class Style:
-    """How a kind is drawn: its colour, dashes, width in points, what the legend calls it, whether on a white line, and
-    whether masks are filled."""
+    """The style of a kind of detection: colour, dashes, width in points, label in the legend, whether it has a white
+    halo, and whether masks are filled."""
 
     colour: str
     dashes: Any
@@ -31,7 +31,7 @@ class Style:
 
 ANNOTATION = Style(GREEN, '-', 1.2, 'annotation', filled=True)
 _IGNORED = Style(BLACK, (0, (1, 1.5)), 0.8, 'to ignore')
-#: In the order in which they are drawn: a duplicate's dashes lie on the better one's line where both are the same.
+#: Styles in drawing order. A duplicate's dashes are drawn over the line of the better detection.
 STYLES = {
     WRONG: Style(BLACK, (0, (1, 1.5)), 0.9, 'no object of its class there'),
     BEST: Style(BLUE, '-', 1.3, 'best detection of an object', filled=True),
@@ -41,12 +41,12 @@ _EDGE, _GAP, _TOP, _WORDS, _BELOW = 0.06, 0.06, 0.38, 0.2, 0.6  # inches
 
 
 def detections(capture: QualitativeDetections) -> Figure:
-    """A row per image: the annotations, then what each panel's detector found, and how many of each kind.
+    """A row per image: the annotations, then the detections of each panel, and how many there are of each kind.
 
-    Detections on regions to ignore are not drawn.
+    Detections on ignored regions are not drawn.
 
     Raises:
-        ValueError: an image of the capture is damaged.
+        ValueError: a stored image is damaged.
     """
     columns = [('Annotated', ''), *((panel.label, _cut(panel, capture)) for panel in capture.panels)]
     width = (WIDE - 2 * _EDGE - _GAP * (len(columns) - 1)) / len(columns)
@@ -72,7 +72,7 @@ def detections(capture: QualitativeDetections) -> Figure:
 
 
 def _annotated(axes: Axes, image: Shown) -> str:
-    assert image.truth.ignored is not None  # annotations have it
+    assert image.truth.ignored is not None  # annotations always have it
     counted = ~image.truth.ignored
     _draw(axes, image.truth, counted, ANNOTATION, _scale(image))
     _draw(axes, image.truth, image.truth.ignored, _IGNORED, _scale(image))
@@ -89,8 +89,8 @@ def _found(axes: Axes, found: Shapes, image: Shown) -> str:
 
 
 def _draw(axes: Axes, shapes: Shapes, which: np.ndarray, style: Style, scale: float) -> None:
-    """Outlines, ``scale`` times as wide as usual; ``style`` says whether on white ones, which set them off from the
-    image, and whether masks are filled."""
+    """Draw outlines, ``scale`` times as wide as usual. ``style`` says whether they have a white halo, which sets them
+    off from the image, and whether masks are filled."""
     width = scale * style.width
     for i in np.flatnonzero(which):
         lines = [dict(edgecolor='white', linewidth=width + 1.2 * scale, linestyle='-')] * style.halo
@@ -107,12 +107,12 @@ def _draw(axes: Axes, shapes: Shapes, which: np.ndarray, style: Style, scale: fl
 
 
 def _scale(image: Shown) -> float:
-    """Thinner lines in a crowd."""
+    """The factor of line widths, which is smaller in a crowd."""
     return 1.0 if len(image.truth.boxes) <= 10 else 0.7
 
 
 def _contour(axes: Axes, mask: np.ndarray, edgecolor: str, linewidth: float, linestyle: object) -> None:
-    """The edge of a mask, also along the image's."""
+    """Draw the contour of a mask, including parts on the edge of the image."""
     padded = np.pad(mask.astype(np.float32), 1)
     x, y = (np.arange(side) - 0.5 for side in padded.shape[::-1])
     axes.contour(x, y, padded, [0.5], colors=[edgecolor], linewidths=[linewidth], linestyles=[linestyle])
@@ -128,7 +128,7 @@ def _legend(sheet: Sheet) -> None:
 
 
 def _cut(panel: ShownPanel, capture: QualitativeDetections) -> str:
-    """'scores from 0.26', and the share of objects found where the detector never finds as many as all are to find."""
+    """'scores from 0.26', and the share of found objects if the detector never reaches the recall of the figure."""
     short = panel.recall < capture.recall
     return f'scores from {panel.score_thr:.2f}' + (f', {100 * panel.recall:.0f} % found' if short else '')
 

@@ -1,4 +1,4 @@
-"""Figures of the degrees' schedule: Eq. 3 itself, and what T^min does to the gap between the readings (Table 3)."""
+"""Figures of the degrees' schedule: Eq. 3 itself, and the effect of T^min on the gap without and with NMS (Table 3)."""
 
 from typing import List, Optional, Sequence, Tuple
 
@@ -11,7 +11,7 @@ from analysis.figures.style import WIDE, line_style, mathematical, new_figure, n
 from analysis.results import Results
 from experiments.spec.schema import Cell, StoredPlan
 
-#: The paper's: section 4.2, and the '1×' schedule.
+#: The paper's values: section 4.2, and the '1×' schedule.
 T_MAX, T_MIN, EPOCHS = (0.7, 0.6, 0.5, 0.4), 0.2, 12
 DEFAULT_T_MAX = 0.6
 
@@ -37,7 +37,7 @@ def degree_schedule(t_max: Sequence[float] = T_MAX, t_min: float = T_MIN, epochs
 
 
 def gap(plan: StoredPlan, results: Results) -> Figure:
-    """The gap between the readings against T^min, a line for each T^max; measured, and the paper's own numbers.
+    """The gap between without and with NMS against T^min, a line for each T^max: measured, and the paper's numbers.
 
     Args:
         plan (StoredPlan): Table 3: one axis down, one across, and one metric with two keys.

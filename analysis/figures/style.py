@@ -1,7 +1,7 @@
-"""How figures look and are laid out: readable in print, in grey and by colour-blind readers; and how they are saved.
+"""Style, layout and saving of figures. They are readable in print, in grey and by colour-blind readers.
 
-Lines differ in colour (Okabe and Ito's), dashes and markers, so that no two depend on colour alone. Pictures whose
-shapes are known are placed to the inch.
+Lines differ in colour (Okabe and Ito's), dashes and markers, so that no two differ in colour alone. Pictures of known
+size are placed in inches.
 """
 
 import io
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-#: Widths of figures in inches: beside text, and over a whole page.
+#: Widths of figures in inches: for one column, and for the full page width.
 NARROW, WIDE = 4.6, 7.0
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
     '#0072B2',
@@ -30,7 +30,7 @@ COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, BLACK, ORANGE, SKY)
 DASHES = ('-', (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2, 1, 2, 1, 2)))
 MARKERS = 'osD^vPX*<>h'
 
-#: Metadata without dates and versions of programs, so that the same figure is the same file.
+#: Metadata without dates and program versions, so that equal figures give equal files.
 _METADATA: Dict[str, dict] = {
     'pdf': {'CreationDate': None, 'Producer': None, 'Creator': None},
     'png': {'Software': None},
@@ -46,7 +46,7 @@ _RC: Dict[str, Any] = {
     'ytick.labelsize': 7.5,
     'legend.fontsize': 7.5,
     'legend.frameon': False,
-    'legend.handlelength': 3.2,  # dashes show
+    'legend.handlelength': 3.2,  # long enough to show dashes
     'axes.spines.top': False,
     'axes.spines.right': False,
     'axes.grid': True,
@@ -55,25 +55,25 @@ _RC: Dict[str, Any] = {
     'lines.linewidth': 1.3,
     'lines.markersize': 4,
     'savefig.dpi': 200,
-    'pdf.fonttype': 42,  # TrueType, which journals ask for
+    'pdf.fonttype': 42,  # TrueType, which journals require
     'svg.hashsalt': 'o2f',
 }
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw, and save, in this style."""
+    """A context in which figures are drawn and saved in this style."""
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_RC}):
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches; it belongs to no window and no global state."""
+    """An empty figure of this size in inches, without a window or global state."""
     return Figure(figsize=(width, height), layout='constrained')
 
 
 def line_style(number: int) -> Dict[str, Any]:
-    """Colour, dashes and marker of line ``number`` of a figure; any eleven differ in their markers."""
+    """Colour, dashes and marker of line ``number`` of a figure. Eleven consecutive lines differ in their markers."""
     return dict(
         color=COLOURS[number % len(COLOURS)],
         linestyle=DASHES[number % len(DASHES)],
@@ -82,12 +82,12 @@ def line_style(number: int) -> Dict[str, Any]:
 
 
 def note(figure: Figure, text: str) -> None:
-    """A line of small print under a figure: what its numbers are, and are not."""
+    """Add a line of small print under a figure: what its numbers are, and what they are not."""
     figure.supxlabel(text, fontsize=6.5, color='0.35')
 
 
 def mathematical(text: str) -> str:
-    """Text as Matplotlib shows it: 'T^max' becomes T with a raised max."""
+    """Text for Matplotlib: 'T^max' becomes T with a raised max."""
     return re.sub(r'\b([A-Za-z])\^([A-Za-z]+)\b', r'$\1^{\\mathrm{\2}}$', text.replace('$', r'\$'))
 
 
@@ -100,10 +100,10 @@ def save(figure: Figure, format: str) -> bytes:
 
 
 class Sheet:
-    """A figure on which things are placed in inches from its top left corner.
+    """A figure on which elements are placed in inches from its top left corner.
 
     Args:
-        width, height (float): in inches.
+        width, height (float): size in inches.
     """
 
     def __init__(self, width: float, height: float) -> None:
@@ -119,7 +119,7 @@ class Sheet:
         return axes
 
     def text(self, x: float, y: float, text: str, **style) -> None:
-        """Text at a point."""
+        """Add text at a point."""
         self.figure.text(x / self.width, 1 - y / self.height, text, **style)
 
     def _box(self, x: float, y: float, width: float, height: float) -> Tuple[float, float, float, float]:
@@ -127,10 +127,10 @@ class Sheet:
 
 
 def picture(file: bytes) -> np.ndarray:
-    """(h, w, 3) uint8 of an image's file.
+    """Decode the bytes of an image file to (h, w, 3) uint8.
 
     Raises:
-        ValueError: it is no image.
+        ValueError: it is not an image.
     """
     try:
         return np.asarray(Image.open(io.BytesIO(file)).convert('RGB'))

@@ -1,1 +1,1 @@
-"""The report: one HTML page with everything that is stored."""
+"""The report: one HTML page with all stored results."""

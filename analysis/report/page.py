@@ -1,4 +1,4 @@
-"""The report: gathers what is stored, and fills the templates with it."""
+"""The report: gathers the stored results, and renders the templates."""
 
 import re
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TableView:
-    """A table: its plan, the tables to show (caption, rows), what is said below them, its claims and its curves."""
+    """A table: its plan, the tables to show (caption, rows), the notes below them, its claims and its curves."""
 
     plan: StoredPlan
     grids: List[Tuple[str, views.HtmlTable]]
@@ -49,9 +49,9 @@ class TableView:
 
 @dataclass(frozen=True)
 class Contents:
-    """All that the page shows. ``figures`` are those that stand apart from the tables, ``settings`` what most configs
-    share, ``config_of`` for each run the first one of the same config, ``origin_of`` what the origin of each finished
-    run is called, ``warnings`` what was left out."""
+    """The content of the page. ``figures`` are those that belong to no table. ``settings`` are those that most configs
+    share. ``config_of`` gives for each run the first run with the same config, ``origin_of`` the name of each finished
+    run's origin. ``warnings`` names files that were left out."""
 
     profile: str
     tables: List[TableView]
@@ -73,15 +73,14 @@ class Contents:
 def gather(
     runs: Path, profile: str, names: Optional[Sequence[str]] = None, warn: Warn = lambda line: None, samples=SAMPLES
 ) -> Contents:
-    """Read, judge and draw all that there is.
+    """Read, judge and draw all stored results.
 
     Args:
         runs (Path): folder of the runs.
         profile (str): their profile.
-        names (sequence, optional): the tables; all that have a plan where it is not given, and then a plan that is
-            broken is left out.
-        warn (callable): told once, in a line, of each file that is broken and left out.
-        samples (int): how many samples of the test images the claims' intervals are made of.
+        names (sequence, optional): the tables; default: all that have a plan. By default a broken plan is left out.
+        warn (callable): called once with a line for each broken file, which is left out.
+        samples (int): number of samples of the test images for the claims' intervals.
 
     Raises:
         UserError: there is no plan, or one of ``names`` is missing or broken.
@@ -157,7 +156,7 @@ def _table(
     )
 
 
-#: What all logs together may hold, in bytes, and one of them; of each its last lines are shown.
+#: Size limits in bytes of all logs together, and of one log. The last lines of each are shown.
 _LOGS, _LOG = 250_000, 2_000
 
 
@@ -202,7 +201,7 @@ def _environment() -> Environment:
 
 
 def _counts(contents: Contents) -> dict:
-    """Numbers of the summary."""
+    """The numbers of the summary."""
     verdicts = [claim.verdict.verdict for claim in contents.claims]
     finished = contents.finished
     sources = [each.provenance for each in finished if each.provenance]

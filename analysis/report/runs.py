@@ -1,4 +1,4 @@
-"""The runs of some plans: their results, the machines they were trained on, and how their configs differ."""
+"""The runs of some plans: their results, the machines that trained them, and how their configs differ."""
 
 import ast
 import re
@@ -15,16 +15,16 @@ from experiments.store.model import read_stored
 
 Settings = Dict[str, str]  # dotted key -> value as Python writes it
 
-#: What stands for the value of a key that a config lacks.
+#: Shown as the value of a key that a config lacks.
 ABSENT = '(not set)'
 _SEED = 'randomness.seed'
 
 
 def read_config(path: Path) -> Settings:
-    """The settings of a ``config.py``, which is assignments of plain values; it is read, never run.
+    """The settings of a ``config.py``, which consists of assignments of plain values. It is parsed, never run.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it has other content.
     """
     try:
         lines = re.split(r'\n(?=\w)', path.read_text(encoding='utf-8'))
@@ -34,7 +34,7 @@ def read_config(path: Path) -> Settings:
 
 
 def shared(configs: Sequence[Settings]) -> Settings:
-    """The settings that most of the configs have, each key by itself."""
+    """The most frequent value of each key that most of the configs have."""
     counts: Dict[str, Counter] = {}
     for config in configs:
         for key, value in config.items():
@@ -45,16 +45,16 @@ def shared(configs: Sequence[Settings]) -> Settings:
 
 
 def difference(config: Settings, base: Settings) -> List[Tuple[str, str]]:
-    """Where a config differs from the shared settings: key and value."""
+    """The keys and values in which a config differs from the shared settings."""
     keys = [key for key in {**base, **config} if config.get(key) != base.get(key)]
     return [(key, config.get(key, ABSENT)) for key in keys]
 
 
 def representative(configs: Dict[str, Settings]) -> Dict[str, str]:
-    """For each run the first one whose config is the same but for the seed, so that it is shown once.
+    """For each run the first run with the same config except the seed. So each config is shown once.
 
     Args:
-        configs (dict): settings by run id; the empty ones are left out.
+        configs (dict): settings by run id. Empty ones are left out.
     """
     first: Dict[frozenset, str] = {}
     return {
@@ -64,7 +64,7 @@ def representative(configs: Dict[str, Settings]) -> Dict[str, str]:
     }
 
 
-@lru_cache(maxsize=4096)  # runs have nearly all of their lines in common, and parsing takes longer than reading
+@lru_cache(maxsize=4096)  # runs share nearly all lines of their configs, and parsing is slower than reading
 def _assignments(text: str) -> Tuple[Tuple[str, str], ...]:
     """The settings of a part of a config."""
     content = {}
@@ -76,7 +76,7 @@ def _assignments(text: str) -> Tuple[Tuple[str, str], ...]:
 
 
 def _flat(value: Any, key: str) -> List[Tuple[str, str]]:
-    """Mappings, and lists of mappings, are taken apart; all else is a value."""
+    """Flatten mappings and lists of mappings to dotted keys. Anything else is a value."""
     if isinstance(value, dict) and value:
         parts: Iterable[Tuple[Any, Any]] = value.items()
     elif isinstance(value, (list, tuple)) and any(isinstance(each, dict) for each in value):
@@ -86,11 +86,11 @@ def _flat(value: Any, key: str) -> List[Tuple[str, str]]:
     return [found for name, part in parts for found in _flat(part, f'{key}.{name}' if key else str(name))]
 
 
-#: States of a run, as far as its files tell.
+#: States of a run that its files show.
 FINISHED, UNFINISHED, FAILED, UNREADABLE, WAITING = 'finished', 'unfinished', 'failed', 'unreadable', 'not started'
-#: Where the command that trains a run again puts it: a finished run is not trained again in its own folder.
+#: Folder for the command that trains a run again, because a finished run is not trained again in its own folder.
 AGAIN = 'again'
-#: What the names of metrics begin with.
+#: Prefixes of metric names.
 READINGS = ('without_nms', 'with_nms')
 _TAIL_BYTES = 10_000
 
@@ -100,18 +100,18 @@ class Training:
     """One run.
 
     Attributes:
-        id (str): its name, that of its folder.
+        id (str): its id, which is the name of its folder.
         seed (int): its random seed.
         profile (str): its profile.
-        command (str): what trains it again, into another folder.
-        metric (str): what of it is shown first, such as 'AP', without its reading.
-        cells (list): the cells that show it: name of the table, its cell.
-        siblings (dict): the runs of the first of these cells by seed, the smallest first.
-        state (str): one of the words above.
+        command (str): the command that trains it again, into another folder.
+        metric (str): its first metric, such as 'AP', without a prefix for NMS.
+        cells (list): the cells that show it, as pairs of table name and cell.
+        siblings (dict): the runs of the first of these cells by seed, smallest seed first.
+        state (str): one of the states above.
         failure (str): why it failed.
-        result, speed (optional): what result.json and speed.json hold.
-        epochs (list): what it measured after each.
-        config (dict): its settings, empty where its config is not kept.
+        result, speed (optional): the contents of result.json and speed.json.
+        epochs (list): the metrics after each epoch.
+        config (dict): its settings; empty if its config is not stored.
         log (list): the last lines of its log.
     """
 
@@ -142,12 +142,12 @@ class Training:
 
     @property
     def metrics(self) -> Dict[str, Optional[float]]:
-        """Its newest metrics as fractions: the result's, or those of the last epoch."""
+        """Its newest metrics as fractions: those of the result, or else of the last epoch."""
         return self.result.metrics if self.result else self.epochs[-1].metrics if self.epochs else {}
 
 
 def percent(metrics: Dict[str, Optional[float]], reading: str, name: str) -> Optional[float]:
-    """A metric in a reading, in percent; None where it is missing."""
+    """A metric without or with NMS, as ``reading`` says, in percent; None if it is missing."""
     value = metrics.get(f'{reading}/{name}')
     return None if value is None else 100 * value
 
@@ -155,13 +155,13 @@ def percent(metrics: Dict[str, Optional[float]], reading: str, name: str) -> Opt
 def load_trainings(
     runs: Path, profile: str, plans: Sequence[StoredPlan], found: Sequence[Results]
 ) -> Tuple[Dict[str, Training], List[str]]:
-    """Every run of the plans by its id, in the plans' order, and a line for each file that is broken.
+    """Every run of the plans by its id, in the order of the plans, and a line for each broken file.
 
     Args:
         runs (Path): folder of the runs.
         profile (str): their profile.
         plans (sequence): the plans.
-        found (sequence): the results of each.
+        found (sequence): the results of each plan.
     """
     trainings: Dict[str, Training] = {}
     warnings: List[str] = []
@@ -185,7 +185,7 @@ def load_trainings(
 
 
 def _read_folder(folder: Path, training: Training, warnings: List[str]) -> None:
-    """Add the state, the config and the log."""
+    """Add the state, the config and the log from the run's folder."""
     if training.result:
         training.state = FINISHED
     elif (folder / 'result.json').exists():
@@ -207,7 +207,7 @@ def _read_folder(folder: Path, training: Training, warnings: List[str]) -> None:
 
 
 def _tail(path: Path) -> List[str]:
-    """The last lines of a log that have something in them."""
+    """The last non-empty lines of a log."""
     try:
         with open(path, 'rb') as file:
             file.seek(max(file.seek(0, 2) - _TAIL_BYTES, 0))
@@ -218,22 +218,22 @@ def _tail(path: Path) -> List[str]:
 
 
 def _command(plan: StoredPlan, cell: Cell, seed: int) -> str:
-    """What trains a run of a cell again."""
+    """The command that trains a run of a cell again."""
     words = [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
     seeds = ['--seeds', str(seed)] if seed else []
     return f'{command(RUNS, plan.profile, plan.name)} {shlex.join([*words, *seeds, "--runs", AGAIN])}'
 
 
 def _first_metric(plan: StoredPlan, cell: Cell) -> str:
-    """'AP' where the table's first metric there is 'without_nms/AP'."""
+    """The first metric of a cell: 'AP' if its first key is 'without_nms/AP'."""
     keys = [key for keys in cell.keys.values() for key in keys if not key.startswith(SPEED)]
     return keys[0].rpartition('/')[2] if keys else 'AP'
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Runs that come from one commit, machine and set of versions: what it is called, facts of it (name, text), how
-    many runs and how many seconds of training."""
+    """An origin of runs, which is a commit, a machine and a set of versions: its name, facts about it (name, text), the
+    number of runs, and the seconds of training."""
 
     name: str
     facts: Tuple[Tuple[str, str], ...]
@@ -242,7 +242,7 @@ class Origin:
 
 
 def origins(trainings: Iterable[Training]) -> Tuple[List[Origin], Dict[str, str]]:
-    """The origins of finished runs, the most frequent first, and by run id what its origin is called."""
+    """The origins of finished runs, the most frequent first, and the name of each run's origin by run id."""
     finished = [training for training in trainings if training.state == FINISHED]
     facts = {each.id: _facts(each.provenance) for each in finished if each.provenance}
     seconds: Dict[Tuple[Tuple[str, str], ...], float] = dict.fromkeys(facts.values(), 0.0)
@@ -255,20 +255,20 @@ def origins(trainings: Iterable[Training]) -> Tuple[List[Origin], Dict[str, str]
 
 
 def wall_seconds(training: Training) -> float:
-    """How long it trained, 0 where that is not known."""
+    """The training time in seconds; 0 if it is not known."""
     seconds = training.provenance.wall_s if training.provenance else None
     return seconds if isinstance(seconds, (int, float)) else 0.0
 
 
 def duration(seconds: float) -> str:
-    """'4 min 4 s', '2 h 5 min'."""
+    """A duration in words: '4 min 4 s', '2 h 5 min'."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours} h {minutes} min' if hours else f'{minutes} min {rest} s' if minutes else f'{rest} s'
 
 
 def _facts(source: Provenance) -> Tuple[Tuple[str, str], ...]:
-    """What a result says of its origin; files of older versions of the suite say less."""
+    """The facts about a result's origin. Results of older versions of the suite have fewer."""
     versions = source.versions
     named = {
         'Device': source.device,

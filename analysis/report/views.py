@@ -20,23 +20,23 @@ from analysis.tables.layout import DASH, TableLayout
 from experiments.spec.schema import Cell, StoredPlan
 from experiments.store.errors import UserError
 
-#: How the page draws a first and a second line.
+#: How the page draws the first and the second line of a plot.
 _STYLES = ('line', 'dashes')
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One or two lines over the epochs on one scale, as SVG paths, and what they show in words."""
+    """One or two lines over the epochs on one scale, as SVG paths, and a description in words."""
 
     paths: Tuple[str, ...]
     words: str
 
 
 def curves(title: str, unit: str, lines: Sequence[Tuple[str, Sequence[Optional[float]]]]) -> Optional[Curves]:
-    """Draw one or two lines, each a name and a value per epoch, None where it has none.
+    """Draw one or two lines. Each has a name and a value per epoch, which may be None.
 
     Returns:
-        Curves: in a box of ``WIDTH`` x ``HEIGHT`` whose lower end is the smallest of all values; None where there are
+        Curves: lines in a box of ``WIDTH`` x ``HEIGHT``, whose bottom is the smallest of all values; None if there are
             no values.
     """
     lines = [(name, values) for name, values in lines if any(value is not None for value in values)]
@@ -53,13 +53,13 @@ def curves(title: str, unit: str, lines: Sequence[Tuple[str, Sequence[Optional[f
 
 
 def _ends(values: Sequence[Optional[float]]) -> str:
-    """'from 2.1 to 34.8', the first and the last value."""
+    """The first and the last value: 'from 2.1 to 34.8'."""
     there = [value for value in values if value is not None]
     return f'from {there[0]:.3g} to {there[-1]:.3g}' if len(there) > 1 else f'{there[0]:.3g}'
 
 
 def _path(values: Sequence[Optional[float]], low: float, high: float, epochs: int) -> str:
-    """Straight lines between the epochs, broken where a value is missing; a value by itself is a short dash."""
+    """Straight lines between the epochs. Missing values break them. An isolated value is a short dash."""
     pieces: List[List[Tuple[int, int]]] = [[]]
     for i, value in enumerate(values):
         if value is None:
@@ -71,7 +71,7 @@ def _path(values: Sequence[Optional[float]], low: float, high: float, epochs: in
 
 
 def _piece(points: List[Tuple[int, int]]) -> str:
-    """'M0 56l18-8 37-4': each point relative to the one before; those within a level stretch are left out."""
+    """'M0 56l18-8 37-4': each point relative to the previous one. Points inside a horizontal stretch are left out."""
     corners = [
         point
         for before, point, after in zip(points[:1] + points, points, points[1:] + points[-1:])
@@ -81,7 +81,7 @@ def _piece(points: List[Tuple[int, int]]) -> str:
     return f'M{corners[0][0]} {corners[0][1]}' + ('l' + ' '.join(steps) if steps else 'h4')
 
 
-#: Each verdict and the sign that stands before its word.
+#: The sign before each verdict.
 SIGNS = {HOLDS: '✓', FAILS: '✗', UNDECIDED: '?'}
 #: Width of the bars' scale.
 SCALE = 120
@@ -89,8 +89,8 @@ SCALE = 120
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval on a scale from 0 to ``SCALE``: its ends, the difference itself, where 0 lies, and from where to
-    where the claimed side reaches."""
+    """An interval on a scale from 0 to ``SCALE``: its ends, the difference itself, the position of 0, and the ends of
+    the claimed side."""
 
     low: float
     high: float
@@ -101,7 +101,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """A comparison of a claim: how it was found, words on it, and its bar where it has an interval."""
+    """A comparison of a claim: its finding, the finding in words, and a bar if it has an interval."""
 
     found: Finding
     effect: str
@@ -112,7 +112,7 @@ class ComparisonView:
 
 @dataclass(frozen=True)
 class ClaimView:
-    """A claim: its verdict, name in links, why it is so judged, the comparison that decides, and all of them."""
+    """A claim: its verdict, its name in links, the reason, the deciding comparison, and all comparisons."""
 
     verdict: Verdict
     anchor: str
@@ -122,7 +122,7 @@ class ClaimView:
 
 
 def view(verdict: Verdict) -> ClaimView:
-    """A verdict as it is shown."""
+    """The view of a verdict."""
     scale = _scale(verdict.findings)
     comparisons = tuple(_comparison(found, scale) for found in verdict.findings)
     deciding = explain.deciding(verdict)
@@ -141,7 +141,7 @@ def _comparison(found: Finding, scale: Tuple[float, float]) -> ComparisonView:
 
 
 def _scale(findings: Tuple[Finding, ...]) -> Tuple[float, float]:
-    """The ends of a claim's scale: 0, every interval, and some room."""
+    """The ends of a claim's scale, which has 0, every interval, and a margin."""
     ends: List[float] = [0.0]
     for found in findings:
         ends += found.interval or ()
@@ -161,7 +161,7 @@ def _bar(found: Finding, scale: Tuple[float, float]) -> Optional[Bar]:
 
 
 def metric_rows(training: Training) -> List[Tuple[str, str, str]]:
-    """Name of each metric with its values in both readings, in percent as shown, a dash for what is not there."""
+    """Name of each metric with its values without and with NMS, in percent as text; a dash for a missing value."""
     names = dict.fromkeys(key.rpartition('/')[2] for key in training.metrics)
     without, with_nms = READINGS
     return [
@@ -196,7 +196,7 @@ def curves_of(training: Training) -> List[Curves]:
 
 
 def log_tail(training: Training, size: int) -> str:
-    """As many of the last lines as ``size`` characters hold, at least one, which may be cut."""
+    """The last lines of a log, as many as fit ``size`` characters. There is at least one, which may be cut."""
     kept: List[str] = []
     room = size
     for line in reversed(training.log):
@@ -209,7 +209,7 @@ def log_tail(training: Training, size: int) -> str:
 
 @dataclass(frozen=True)
 class Header:
-    """A header of columns or rows: its text, what it spans, and whether it belongs to the columns of labels."""
+    """A header of columns or rows: its text, its spans, and whether it heads a label column."""
 
     text: str
     columns: int = 1
@@ -219,7 +219,7 @@ class Header:
 
 @dataclass(frozen=True)
 class TableEntry:
-    """A cell: its numbers and whether each is best, what follows them, and the run it links to."""
+    """A cell: its numbers and whether each is the best, the text after them, and the run that it links to."""
 
     numbers: Tuple[Tuple[str, bool], ...]
     rest: str
@@ -228,18 +228,18 @@ class TableEntry:
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """Rows of column headers, and the body: headers of a row, its cells, and whether a group of rows begins there."""
+    """Rows of column headers, and the body: for each row its headers, its cells, and whether it begins a group."""
 
     head: List[List[Header]]
     body: List[Tuple[List[Header], List[TableEntry], bool]]
 
 
 def html_table(plan: StoredPlan, grid: TableLayout, states: Dict[str, bool]) -> HtmlTable:
-    """A grid as rows.
+    """A table layout as HTML rows.
 
     Args:
         plan (StoredPlan): its plan.
-        grid (Grid): what stands where.
+        grid (TableLayout): the layout.
         states (dict): whether each run that has a section is finished; empty for a table without links.
     """
     spans = _spans(plan, len(grid.labels))
@@ -258,7 +258,7 @@ def html_table(plan: StoredPlan, grid: TableLayout, states: Dict[str, bool]) -> 
 
 
 def _spans(plan: StoredPlan, labels: int) -> List[int]:
-    """How many rows each column of labels spans: those of all axes further in."""
+    """The number of rows that a label of each label column spans: the product of the axes further in."""
     if not plan.rows:
         return [1] * labels
     spans = []
@@ -275,12 +275,12 @@ def _entry(text: str, best: List[int], run: Optional[str]) -> TableEntry:
 
 
 def _run(cell: Optional[Cell], states: Dict[str, bool]) -> Optional[str]:
-    """The first run of a cell that is finished."""
+    """The first finished run of a cell."""
     runs = cell.runs.values() if cell else ()
     return next((run for run in runs if states.get(run)), None)
 
 
-#: Drawings have few colours and lose nothing to a palette of so many; photographs would.
+#: A picture with few colours is a drawing, which loses nothing by a palette of this size. Photographs would.
 _PALETTE, _FEW = 64, 12_000
 _QUALITY = 88
 
@@ -297,7 +297,7 @@ class Picture:
 
 
 def draw_all(runs: Path, profile: str, tables: Optional[Sequence[str]], warn: Callable[[str], None]) -> List[Picture]:
-    """Every figure about some tables, or about any where ``tables`` is None; ``warn`` is told of broken files."""
+    """Every figure of ``tables`` (None: all) and every figure without a table. ``warn`` is called for broken files."""
     found = []
     for name, entry in figures.entries(runs, profile).items():
         if tables is None or entry.table is None or entry.table in tables:
@@ -309,7 +309,7 @@ def draw_all(runs: Path, profile: str, tables: Optional[Sequence[str]], warn: Ca
 
 
 def _picture(entry: figures.FigureEntry, png: bytes) -> Picture:
-    """The picture in as few bytes as its kind needs."""
+    """The picture in the smallest format for its kind."""
     image = Image.open(io.BytesIO(png)).convert('RGB')
     file = io.BytesIO()
     if image.getcolors(_FEW):

@@ -1,1 +1,1 @@
-"""One table, laid out as in the paper, with its notes, as Markdown, LaTeX, CSV or JSON."""
+"""Tables laid out as in the paper, with notes, as Markdown, LaTeX, CSV or JSON."""

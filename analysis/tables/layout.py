@@ -1,7 +1,7 @@
-"""Lays a table out as in the paper: what stands in each place, as text that no format has touched yet.
+"""Lays a table out as in the paper: the text of each cell, before any output format.
 
-Measured numbers and the paper's stand in two tables of the same layout. A third one has their differences where they
-mean something: the profiles that train on generated scenes do not measure what the paper measured.
+Measured numbers and the paper's are two tables of the same layout. A third one has their differences, if they mean
+something: the profiles that train on generated scenes do not measure what the paper measured.
 """
 
 import math
@@ -14,19 +14,19 @@ from experiments.spec.schema import Axis, Cell, Position, StoredPlan, Value
 
 DASH = '–'
 
-_METRIC = '/metric'  # name of the axis that the metrics make
-_Path = Tuple[Tuple[Optional[str], str], ...]  # from the top of the header down to a column: (what it is, text shown)
+_METRIC = '/metric'  # name of the axis of metrics
+_Path = Tuple[Tuple[Optional[str], str], ...]  # from the top of the header down to a column: (identity, text)
 
 
 @dataclass(frozen=True)
 class TableLayout:
-    """A table laid out.
+    """The layout of a table.
 
-    ``labels`` are the headers of the columns of labels, ``header`` the levels of (text, columns it spans) over all
-    others, ``body`` the rows, labels first. ``breaks`` are the rows at which another value of the outermost of several
-    row axes begins. ``cells`` are the plan's cells behind the body, None where it has none; labels are left out.
-    ``best`` are the numbers that are best, as shown, in their column, or in their row where the table has no axis down
-    the side: (row, column, which of the numbers of a cell). Numbers that are all alike are not.
+    ``labels`` are the headers of the label columns. ``header`` has the levels of (text, columns it spans) over all
+    other columns. ``body`` has the rows, labels first. ``breaks`` are the rows at which a new value of the outermost of
+    several row axes begins. ``cells`` are the plan's cells behind the body without its labels, None where there is
+    none. ``best`` are the best numbers, as shown, of each column, or of each row if the table has no row axis: (row,
+    column, index of the number in its cell). If all numbers are equal, none is the best.
     """
 
     labels: List[str]
@@ -38,20 +38,20 @@ class TableLayout:
 
 
 def measured(plan: StoredPlan, results: Results) -> TableLayout:
-    """The table of what was measured, a dash for what was not."""
+    """The table of measured numbers, with a dash for missing ones."""
     seeds = len(set(plan.runs.values()))
     return _grid(plan, lambda cell, metric: _cell_text(results.shown(cell, metric), seeds))
 
 
 def paper(plan: StoredPlan) -> Optional[TableLayout]:
-    """The table of the paper's numbers; None where it has none."""
+    """The table of the paper's numbers; None if it has none."""
     if not any(cell.paper for cell in plan.cells):
         return None
     return _grid(plan, lambda cell, metric: DASH if cell.paper.get(metric, '-') == '-' else cell.paper[metric])
 
 
 def difference(plan: StoredPlan, results: Results) -> Optional[TableLayout]:
-    """The table of what was measured less the paper's numbers; None where that would mean nothing."""
+    """The table of measured minus the paper's numbers; None if the two are not comparable."""
     if not plan.comparable or not any(cell.paper for cell in plan.cells):
         return None
 
@@ -63,7 +63,7 @@ def difference(plan: StoredPlan, results: Results) -> Optional[TableLayout]:
 
 
 def _cell_text(numbers: List[Any], seeds: int) -> str:
-    """'27.1/28.1', with ' ±0.3/0.2' over several seeds and ' (n=2)' where it has fewer than the table."""
+    """'27.1/28.1', with ' ±0.3/0.2' over several seeds and ' (n=2)' if the cell has fewer seeds than the table."""
     counts = [number.seeds for number in numbers if number.seeds]
     if not counts:
         return DASH
@@ -82,7 +82,7 @@ def _signed(number: float) -> str:
 
 
 def _grid(plan: StoredPlan, text: Callable[[Cell, str], str]) -> TableLayout:
-    """Lay a table out; ``text(cell, metric)`` is what stands there, a dash where it shows none."""
+    """Lay a table out. ``text(cell, metric)`` gives the text of a cell. Cells without the metric have a dash."""
     rows, columns = _sides(plan)
     cells = {tuple(sorted(cell.at.items())): cell for cell in plan.cells}
 
@@ -114,7 +114,7 @@ def _grid(plan: StoredPlan, text: Callable[[Cell, str], str]) -> TableLayout:
 
 
 def _best(body: List[List[str]], lower: List[List[bool]], across_rows: bool) -> Set[Tuple[int, int, int]]:
-    """See :class:`TableLayout`; ``lower`` says of each place whether less is better."""
+    """The best numbers, see :class:`TableLayout`. ``lower`` says for each cell of the body whether lower is better."""
     labels = len(body[0]) - len(lower[0])
     groups: Dict[Tuple[int, int], List[Tuple[float, Tuple[int, int, int]]]] = {}
     for i, row in enumerate(body):
@@ -132,8 +132,8 @@ def _best(body: List[List[str]], lower: List[List[bool]], across_rows: bool) -> 
 
 
 def _sides(plan: StoredPlan) -> Tuple[Tuple[Axis, ...], Tuple[Axis, ...]]:
-    """Axes down and across. Several metrics are the innermost columns, or the rows of a table without row axes, which
-    then has the label of its innermost column axis in the corner."""
+    """Axes down and across. Several metrics become the innermost columns. In a table without row axes they become the
+    rows, and the label of its innermost column axis moves to the corner."""
     metric = Axis(name=_METRIC, label='', values={name: Value(label=name) for name in plan.metrics})
     if not plan.rows:
         *outer, inner = plan.column_axes
@@ -151,7 +151,7 @@ def _places(axes: Tuple[Axis, ...]) -> List[Position]:
 
 
 def _across(plan: StoredPlan, columns: Tuple[Axis, ...]) -> List[Position]:
-    """The places of the columns; those of metrics that are limited to some values of column axes come last."""
+    """The positions of the columns. Metrics that are limited to some values of column axes come last."""
     free: List[Position] = []
     limited: List[Position] = []
     for place in _places(columns):
@@ -168,7 +168,7 @@ def _limit(plan: StoredPlan, place: Position) -> Position:
 
 
 def _labels(rows: Tuple[Axis, ...]) -> List[List[str]]:
-    """The label and words of each row, left out where they are those of the row above."""
+    """The label and descriptions of each row, left out if they repeat those of the row above."""
     blocks = [math.prod(len(axis.values) for axis in rows[depth + 1 :]) for depth in range(len(rows))]
     lines = []
     for i, values in enumerate(product(*(axis.values.values() for axis in rows))):
@@ -197,5 +197,5 @@ def _header(paths: List[_Path]) -> List[List[Tuple[str, int]]]:
 
 
 def _level(paths: List[_Path]) -> List[Tuple[str, int]]:
-    """The last entries of ``paths``; neighbours that agree all the way from the top share one."""
+    """The last entries of ``paths``. Neighbours with equal paths from the top are merged."""
     return [(path[-1][1], len(list(same))) for path, same in groupby(paths)]

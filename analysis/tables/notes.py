@@ -1,4 +1,4 @@
-"""What is said about a table's numbers: titles, caption and notes, in words that no format has touched yet."""
+"""Texts about a table's numbers: titles, caption and notes, before any output format."""
 
 import re
 from typing import Dict, List, Optional
@@ -11,9 +11,9 @@ _GENERATED = {'desk': 'generated scenes', 'smoke': 'a dozen generated images'}
 
 
 def measured_title(plan: StoredPlan) -> str:
-    """'Measured (profile desk), AP, AR in %, without NMS / with NMS'; overrides stand beside the profile.
+    """'Measured (profile desk), AP, AR in %, without NMS / with NMS'. Overrides are named beside the profile.
 
-    Nothing is said of the readings of a metric whose cells differ in them, and nothing of speeds, which have a note.
+    NMS is not named for a metric whose cells differ in it. Speeds are not named, because they have a note.
     """
     shown: Dict[str, List[str]] = {}
     for name, metric in plan.metrics.items():
@@ -25,27 +25,27 @@ def measured_title(plan: StoredPlan) -> str:
 
 
 def paper_title(plan: StoredPlan) -> str:
-    """What heads the table of the paper's numbers: where the paper measured them."""
+    """The title of the table of the paper's numbers: the setting in which the paper measured them."""
     return f'Paper ({plan.setting or plan.source or "as published"})'
 
 
 def difference_title() -> str:
-    """What heads the table of differences."""
+    """The title of the table of differences."""
     return "Measured less the paper's numbers, in points"
 
 
 def best_note(plan: StoredPlan) -> str:
-    """What bold numbers are. Whether they are better by more than chance is for the claims to say."""
+    """What bold numbers mean. Only claims decide whether a difference is more than chance."""
     return f'Bold: the best of each {"column" if plan.rows else "row"}, as shown.'
 
 
 def caption(plan: StoredPlan) -> str:
-    """The caption, said to be the paper's: what it concludes need not hold for the numbers measured here."""
+    """The caption, marked as the paper's, because its conclusions need not hold for the numbers measured here."""
     return f'From the paper: {plan.caption}' if plan.caption else ''
 
 
 def notes(plan: StoredPlan, results: Results) -> List[str]:
-    """The line of provenance, one on the speeds, and for every profile but the paper's what its numbers are not."""
+    """The line of provenance, one about speeds, and for every profile but the paper's what its numbers are not."""
     seeds = sorted(set(plan.runs.values()))
     seed_words = ('seeds ' if len(seeds) > 1 else 'seed ') + (', '.join(map(str, seeds)) or 'none')
     spread = ' (mean ± sample standard deviation)' if len(seeds) > 1 else ''
@@ -64,8 +64,8 @@ def notes(plan: StoredPlan, results: Results) -> List[str]:
 
 
 def profile(name: str, setting: str) -> str:
-    """'profile desk: generated scenes, not COCO', for what the paper measured in that ``setting``; of a subset also
-    what share of the images it was trained on."""
+    """'profile desk: generated scenes, not COCO' for numbers that the paper measured in that ``setting``. A subset also
+    has its share of the training images."""
     base, share = found.groups() if (found := _SUBSET.fullmatch(name)) else (name, None)
     data = f': {_GENERATED[base]}, not {_dataset(setting)}' if base in _GENERATED else ''
     trained = f'{"," if data else ":"} trained on {100 * float(share):g} % of the training images' if share else ''
@@ -73,8 +73,8 @@ def profile(name: str, setting: str) -> str:
 
 
 def _zero_ap_note(plan: StoredPlan, results: Results) -> str:
-    """' 1 of 12 runs found nothing (AP 0): POTO, seed 2.' A mean that holds such a run says little, and looks like any
-    other. Up to three are named."""
+    """' 1 of 12 runs found nothing (AP 0): POTO, seed 2.' Up to three are named. A mean that includes such a run says
+    little, but looks like any other."""
     empty = [run for run, result in results.runs.items() if _found_nothing(result.metrics)]
     places = {
         run: f'{", ".join(map(str, cell.at.values()))}, seed {seed}'
@@ -95,7 +95,7 @@ def _dataset(setting: str) -> str:
 
 
 def _reading_words(plan: StoredPlan, metric: str) -> str:
-    """'without NMS / with NMS' where all cells show the metric so, '' where they differ."""
+    """'without NMS / with NMS' if all cells show the metric so, '' if they differ."""
     shown = {cell.keys[metric] for cell in plan.cells if metric in cell.keys}
     keys = shown.pop() if len(shown) == 1 else ()
     words = [key.partition('/')[0].replace('_', ' ').replace('nms', 'NMS') for key in keys if '/' in key]
@@ -103,7 +103,7 @@ def _reading_words(plan: StoredPlan, metric: str) -> str:
 
 
 def _sources(results: Results) -> List[str]:
-    """On which devices and from which commits the results came: 'Device cpu: Xeon', 'commit abc1234'."""
+    """The devices and commits of the results: 'Device cpu: Xeon', 'commit abc1234'."""
     stored = [result.provenance for result in results.runs.values()]
     devices = sorted({f'Device {source.device}' for source in stored})
     return devices + sorted(
@@ -112,7 +112,7 @@ def _sources(results: Results) -> List[str]:
 
 
 def _speed_note(plan: StoredPlan, results: Results) -> List[str]:
-    """'forward(ms), NMS(ms) and FPS measured on cpu: Xeon, batch 1, image 96 × 96.' where there are speeds."""
+    """'forward(ms), NMS(ms) and FPS measured on cpu: Xeon, batch 1, image 96 × 96.' if there are speeds."""
     if not results.speeds:
         return []
     names = [name for name, metric in plan.metrics.items() if is_speed(metric.keys)]

@@ -1,6 +1,6 @@
 """One table as Markdown, LaTeX, CSV or JSON.
 
-Markdown also reads well in a terminal. LaTeX is for pdflatex and needs booktabs and graphicx only.
+Markdown is also readable in a terminal. LaTeX is for pdflatex and needs only booktabs and graphicx.
 """
 
 import json
@@ -22,12 +22,12 @@ def render(plan: StoredPlan, results: Results, format: str = 'markdown') -> str:
     return {'markdown': markdown, 'latex': latex, 'csv': _csv, 'json': _json}[format](plan, results)
 
 
-#: The columns of :attr:`analysis.results.Results.statistics` that are written.
+#: The written columns of :attr:`analysis.results.Results.statistics`.
 _WRITTEN = ['metric', 'key', 'unit', 'mean', 'std', 'seeds', 'paper', 'difference']
 
 
 def _written(plan: StoredPlan, results: Results) -> pd.DataFrame:
-    """The statistics; the difference from the paper is left out where it would mean nothing."""
+    """The statistics, without the difference from the paper if the two are not comparable."""
     frame = results.statistics
     return frame if plan.comparable else frame.assign(difference=float('nan'))
 
@@ -45,7 +45,7 @@ def _csv(plan: StoredPlan, results: Results) -> str:
 
 
 def _json(plan: StoredPlan, results: Results) -> str:
-    """All that is known of the table: its texts, the statistics of each cell, and where each number was measured."""
+    """All data of the table: its texts, the statistics of each cell, and where each number was measured."""
     frame = _written(plan, results)
     shown = json.loads(frame.to_json(orient='records', double_precision=15))
     cells = [
@@ -70,7 +70,7 @@ def _json(plan: StoredPlan, results: Results) -> str:
 
 
 def markdown(plan: StoredPlan, results: Results) -> str:
-    """The table with its title, what was measured beside the paper's numbers, and the notes."""
+    """The title, the measured numbers, the paper's numbers, and the notes."""
     paper, difference = layout.paper(plan), layout.difference(plan, results)
     parts = [
         f'## {plan.title}',
@@ -95,7 +95,7 @@ def _table(grid: TableLayout) -> str:
 
 
 def table(lines: List[List[str]], headers: int = 1) -> str:
-    """Lines of texts as a Markdown table, the first of them its header.
+    """Lines of texts as a Markdown table. The first line is its header.
 
     Markdown has one header row; further ``headers`` are bold rows.
     """
@@ -127,13 +127,13 @@ _LETTERS = {
     '|': r'\textbar{}',
     '"': "''",
     '[': '{[}',
-    '*': '{*}',  # \\ would take a [ or * that begins the next row
+    '*': '{*}',  # \\ would take a [ or * at the beginning of the next row as its argument
     DASH: '--',
 }
 
 
 def latex(plan: StoredPlan, results: Results) -> str:
-    """A table environment with what was measured, the paper's numbers and the notes."""
+    """A table environment with the measured numbers, the paper's numbers and the notes."""
     paper, difference = layout.paper(plan), layout.difference(plan, results)
     caption = f'{plan.title} ({plan.source}). ' if plan.source else f'{plan.title}. '
     lines = [
@@ -156,10 +156,10 @@ def latex(plan: StoredPlan, results: Results) -> str:
 
 
 def _tabular(grid: TableLayout) -> List[str]:
-    """The rows between booktabs' rules, shrunk where they are wider than the text of the document.
+    """The rows between booktabs' rules, shrunk if they are wider than the text of the document.
 
-    pandas' Styler writes rows and rules. It knows no header of several levels with rules and no space between blocks:
-    these are put in here.
+    pandas' Styler writes rows and rules. It supports neither rules in a header of several levels nor space between
+    blocks, so these are added here.
     """
     left = len(grid.labels)
     spreads = any('±' in text for row in grid.body for text in row)
@@ -174,7 +174,7 @@ def _tabular(grid: TableLayout) -> List[str]:
     for i in sorted(grid.breaks, reverse=True):
         rows.insert(i, '\\addlinespace')
     return [
-        f'\\setlength{{\\tabcolsep}}{{{3 if spreads else 6}pt}}',  # four columns with spreads just fit a page
+        f'\\setlength{{\\tabcolsep}}{{{3 if spreads else 6}pt}}',  # four columns with spreads just fit on a page
         f'\\sbox0{{{begin}',
         top,
         *_header(grid),
@@ -187,7 +187,7 @@ def _tabular(grid: TableLayout) -> List[str]:
 
 
 def _cell(text: str, best: Set[int]) -> str:
-    """A cell's text; the numbers that are best are bold."""
+    """A cell's text, with the best numbers in bold."""
     if not best:
         return _escape(text)
     numbers, space, spread = text.partition(' ')
@@ -210,7 +210,7 @@ def _header(grid: TableLayout) -> List[str]:
 
 
 def _rules(level: List[Tuple[str, int]], below: List[Tuple[str, int]], left: int) -> List[str]:
-    """A rule under each text of a header level that the level below divides further."""
+    """Rules under the texts of a header level that the level below divides further."""
     starts = {sum(span for _, span in below[:i]) for i in range(len(below))}
     rules, start = [], 0
     for text, span in level:
@@ -221,7 +221,7 @@ def _rules(level: List[Tuple[str, int]], below: List[Tuple[str, int]], left: int
 
 
 def _escape(text: str) -> str:
-    """Text for LaTeX: X^word becomes math, and a character that plain pdflatex cannot set becomes a question mark."""
+    """Text for LaTeX. X^word becomes math, and a character that plain pdflatex cannot set becomes a question mark."""
     parts = _MATH.split(' '.join(text.split()))
     return ''.join(_math(part) if i % 2 else ''.join(map(_letter, part)) for i, part in enumerate(parts))
 

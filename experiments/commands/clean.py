@@ -1,4 +1,4 @@
-"""``run.py clean``: finds what can be removed, says so, and removes it if asked to."""
+"""``run.py clean``: lists what can be removed, and removes it with ``--yes``."""
 
 import argparse
 import re
@@ -14,13 +14,13 @@ from experiments.store.errors import UserError
 from experiments.store.files import ASIDE
 from experiments.store.runs import DONE, FAILED, RUNNING, STOPPED, Busy, RunFolder
 
-#: What mmengine names its own logs and copies of configs after: when it was started.
+#: Names of mmengine's own logs and copies of configs: its start time.
 _STARTED = re.compile(r'\d{8}_\d{6}(\.py)?')
 
 
 @dataclass(frozen=True)
 class CleanOptions:
-    """What to remove besides what always goes: final weights, unfinished runs, the records of trackers."""
+    """What to remove in addition to what is always removed: final weights, unfinished runs, records of trackers."""
 
     checkpoints: bool = False
     unfinished: bool = False
@@ -28,12 +28,12 @@ class CleanOptions:
 
 
 def removable(folder: RunFolder, state: str, options: CleanOptions) -> Iterator[Tuple[str, List[Path]]]:
-    """What can go of one run that no process trains: what it is, and its files and folders.
+    """What can be removed of a run that no process trains: a description, and files and folders.
 
     Args:
         folder (RunFolder): the run's folder.
         state (str): the run's state.
-        options (CleanOptions): what may go besides.
+        options (CleanOptions): what else may be removed.
     """
     inside = sorted(folder.path.iterdir())
     newest = folder.checkpoint()
@@ -45,7 +45,7 @@ def removable(folder: RunFolder, state: str, options: CleanOptions) -> Iterator[
     if state == DONE and options.checkpoints and newest is not None:
         yield 'final weights', [newest]
     if state in (STOPPED, FAILED) and options.unfinished:
-        # Metrics first: a checkpoint without them would be gone on from.
+        # Metrics first: training would resume from a checkpoint without metrics.
         names = ('metrics.json', 'matches.npz', 'failure.json', 'progress.json')
         unfinished = [path for path in inside if path.name in names or _STARTED.fullmatch(path.name)]
         yield 'unfinished', unfinished + ([newest] if newest is not None else [])
@@ -57,17 +57,17 @@ def trackers(runs: Path) -> List[Path]:
 
 
 def bytes_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; links are not followed."""
+    """Size in bytes of a file, or of all files in a folder. Links are not followed."""
     if path.is_dir() and not path.is_symlink():
         return sum(bytes_of(inside) for inside in path.iterdir())
     return path.lstat().st_size
 
 
 def clean(args: argparse.Namespace) -> int:
-    """Print a line for each run that something can go of, and with ``--yes`` remove it.
+    """Print a line for each run with something to remove, and remove it with ``--yes``.
 
     Args:
-        args (Namespace): the command line; where it names no table, all runs of the profile are looked at.
+        args (Namespace): the command line. If it names no table, it covers all runs of the profile.
 
     Returns:
         int: 0.
@@ -87,7 +87,7 @@ def clean(args: argparse.Namespace) -> int:
         if not folder.config.exists():
             continue
         try:
-            folder.check()  # what is damaged is for its owner to look at first
+            folder.check()  # a damaged run is left for its owner to inspect
             if folder.status().state == RUNNING:
                 raise Busy(folder.path)
             total += _clean_run(run_id, folder, options, args.yes)
@@ -110,7 +110,7 @@ def run_folders(runs: Path) -> Dict[str, RunFolder]:
 def _clean_run(run_id: str, folder: RunFolder, options: CleanOptions, remove: bool) -> int:
     if not remove:
         return _go_through(run_id, folder, options, remove)
-    with folder.lock(patience_s=0.5):  # nobody begins to train it meanwhile
+    with folder.lock(patience_s=0.5):  # so that no process starts to train it meanwhile
         return _go_through(run_id, folder, options, remove)
 
 

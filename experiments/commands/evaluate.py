@@ -1,4 +1,4 @@
-"""``run.py evaluate FILE``: the metrics of a file of weights, as those of a cell of a table are found."""
+"""``run.py evaluate FILE``: the metrics of a weights file, computed as for a cell of a table."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from experiments.spec.plan import find_run
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Evaluate the file, and print a line without and one with NMS.
+    """Evaluate the file, and print a line without NMS and a line with NMS.
 
     Returns:
         int: 0.

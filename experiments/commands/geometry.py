@@ -1,4 +1,4 @@
-"""What ``run.py geometry`` prints: objects in cells of the feature maps beside COCO's, and whether strides fit."""
+"""``run.py geometry``: prints object sizes in cells of the feature maps beside COCO's, and whether the strides fit."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ from experiments.spec.config import Run, compose
 from experiments.spec.paths import data_paths, substitute_paths
 from experiments.store.errors import UserError
 
-#: 160 images of COCO 2017, 80 of each split, on the paper's levels: what the paper's settings were made for.
+#: The geometry that the paper's settings were made for: 160 images of COCO 2017, 80 of each split, on its FPN levels.
 COCO = Geometry(
     images=160,
     objects=1503,
@@ -28,7 +28,7 @@ COCO = Geometry(
     overlap_30=0.053,
     overlap_50=0.009,
 )
-# From where on the objects of a dataset are no longer like COCO's to an assignment.
+# Bounds beyond which objects differ too much from COCO's for label assignment.
 _FEW_CANDIDATES = 18.0
 _MANY_WITHOUT_7 = 0.10
 _FEW_CELLS, _MANY_CELLS = 4.0, 13.0  # COCO's median is 6.6
@@ -36,7 +36,7 @@ _ONE_LEVEL = 0.9
 
 
 class Setting(NamedTuple):
-    """Data and levels that several cells share; equal ones are measured once."""
+    """Data and levels, which several cells may share. Equal settings are measured once."""
 
     dataset: dict
     scale: Tuple[int, int]
@@ -44,7 +44,7 @@ class Setting(NamedTuple):
 
 
 def geometry(args: argparse.Namespace) -> int:
-    """Print a table for each data set and model that the cells of the tables have.
+    """Print a table for each dataset and model of the tables' cells.
 
     Returns:
         int: 0.
@@ -53,7 +53,7 @@ def geometry(args: argparse.Namespace) -> int:
         UserError: data are missing or broken, or the sizes of a model do not fit together.
     """
     settings: List[Setting] = []
-    args.tables = args.tables or ['table1']  # its cells are the profile as it stands
+    args.tables = args.tables or ['table1']  # its cells use the profile unchanged
     for run in (run for plan in read_plans(args) for run in plan.runs().values()):
         setting = setting_of(run, data_paths(run.config, args.data))
         if setting not in settings:
@@ -67,7 +67,7 @@ def setting_of(run: Run, paths: Dict[str, str]) -> Setting:
     """The training data of a run at its test size, and the levels of its model.
 
     Raises:
-        UserError: the test images are not resized to one size, or ranges and strides are not equally many.
+        UserError: the test images are not resized to one size, or the numbers of ranges and strides differ.
     """
     config = substitute_paths(run.config, paths)
     sizes = [step['scale'] for step in config['val_dataloader']['dataset']['pipeline'] if step['type'] == 'Resize']
@@ -87,7 +87,7 @@ def setting_of(run: Run, paths: Dict[str, str]) -> Setting:
 
 
 def _ranges(run: Run) -> Sequence[Sequence[float]]:
-    """FCOS's size ranges: the run's own, or those that its profile gives FCOS."""
+    """FCOS's size ranges: those of the run, or else those of FCOS in the run's profile."""
     head = run.config['model']['bbox_head']
     selection = head.get('selection') or {}
     for part in (head, head.get('auxiliary') or {}, selection.get('one_to_many') or {}):
@@ -113,7 +113,7 @@ def _measure(setting: Setting) -> Geometry:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Nothing reaches standard output: MMDetection tells it past Python's redirection how it reads annotations."""
+    """Silence standard output at the file descriptor. MMDetection's messages there bypass Python's redirection."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -127,7 +127,7 @@ def _silent() -> Iterator[None]:
 
 
 def _section(setting: Setting, found: Geometry) -> str:
-    """The table as Markdown, with a title above and a sentence for each thing that does not fit below."""
+    """The table as Markdown, with a title above, and below it a sentence for each setting that does not fit."""
     strides = ', '.join(map(str, setting.levels.strides))
     name = setting.dataset.get('data_root') or setting.dataset['ann_file']
     title = f'{name}: {found.objects} objects on {found.images} images, strides {strides}'
@@ -159,11 +159,11 @@ def _percent(shares: Iterable[float], digits: int) -> str:
 
 
 def advice(found: Geometry, levels: Levels) -> List[str]:
-    """Sentences that say where the strides and ranges do not fit the objects; one that they do, if so.
+    """Sentences about strides and ranges that do not fit the objects, or one sentence that they fit.
 
     Args:
-        found (Geometry): what was measured.
-        levels (Levels): with which levels.
+        found (Geometry): the measured geometry.
+        levels (Levels): the levels with which it was measured.
     """
     sentences = [sentence for sentence in (_small(found, levels), _large(found), _one_level(found, levels)) if sentence]
     return sentences or ['The strides fit the objects: an assignment has about as much to choose from as on COCO.']

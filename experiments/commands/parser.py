@@ -1,4 +1,4 @@
-"""The command line of ``run.py``: a function for each command, and one for each group of options that several share."""
+"""The command line of ``run.py``: a function for each command and for each group of shared options."""
 
 import argparse
 import sys
@@ -9,9 +9,9 @@ from typing import Any, Callable, Optional, Sequence, Tuple
 from experiments.spec.subset import subset_profile
 from experiments.store.files import DATA, RUNS
 
-#: What is searched for where nothing else is asked for.
+#: The default metric of a search.
 METRIC = 'without_nms/AP'
-#: Seconds of a probe where no other number is given.
+#: The default duration of a probe in seconds.
 PROBE_S = 120.0
 
 _OVERVIEW = """Train the missing runs of tables of the paper, then print the tables.
@@ -25,19 +25,19 @@ run.py --list
 Without a command, run.py trains tables; run.py train --help shows the options."""
 
 _Format = argparse.RawTextHelpFormatter
-#: Adds the parser of a command, by its name.
+#: Adds the parser of a command, given its name.
 Add = Callable[..., argparse.ArgumentParser]
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line; it ends with a usage message and status 2 where something in it is wrong.
+    """Read the command line. Exits with a usage message and status 2 if it is wrong.
 
     Returns:
-        Namespace: ``command`` says what to do: a command, or list, dry-run, cancel or dump-configs of the options of
-        train; the rest are the command's options.
+        Namespace: ``command`` is the command, or one of train's options list, dry-run, cancel and dump-configs. The
+        rest are the command's options.
 
     Raises:
-        UserError: the share of ``--subset`` is none.
+        UserError: the share of ``--subset`` is not valid.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog='run.py', description=_OVERVIEW, formatter_class=_Format)
@@ -289,7 +289,7 @@ def _add_tables(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _add_runs(parser: argparse.ArgumentParser, many_seeds: bool = True) -> None:
-    """Which runs of the tables."""
+    """Add the options that select runs of the tables."""
     _add_profile(parser)
     parser.add_argument(
         '--subset',
@@ -333,7 +333,7 @@ def _add_folders(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def _add_launchers(parser: argparse.ArgumentParser) -> Any:
-    """Who trains, and on what; the group, for what else a command has to say of it."""
+    """Add the options of launchers and their resources. Returns the group, so that a command can add more."""
     group = parser.add_argument_group('how runs are trained')
     group.add_argument(
         '--launcher',
@@ -397,7 +397,7 @@ def _add_ray(group: Any) -> None:
 
 
 def _number(kind: Callable[[str], Any], fits: Callable[[Any], bool], words: str) -> Callable[[str], Any]:
-    """What reads a number of an option; ``words`` say which numbers fit."""
+    """A converter for a numeric option. ``words`` describe the numbers that fit."""
 
     def read(text: str) -> Any:
         try:
@@ -425,7 +425,7 @@ def _pair(text: str) -> Tuple[str, str]:
 
 
 def _setting(text: str) -> Tuple[str, Any]:
-    """A key and its value, in YAML."""
+    """Parse a setting: a key and its value in YAML."""
     import yaml
 
     key, value = _pair(text)

@@ -1,4 +1,4 @@
-"""The plans that a command line asks for, and what needs no more than plans: to list tables and to dump configs."""
+"""The plans that a command line selects, and the commands that need only plans: list tables and dump configs."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
 
 
 def read_plans(args: argparse.Namespace) -> list:
-    """The tables of a command line as plans; ``all`` stands for every table of the paper.
+    """The plans of a command line's tables. ``all`` means every table of the paper.
 
     Raises:
         UserError: a table, a value of an axis, a profile or a setting does not exist.
@@ -32,7 +32,7 @@ def folders_of(plans: list, args: argparse.Namespace) -> Dict[str, RunFolder]:
 
 
 def labels_of(plans: list, args: argparse.Namespace) -> Dict[str, str]:
-    """What each run is called: the first cell that it fills."""
+    """The name of each run, which is the first cell that it fills."""
     labels: Dict[str, str] = {}
     for plan in plans:
         for planned in plan.cells:
@@ -55,7 +55,7 @@ def list_tables(args: argparse.Namespace) -> int:
 
 
 def dump(args: argparse.Namespace) -> int:
-    """Write the config of each run, and print which cells it is of.
+    """Write the config of each run, and print the cells that it fills.
 
     Raises:
         UserError: see :func:`experiments.spec.dump.dump_configs`.

@@ -1,4 +1,4 @@
-"""``run.py capture``: stores what trained detectors do on images, for Figs. 6 to 9 of ``analysis/make_figures.py``."""
+"""``run.py capture``: stores the qualitative results for Figs. 6 to 9, which ``analysis/make_figures.py`` draws."""
 
 import argparse
 import os
@@ -15,13 +15,13 @@ from experiments.store.runs import RunFolder
 
 
 def capture(args: argparse.Namespace) -> int:
-    """Capture the figures, or list them.
+    """Store the qualitative results of the figures, or list the figures.
 
     Returns:
-        int: 0, or 1 when a figure lacks its detectors.
+        int: 0, or 1 if a figure lacks its detectors.
 
     Raises:
-        UserError: a figure does not exist, or ``--weights`` is no LABEL=FILE of it.
+        UserError: a figure does not exist, or ``--weights`` is not LABEL=FILE with a label of the figure.
     """
     if args.list:
         return _list()
@@ -56,7 +56,7 @@ def _weights(texts: List[str], figures: list) -> Dict[str, Path]:
 
 
 def _capture_one(figure: Any, weights: Dict[str, Path], args: argparse.Namespace) -> None:
-    """Capture one figure into ``<runs>/<profile>/captures/<name>.npz``."""
+    """Store the qualitative results of one figure in ``<runs>/<profile>/captures/<name>.npz``."""
     find = _of_panels if isinstance(figure, DetectionsFigure) else _of_stages
     with open_view({}) as view, tempfile.TemporaryDirectory() as aside:
         meta, arrays = find(figure, weights, args, view, Path(aside))
@@ -107,7 +107,7 @@ def _checkpoint(cell: Any, run: Any, args: argparse.Namespace) -> Path:
     """The weights of a finished run.
 
     Raises:
-        UserError: it is not trained, or its weights are not there; the message names the command that trains it.
+        UserError: it is not trained, or its weights are missing; the message names the command that trains it.
     """
     folder = RunFolder(args.runs / args.profile / run.id)
     done, checkpoint = folder.result() is not None, folder.checkpoint()

@@ -1,4 +1,4 @@
-"""What ``run.py --dry-run`` and ``--status`` show: runs, their states, and what is left."""
+"""``run.py status`` and ``run.py --dry-run``: print runs, their states, and what remains."""
 
 import argparse
 from pathlib import Path
@@ -13,17 +13,17 @@ _LOG_LINES = 5
 
 
 def status(args: argparse.Namespace) -> int:
-    """Print the state of each run of the tables, or of all tables where none is named."""
+    """Print the state of each run of the tables, or of all tables if none is named."""
     args.tables = args.tables or ['all']
     _overview(read_plans(args), args)
     return 0
 
 
 def dry_run(args: argparse.Namespace) -> int:
-    """Print the state of each run, and what those that are left will cost.
+    """Print the state of each run, and the cost of the remaining ones.
 
     Raises:
-        UserError: the launcher that is asked for is not there.
+        UserError: the requested launcher is not available.
     """
     from experiments.commands.estimate.report import print_estimate
     from experiments.launchers import open_launcher
@@ -47,7 +47,7 @@ def _overview(plans: list, args: argparse.Namespace) -> Dict[str, Status]:
 
 
 def states(runs: Path, folders: Dict[str, RunFolder]) -> Dict[str, Status]:
-    """The state of each run, from its folder, and from Slurm where it was submitted there.
+    """The status of each run, from its folder, and from Slurm if it was submitted there.
 
     Args:
         runs (Path): folder of the profile's runs.
@@ -57,7 +57,7 @@ def states(runs: Path, folders: Dict[str, RunFolder]) -> Dict[str, Status]:
 
 
 def print_overview(statuses: Dict[str, Status], folders: Dict[str, RunFolder], labels: Dict[str, str]) -> None:
-    """A line per run, with what there is to say of it below."""
+    """Print a line per run, with its message below."""
     for run_id, status in statuses.items():
         epoch = f'epoch {status.epoch}/{status.epochs}' if status.state == RUNNING and status.epochs else ''
         left = f'{format_left(status.left_s)} left' if status.state == RUNNING and status.left_s is not None else ''
@@ -71,6 +71,6 @@ def print_overview(statuses: Dict[str, Status], folders: Dict[str, RunFolder], l
 
 
 def print_left(statuses: Dict[str, Status], cells: int) -> None:
-    """How many runs the cells need, and how many are done."""
+    """Print how many runs the cells need, and how many are done."""
     done = [run_id for run_id, status in statuses.items() if status.state == DONE]
     print(f'{cells} cells, {len(statuses)} distinct trainings, {len(done)} done, {len(statuses) - len(done)} to do')

@@ -1,4 +1,4 @@
-"""``run.py TABLE``: trains what tables lack, and cancels what Slurm has of it."""
+"""``run.py TABLE``: trains the missing runs of tables. ``--cancel`` cancels their Slurm jobs."""
 
 import argparse
 import functools
@@ -23,11 +23,11 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
     """Train the runs that are not done, and measure the speeds of tables that show them.
 
     Returns:
-        tuple[dict[str, Status], bool]: the runs that failed, by id; and whether runs have ended, as those that are
-        queued on a cluster go on without this command.
+        tuple[dict[str, Status], bool]: the failed runs by id, and whether runs have ended. Runs that are queued on a
+        cluster go on without this command.
 
     Raises:
-        UserError: data are missing or broken, a folder cannot be written, or the launcher cannot begin.
+        UserError: data are missing or broken, a folder cannot be written, or the launcher cannot start.
     """
     launcher = open_launcher(args)
     folders = folders_of(plans, args)
@@ -50,7 +50,7 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
 
 
 def _create(runs: List[Run], folders: Dict[str, RunFolder], args: argparse.Namespace) -> Dict[str, Status]:
-    """Make the folders of runs; those that cannot be written fail alone, and their states are returned."""
+    """Create the folders of runs. Returns the status of each run whose folder cannot be written; the others go on."""
     failed = {}
     for run in runs:
         try:
@@ -69,7 +69,7 @@ def _launch(
     labels: Dict[str, str],
     args: argparse.Namespace,
 ) -> Optional[Dict[str, Status]]:
-    """Make the data on this machine, whatever the launcher, and have it train the runs."""
+    """Prepare the data on this machine, whatever the launcher, then let the launcher train the runs."""
     with open_view(labels) as view:
         launcher.start()
         for line in _batch_notes(runs, launcher.capacity.processes):
@@ -79,7 +79,7 @@ def _launch(
 
 
 def _batch_notes(runs: List[Run], processes: int) -> List[str]:
-    """What to know of the runs' batches where they do not divide over the processes of a run; each line once."""
+    """A line for each batch that does not divide evenly over the processes of a run; each line once."""
     from experiments.training.batch import split_batch
 
     return list(dict.fromkeys(note for run in runs if (note := split_batch(run.config, processes).note())))
@@ -96,7 +96,7 @@ def _measure_speeds(plans: List[Plan], folders: Dict[str, RunFolder], args: argp
 
 
 def report_failures(failed: Dict[str, Status]) -> int:
-    """Say why runs are not done, each reason once; 1 if there are any."""
+    """Print why runs failed, each reason once. Returns 1 if there are any."""
     reasons: Dict[str, List[str]] = {}
     for run_id, status in failed.items():
         reasons.setdefault((status.message or status.state).replace(run_id, '<run>'), []).append(run_id)
@@ -106,7 +106,7 @@ def report_failures(failed: Dict[str, Status]) -> int:
 
 
 def cancel(args: argparse.Namespace) -> int:
-    """Cancel the jobs that Slurm has of the tables' runs; 0, as there may be none.
+    """Cancel the Slurm jobs of the tables' runs. Returns 0, even if there are none.
 
     Raises:
         UserError: Slurm does not answer.

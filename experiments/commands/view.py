@@ -1,4 +1,4 @@
-"""Shows how runs go: a live table on a terminal, plain lines elsewhere."""
+"""Shows the progress of runs: a live table on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -10,13 +10,13 @@ _READINGS = ('without_nms/AP', 'with_nms/AP')
 
 
 def open_view(labels: Dict[str, str], stream: Optional[TextIO] = None) -> 'PlainView':
-    """A view of the runs in ``labels`` (run id -> what it is called), for the kind of stream that standard error is."""
+    """A view of the runs in ``labels`` (run id -> name): live if the stream, by default stderr, is a terminal."""
     stream = stream or sys.stderr
     return LiveView(labels, stream) if stream.isatty() else PlainView(labels, stream)
 
 
 def format_ap(status: Status) -> str:
-    """AP without / with NMS in percent, as the paper's tables have it; empty before the first evaluation."""
+    """AP without / with NMS in percent, as in the paper's tables; empty before the first evaluation."""
     if not status.metrics:
         return ''
     values = [status.metrics.get(key) for key in _READINGS]
@@ -24,7 +24,7 @@ def format_ap(status: Status) -> str:
 
 
 def format_left(seconds: Optional[float]) -> str:
-    """Seconds as h:mm:ss or m:ss; empty when not known."""
+    """Seconds as h:mm:ss or m:ss; empty if not known."""
     if seconds is None:
         return ''
     minutes, seconds = divmod(round(seconds), 60)
@@ -45,21 +45,21 @@ class PlainView:
         return self
 
     def __exit__(self, *_) -> None:
-        """Nothing is left open."""
+        """Do nothing: this view holds no resources."""
 
     def say(self, text: str) -> None:
         """Print one line."""
         print(f'[{format_left(time.monotonic() - self.begin):>7}] {text}', file=self.stream, flush=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Tell how far a preparation is: a line at every fifth of it."""
+        """Print the progress of a preparation: a line at every fifth of it."""
         fifth = 5 * done // total
         if self.seen.get(what) != (fifth,):
             self.seen[what] = (fifth,)
             self.say(f'preparing {what}: {done}/{total}')
 
     def show(self, statuses: Dict[str, Status]) -> None:
-        """Tell what has changed since the last call."""
+        """Print what has changed since the last call."""
         done = sum(status.state == DONE for status in statuses.values())
         for run_id, status in statuses.items():
             news = (status.state, status.epoch if status.epochs else 0) if status.state == RUNNING else (status.state,)
@@ -81,7 +81,7 @@ def _words(status: Status) -> str:
 
 
 class LiveView(PlainView):
-    """A table that is drawn anew in place, with rich."""
+    """A table that rich redraws in place."""
 
     def __enter__(self) -> 'LiveView':
         from rich.console import Console
@@ -127,8 +127,8 @@ class LiveView(PlainView):
         self.live.update(table)
 
     def _fitting(self, statuses: Dict[str, Status]) -> List[str]:
-        """The runs that fit the terminal, in their order: first what runs or failed, then what ended, then the rest."""
-        room = max(self.live.console.size.height - 8, 4)  # title, header, lines and caption take the rest
+        """The runs that fit the terminal, in plan order. Running and failed ones have priority, then ended ones."""
+        room = max(self.live.console.size.height - 8, 4)  # the title, header, rules and caption take 8 lines
         order = [RUNNING, FAILED, REQUEUED, DONE, STOPPED, QUEUED, WAITING]
         first = sorted(statuses, key=lambda run_id: order.index(statuses[run_id].state))[:room]
         return [run_id for run_id in statuses if run_id in first]

@@ -1,1 +1,1 @@
-"""Data and weights, found and checked, or generated for the desk profile (synthetic)."""
+"""Data and weights: checked where they must exist, or generated for the desk profile (``synthetic``)."""

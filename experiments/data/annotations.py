@@ -1,4 +1,4 @@
-"""Checks annotations in COCO's and CrowdHuman's formats before a training depends on them."""
+"""Checks annotations in COCO's and CrowdHuman's formats before a training uses them."""
 
 import json
 import os
@@ -9,19 +9,19 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set,
 from experiments.spec.paths import substitute_paths
 from experiments.store.errors import UserError
 
-#: A box may leave its image by this many pixels; COCO's own coordinates are rounded that coarsely.
+#: A box may exceed its image by this many pixels, because COCO's coordinates are rounded so coarsely.
 TOLERANCE = 1.0
-#: An image's line in an .odgt file may have this many bytes; CrowdHuman's longest have some 100,000.
+#: The most bytes of a line (one image) in an .odgt file. CrowdHuman's longest lines have about 100,000.
 LONGEST_LINE = 2**24
 
 
 @dataclass(frozen=True)
 class Content:
-    """What an annotation file lists.
+    """The content of an annotation file.
 
     Attributes:
-        images (list): path of each image, and its width and height where the file says them.
-        instances (int): entries of all images, crowds and regions to ignore included.
+        images (list): path of each image, with its width and height if the file has them.
+        instances (int): entries of all images, crowds and ignored regions included.
     """
 
     images: List[Tuple[Path, Optional[Tuple[float, float]]]]
@@ -29,7 +29,7 @@ class Content:
 
 
 def datasets(config: dict, paths: Dict[str, str]) -> Iterator[Tuple[Path, Path, Callable[..., Content]]]:
-    """The annotation files that a config trains and evaluates on, each with the folder of its images and its check."""
+    """The annotation files of a config's training and evaluation, each with its image folder and its check."""
     for loader in ('train_dataloader', 'val_dataloader'):
         dataset = substitute_paths(config[loader]['dataset'], paths)
         root = Path(dataset['data_root'])
@@ -38,7 +38,7 @@ def datasets(config: dict, paths: Dict[str, str]) -> Iterator[Tuple[Path, Path, 
 
 
 def check_datasets(config: dict, paths: Dict[str, str], checked: Set[tuple]) -> None:
-    """Check the annotation files that a config trains and evaluates on, but for those in ``checked``; add them to it.
+    """Check the annotation files of a config, except those in ``checked``, and add them to it.
 
     Raises:
         UserError: see :func:`check_coco` and :func:`check_crowdhuman`.
@@ -56,15 +56,15 @@ def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) 
     Args:
         annotations (Path): the JSON file.
         images (Path): folder of its images.
-        allow_degenerate (bool): let boxes without area pass; MMDetection drops them when it loads the file. COCO's own
+        allow_degenerate (bool): accept boxes without area. MMDetection drops them when it loads the file. COCO's
             train2017 has two.
 
     Returns:
-        Content: what it lists.
+        Content: its content.
 
     Raises:
-        UserError: the file is missing, is not JSON, lacks a key, names an image that is not there, or holds a box that
-            is degenerate or reaches out of its image. The message names the file, the entry and what to do.
+        UserError: the file is missing, is not JSON, lacks a key, names a missing image, or has a box that is degenerate
+            or exceeds its image. The message names the file, the entry and what to do.
     """
     content = _load(annotations)
     for key in ('images', 'annotations', 'categories'):
@@ -84,20 +84,20 @@ def check_coco(annotations: Path, images: Path, allow_degenerate: bool = False) 
 
 
 def check_crowdhuman(annotations: Path, images: Path, allow_degenerate: bool = False) -> Content:
-    """Check one annotation file of CrowdHuman's, and the file of image sizes beside it if there is one.
+    """Check one annotation file of CrowdHuman, and the file of image sizes beside it if it exists.
 
     Args:
         annotations (Path): the .odgt file, one image in JSON per line.
         images (Path): folder of its images, ``<ID>.jpg``.
-        allow_degenerate (bool): let full boxes without area pass; no anchor lies in one.
+        allow_degenerate (bool): accept full boxes without area. No anchor lies in one.
 
     Returns:
-        Content: what it lists.
+        Content: its content.
 
     Raises:
-        UserError: the file is missing, a line is not JSON or lacks a key, an image is not there or is listed twice, or
-            a box is not four numbers or has no area. Boxes may leave their image, as those of whole bodies do. The
-            message names the file, the line and what to do.
+        UserError: the file is missing, a line is not JSON or lacks a key, an image is missing or listed twice, or a box
+            is not four numbers or has no area. Boxes may exceed their image, as full-body boxes do. The message names
+            the file, the line and what to do.
     """
     lines = _read(annotations).strip().split(b'\n')
     there = _names_in(images, annotations)
@@ -116,13 +116,13 @@ def check_crowdhuman(annotations: Path, images: Path, allow_degenerate: bool = F
 
 
 def _check_crowd(where: str, line: bytes, allow_degenerate: bool) -> Tuple[str, int]:
-    """Check one line of an .odgt file and give its image's ID and its number of entries."""
+    """Check one line of an .odgt file. Returns the image's ID and the number of entries."""
     if len(line) > LONGEST_LINE:
         raise UserError(f'{where} has {len(line) / 2**20:.0f} MiB: each image has a line of its own; write it again')
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        reason = getattr(error, 'msg', error)  # the decoder's own message counts lines within this one
+        reason = getattr(error, 'msg', error)  # str(error) would count lines within this line
         raise UserError(f'{where} is not JSON ({reason}): fetch or write the file again') from error
     if not isinstance(record, dict) or not isinstance(record.get('ID'), str):
         raise UserError(f"{where} lacks the image's 'ID': {str(record)[:80]}")
@@ -148,7 +148,7 @@ def _check_person(where: str, entry: Any, allow_degenerate: bool) -> None:
 
 
 def _check_sizes(annotations: Path, names: Iterable[str]) -> None:
-    """Check id_hw_train.json or id_hw_val.json; without it MMDetection opens every image once and writes it."""
+    """Check id_hw_train.json or id_hw_val.json. If it is missing, MMDetection opens every image once and writes it."""
     path = annotations.with_name(f'id_hw_{"train" if "train" in annotations.name else "val"}.json')
     if not path.exists():
         return
@@ -176,7 +176,7 @@ def _load(path: Path) -> Any:
 
 
 def _names_in(folder: Path, annotations: Path) -> Set[str]:
-    """Names of what lies in the folder of the images that an annotation file lists."""
+    """Names of the files in the image folder of an annotation file."""
     try:
         return {entry.name for entry in os.scandir(folder)}
     except OSError as error:
@@ -193,12 +193,12 @@ def _field(path: Path, what: str, entry: Any, key: str) -> Any:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # not a valid file name
         return False
 
 
 def _id(path: Path, what: str, entry: Any, key: str) -> Any:
-    """An id: a whole number or text."""
+    """Read an id, which is an integer or text."""
     value = _field(path, what, entry, key)
     if not isinstance(value, (int, str)):
         raise UserError(f'{path}: {key} {str(value)[:80]} of an entry of {what!r} must be a whole number')
@@ -206,14 +206,14 @@ def _id(path: Path, what: str, entry: Any, key: str) -> Any:
 
 
 def _check_images(path: Path, entries: list, folder: Path) -> Dict[Any, Tuple[float, float]]:
-    """Width and height of each image by its id, once all of them are found in ``folder``."""
+    """Width and height of each image by its id. Checks that all images are in ``folder``."""
     there = _names_in(folder, path)
     sizes = {}
     for entry in entries:
         name = _field(path, 'images', entry, 'file_name')
         if not isinstance(name, str) or '\0' in name or Path(name).is_absolute() or '..' in Path(name).parts:
             raise UserError(f'{path} names the image {str(name)[:80]!r}, which is no path within {folder}: correct it')
-        # Names may hold folders of their own; those are looked up one by one.
+        # Names may include folders. Those are looked up one by one.
         if name not in there and not _is_file(folder / name):
             raise UserError(
                 f'{path} names the image {name[:200]!r}, which is not in {folder}: add it, or take its entry out'

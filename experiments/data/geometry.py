@@ -1,7 +1,7 @@
-"""How large the objects of a dataset are in cells of a model's feature maps: what label assignment has to choose from.
+"""Measures the sizes of a dataset's objects in cells of the feature maps, and the anchors that assignment can choose.
 
-Nothing is trained. Candidates come from the code of section 3.2 (:mod:`o2f.assign.centre_region`) and FCOS's positives
-from its own selection (:mod:`o2f.assign.one_to_many`).
+Nothing is trained. Candidates come from the code of section 3.2 (:mod:`o2f.assign.centre_region`). FCOS's positives
+come from its own selection (:mod:`o2f.assign.one_to_many`).
 """
 
 import math
@@ -20,9 +20,10 @@ from o2f.assign.centre_region import AnchorGrid, candidate_points, points_of
 from o2f.assign.matching_score import Instances
 from o2f.assign.one_to_many import FCOSSelection
 
-#: Images that are looked at, evenly spread over the dataset; more would change no figure.
+#: The number of images that are read, evenly spread over the dataset. More images would not change the figures.
 MOST_IMAGES = 2000
-#: The K of Table 2, and those whose lack is counted: CrowdHuman's, COCO's and the largest.
+#: The values of K in Table 2, and those for which objects with too few candidates are counted: CrowdHuman's, COCO's and
+#: the largest.
 K_VALUES = (3, 5, 7, 9, 11, 13)
 FEWER = (4, 7, 13)
 Ranges = Tuple[Tuple[float, float], ...]
@@ -34,7 +35,7 @@ class Levels:
 
     Attributes:
         strides (tuple[int]): pixels between the points of each level.
-        ranges (tuple): FCOS's smallest and greatest distance to the farthest edge for each level, in pixels.
+        ranges (tuple): FCOS's smallest and largest distance to the farthest edge for each level, in pixels.
         radius (float): half-side of the centre region in strides.
         divisor (int): images are padded to a multiple of it.
     """
@@ -55,19 +56,19 @@ class Image(NamedTuple):
 
 @dataclass(frozen=True)
 class Geometry:
-    """The figures of a dataset; shares are from 0 to 1.
+    """The geometry of a dataset. Shares are from 0 to 1.
 
     Attributes:
-        images (int): images looked at.
-        objects (int): objects on them.
+        images (int): number of images read.
+        objects (int): number of their objects.
         candidates (float): mean points in Omega per object.
-        fewer (dict[int, float]): K -> share of objects with fewer than K of them.
-        anchors (dict[int, float]): K -> mean anchors that an object gets at most.
+        fewer (dict[int, float]): K -> share of objects with fewer than K candidates.
+        anchors (dict[int, float]): K -> mean over objects of the most anchors that an object can get.
         positives (float): mean positives per object with FCOS's own targets.
         cells (tuple[float]): 10th, 50th and 90th percentile of an object's side in cells of its FCOS level.
-        second_centerness (float): median over objects of the second highest centerness among the positives over the
-            highest.
-        levels (tuple[float]): share of objects on each FCOS level, which is the one with most of an object's positives.
+        second_centerness (float): second highest centerness among the positives of an object, divided by the highest;
+            median over objects.
+        levels (tuple[float]): share of objects on each FCOS level. An object's level has most of its positives.
         overlap_30, overlap_50 (float): share of objects that overlap another of their class by an IoU above 0.3, 0.5.
     """
 
@@ -85,11 +86,11 @@ class Geometry:
 
 
 def read_images(dataset: dict, scale: Tuple[int, int]) -> Iterator[Image]:
-    """The images of a dataset of MMDetection with its trained objects, resized to ``scale`` and never opened.
+    """The images of an MMDetection dataset with their training objects, resized to ``scale``. No file is opened.
 
     Args:
-        dataset (dict): its config, paths filled in.
-        scale (tuple[int, int]): the longer and the shorter side that the image must fit into; its ratio is kept.
+        dataset (dict): its config, with paths substituted.
+        scale (tuple[int, int]): the longer and the shorter side that the image must fit into. The aspect ratio is kept.
     """
     built = DATASETS.build(Config(dict(dataset, pipeline=[], serialize_data=False)))
     step = max(len(built) / MOST_IMAGES, 1.0)
@@ -107,7 +108,7 @@ def measure(images: Iterable[Image], levels: Levels) -> Geometry:
     """The geometry of images.
 
     Raises:
-        ValueError: no image has an object, or there are not as many ranges as levels.
+        ValueError: no image has an object, or the numbers of ranges and levels differ.
     """
     tables = [_of_image(image, levels) for image in images]
     filled = [table for table in tables if len(table)]
@@ -137,7 +138,7 @@ def _of_image(image: Image, levels: Levels) -> Tensor:
     grid = AnchorGrid(shapes, levels.strides)
     index, inside = candidate_points(image.boxes, grid, levels.radius)
     positive = _positives(image, grid, levels)
-    # An object can have positives on two levels: its level is the one with most of them.
+    # An object can have positives on two levels. Its level is the one with most of them.
     level = positive.unflatten(1, (len(shapes), -1)).sum(dim=2).argmax(dim=1)
     side = (image.boxes[:, 2:] - image.boxes[:, :2]).prod(dim=1).sqrt() / torch.tensor(levels.strides)[level]
     columns = (
@@ -152,7 +153,7 @@ def _of_image(image: Image, levels: Levels) -> Tensor:
 
 
 def _positives(image: Image, grid: AnchorGrid, levels: Levels) -> Tensor:
-    """(G, M) bool: which candidates are positive with FCOS's targets; predictions do not matter to them."""
+    """(G, M) bool: which candidates are positive with FCOS's targets, which do not depend on predictions."""
     logits = torch.zeros(1, grid.num_points)
     zeros = torch.zeros_like(image.labels)
     select = FCOSSelection(levels.ranges, levels.radius)
@@ -161,7 +162,7 @@ def _positives(image: Image, grid: AnchorGrid, levels: Levels) -> Tensor:
 
 
 def _second_over_best(boxes: Tensor, points: Tensor, positive: Tensor) -> Tensor:
-    """(G,) the second highest centerness among the positives over the highest; NaN where there are not two."""
+    """(G,) second highest centerness among the positives divided by the highest; NaN with fewer than two."""
     before, after = points - boxes[:, None, :2], boxes[:, None, 2:] - points  # (G, M, 2)
     ratio = torch.minimum(before, after) / torch.maximum(before, after)
     centerness = ratio.clamp(min=0).prod(dim=-1).sqrt().where(positive, torch.zeros(()))
@@ -170,7 +171,7 @@ def _second_over_best(boxes: Tensor, points: Tensor, positive: Tensor) -> Tensor
 
 
 def _same_class_overlap(image: Image) -> Tensor:
-    """(G,) each object's greatest IoU with another of its class; 0 without one."""
+    """(G,) each object's largest IoU with another of its class; 0 if there is none."""
     iou = box_iou(image.boxes, image.boxes)
     other = (image.labels[:, None] == image.labels[None]) & ~torch.eye(len(iou), dtype=torch.bool)
     return iou.where(other, torch.zeros(())).amax(dim=1) if len(iou) else iou.new_zeros(0)

@@ -1,4 +1,4 @@
-"""The data and the backbone that a profile needs: made on first use, or looked for and checked."""
+"""The data and the backbone that a profile needs: generated on first use, or checked."""
 
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from experiments.spec.config import Run
 from experiments.spec.paths import data_paths, generated
 from experiments.store.files import cannot_write
 
-#: Called with what is being made, units done and units in all.
+#: Called with (what is being made, units done, units in total).
 Progress = Callable[[str, int, int], None]
 
 
@@ -18,7 +18,7 @@ def prepare_runs(runs: List[Run], data: Path, progress: Progress, in_process: Ca
     """:func:`prepare` for the configs of runs, and the ImageNet weights that they start from.
 
     Raises:
-        UserError: see there; or the weights cannot be had.
+        UserError: see :func:`prepare`; or the weights cannot be downloaded.
     """
     configs = [run.config for run in runs]
     prepare(configs, data, progress, in_process)
@@ -26,14 +26,14 @@ def prepare_runs(runs: List[Run], data: Path, progress: Progress, in_process: Ca
 
 
 def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Callable, backbone: bool = True) -> None:
-    """Make what the runs' profile generates, or check the annotations that it only reads; each of them once.
+    """Generate the data of the runs' profile, or check existing annotations; each of them once.
 
     Args:
         configs (list[dict]): resolved configs.
         data (Path): the data folder.
-        progress (callable): told how far each step is.
-        in_process (callable): ``in_process(function, *args)`` runs a function where torch may be imported.
-        backbone (bool): also train the backbone that a profile generates.
+        progress (callable): called with the progress of each step.
+        in_process (callable): ``in_process(function, *args)`` runs a function in a process that may import torch.
+        backbone (bool): also train the backbone of a profile that generates one.
 
     Raises:
         UserError: data are missing or broken, or cannot be written.
@@ -52,7 +52,7 @@ def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Cal
 
 
 def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in_process: Callable) -> None:
-    """Make or check each of ``wanted``, as :func:`generated` gives it, under ``root``."""
+    """Generate or check each of ``wanted``, the result of :func:`generated`, under ``root``."""
     from experiments.data.synthetic.cache import ensure
     from experiments.data.synthetic.coco import write_coco
     from experiments.data.synthetic.crowd import write_crowd
@@ -60,7 +60,7 @@ def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in
     def train(spec: Any, folder: Path, report: Optional[Callable[[int, int], None]]) -> None:
         in_process(_train_backbone, spec, root / spec.scenes, folder, report)
 
-    # The scenes come first, as a backbone is trained on their crops.
+    # The scenes come first, because a backbone is trained on their crops.
     makers: Dict[str, Tuple[str, Callable[..., None]]] = dict(
         SCENES=('scenes', write_coco), CROWD=('crowd', write_crowd), BACKBONE=('backbone', train)
     )

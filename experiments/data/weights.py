@@ -1,4 +1,4 @@
-"""ImageNet weights: the files that a config's backbone starts from, in torch's cache before any training begins."""
+"""ImageNet weights: brings the files that backbones start from into torch's cache before any training begins."""
 
 import json
 import os
@@ -9,22 +9,22 @@ from urllib.parse import urlparse
 
 from experiments.store.errors import UserError
 
-TIMEOUT_S = 30.0  # how long a server may be silent
+TIMEOUT_S = 30.0  # longest silence of a server
 
 
 def ensure_weights(configs: Iterable[dict], progress: Callable[[str, int, int], None], in_process: Callable) -> None:
-    """See to it that every file of weights that the configs name by a URL lies where mmengine looks for it.
+    """Download the weights that the configs name by a URL, unless they are in torch's cache.
 
-    What is missing is downloaded, once for all runs. mmengine would do the same in each run by itself, but only after
-    the run has begun, and its error does not say where the file belongs.
+    Each file is downloaded once for all runs. mmengine would download it in each run, but only after the run has begun,
+    and its error does not say where the file belongs.
 
     Args:
         configs (iterable[dict]): resolved configs.
-        progress (callable): told what is being downloaded, files done and files in all.
-        in_process (callable): ``in_process(function, *args)`` runs a function where torch may be imported.
+        progress (callable): called with (file being downloaded, files done, files in total).
+        in_process (callable): ``in_process(function, *args)`` runs a function in a process that may import torch.
 
     Raises:
-        UserError: files cannot be downloaded; the message names each, and where to put it.
+        UserError: files cannot be downloaded; the message names each file and where to put it.
     """
     missing = {url: path for config in configs for url, path in weight_files(config).items() if not path.exists()}
     failed: Dict[str, str] = {}
@@ -48,7 +48,7 @@ def weight_files(config: dict) -> Dict[str, Path]:
 
 
 def _checkpoints(value: Any) -> Iterator[str]:
-    """Every ``init_cfg.checkpoint`` in a config of a model."""
+    """Every ``init_cfg.checkpoint`` in a model's config."""
     if isinstance(value, dict):
         start = value.get('init_cfg')
         if isinstance(start, dict) and isinstance(start.get('checkpoint'), str):
@@ -60,7 +60,7 @@ def _checkpoints(value: Any) -> Iterator[str]:
 
 
 def _url_of(checkpoint: str) -> Optional[str]:
-    """The URL behind a checkpoint's name; None for a file, or a name that is left to mmengine."""
+    """The URL of a checkpoint's name; None for a file, or for a name that mmengine resolves itself."""
     scheme, _, name = checkpoint.partition('://')
     if scheme == 'torchvision':
         return _torchvision_urls().get(name)
@@ -69,7 +69,7 @@ def _url_of(checkpoint: str) -> Optional[str]:
 
 @lru_cache(maxsize=None)
 def _torchvision_urls() -> Dict[str, str]:
-    """mmengine's own list; it adds names such as ``resnet50.imagenet1k_v2`` to it, for which it imports torchvision."""
+    """mmengine's list of URLs. It lacks names such as ``resnet50.imagenet1k_v2``, which torchvision resolves."""
     import mmengine
 
     return json.loads((Path(mmengine.__file__).parent / 'hub' / 'torchvision_0.12.json').read_text())
@@ -82,7 +82,7 @@ def _cache_folder() -> Path:
 
 
 def _download(url: str, path: str, report: Callable[[int, int], None]) -> None:
-    """Bring a file into torch's cache, whole or not at all; the digest in its name is checked where there is one."""
+    """Download a file into torch's cache, whole or not at all. A digest in its name is checked."""
     import http.client
     import socket
 
@@ -95,7 +95,7 @@ def _download(url: str, path: str, report: Callable[[int, int], None]) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         download_url_to_file(url, path, digest and digest.group(1), progress=False)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        # urllib's errors hold an open connection, which no pipe carries.
+        # urllib's errors hold an open connection, which cannot be pickled.
         raise OSError(str(error).removeprefix('<urlopen error ').removesuffix('>')) from None
     finally:
         socket.setdefaulttimeout(before)

@@ -9,7 +9,7 @@ def open_launcher(args: argparse.Namespace) -> Launcher:
     """The launcher that the command line asks for.
 
     Raises:
-        UserError: the cluster file is missing or wrong, or this machine has fewer GPUs than a run wants.
+        UserError: the cluster file is missing or wrong, or this machine has fewer GPUs than a run needs.
     """
     runs = args.runs / args.profile
     if args.launcher == 'slurm':

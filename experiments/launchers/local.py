@@ -1,4 +1,4 @@
-"""Several runs at once on this machine, each in a process of its own or in several, on its cores or its GPUs."""
+"""Trains several runs at once on this machine, on cores or GPUs. Each run has one process or several."""
 
 import contextlib
 import multiprocessing
@@ -22,7 +22,7 @@ from experiments.training import worker
 from experiments.training.distributed import ranks_here
 
 POLL_S = 0.3
-#: Seconds for the processes of a run to end by themselves after one of them has.
+#: Seconds in which the other processes of a run must end after one of them has failed.
 GRACE_S = 20.0
 
 
@@ -30,11 +30,11 @@ class LocalLauncher:
     """Trains runs side by side.
 
     Args:
-        jobs (int, optional): runs at once; by default as many as there are GPUs for, or cores without a GPU.
-        processes (int): processes that train a run together, on a GPU each, or on cores without a GPU.
+        jobs (int, optional): runs at once; default: as many as the GPUs allow, or the cores if there is no GPU.
+        processes (int): processes that train a run together, on one GPU each, or on cores if there is no GPU.
 
     Raises:
-        UserError: there are fewer GPUs than a run wants.
+        UserError: there are fewer GPUs than a run needs.
     """
 
     def __init__(self, jobs: Optional[int] = None, processes: int = 1) -> None:
@@ -46,7 +46,7 @@ class LocalLauncher:
         self.context = _context(self.gpus)
 
     def start(self) -> None:
-        """Let the server begin its imports, so that they pass while data are made."""
+        """Start the imports of the fork server, so that they overlap with data preparation."""
         if not self.gpus:
             from multiprocessing import forkserver
 
@@ -66,7 +66,7 @@ class LocalLauncher:
                         del active[run_id]
                         training.judge(folders[run_id], elsewhere)
                 left_alone = [run for run in elsewhere if folders[run.id].status().state != RUNNING]
-                waiting += left_alone  # finished there, or dropped: _start looks
+                waiting += left_alone  # finished or dropped by the other launcher: _start checks
                 elsewhere = [run for run in elsewhere if run not in left_alone]
                 show({run.id: folders[run.id].status() for run in runs})
                 living = [process.sentinel for training in active.values() for process in training.living()]
@@ -98,7 +98,7 @@ class LocalLauncher:
                 ranks.listener.close()
 
     def preview(self, count: int) -> str:
-        """Nothing: each run is begun where this command is."""
+        """Empty, because runs start on this machine."""
         return ''
 
 
@@ -108,11 +108,11 @@ class _Training:
 
     Attributes:
         run (Run): the run.
-        slot (int): its place among the runs at once, which says what GPUs it has.
+        slot (int): its index among the runs at once, which determines its GPUs.
         processes (list): its processes, by rank.
-        pipes (list): on which each of them says why the run failed.
-        deadline (float, optional): when all must have ended, as one of them has and was not through.
-        stopped (bool): they did not end by themselves.
+        pipes (list): one for each process, through which it reports why the run failed.
+        deadline (float, optional): when all processes must have ended, because one of them has failed.
+        stopped (bool): this launcher stopped processes that did not end by themselves.
     """
 
     run: Run
@@ -126,7 +126,7 @@ class _Training:
         return [process for process in self.processes if process.exitcode is None]
 
     def ended(self) -> bool:
-        """Whether all processes have ended, which they must soon after one of them has failed."""
+        """Whether all processes have ended. Stops those that still run some time after one has failed."""
         living = self.living()
         if living and any(process.exitcode for process in self.processes):
             self.deadline = self.deadline or time.monotonic() + GRACE_S
@@ -136,26 +136,26 @@ class _Training:
         return not self.living()
 
     def judge(self, folder: RunFolder, elsewhere: List[Run]) -> None:
-        """Note in the folder what a process that died could not, or that the run is another launcher's."""
+        """Record the failure of a process that died, or add the run to ``elsewhere`` if another launcher trains it."""
         failed = [(rank, process.exitcode) for rank, process in enumerate(self.processes) if process.exitcode]
-        if self.stopped:  # by a signal of this launcher
+        if self.stopped:  # this launcher killed the others
             failed = [found for found in failed if found[1] > 0] or failed
         state = folder.status().state
         said = self._said()
         if any(code == worker.BUSY for _, code in failed):
             elsewhere.append(self.run)
         elif failed and state != DONE:
-            # One that was killed is the cause: the others fail as they miss it.
+            # A killed process is the cause: the others fail because they lose it.
             rank, code = min(failed, key=lambda found: found[1])
             if state != FAILED and said:
-                folder.fail(said)  # which the process itself could not write
+                folder.fail(said)  # the process itself could not write it
             elif state != FAILED or code < 0:
                 which = 'the process that trained' if len(self.processes) == 1 else f'the process of rank {rank}'
                 cause = f'signal {signal.Signals(-code).name}; out of memory?' if code < 0 else f'exit status {code}'
                 folder.fail(f'{which} ended without a word ({cause}); its output is in {folder.log_of(rank)}')
 
     def _said(self) -> str:
-        """What the first of its processes said that had something to say."""
+        """The message of the first process that sent one, or ''."""
         words = []
         for pipe in self.pipes:
             with contextlib.suppress(EOFError):
@@ -165,7 +165,7 @@ class _Training:
 
 
 def gpus() -> List[str]:
-    """The GPUs of this machine as CUDA_VISIBLE_DEVICES names them; asked of the driver, as torch is not imported."""
+    """The GPUs of this machine, named as in CUDA_VISIBLE_DEVICES. Asks the driver, because torch is not imported."""
     if 'CUDA_VISIBLE_DEVICES' in os.environ:
         return [name for name in os.environ['CUDA_VISIBLE_DEVICES'].split(',') if name.strip() not in ('', '-1')]
     try:
@@ -183,8 +183,8 @@ def cores() -> int:
 
 
 def _context(devices: List[str]) -> Union[SpawnContext, ForkServerContext]:
-    """How processes with torch begin: forked from a server that has imported torch and MMDetection once; with GPUs each
-    imports them itself, because CUDA does not survive a fork."""
+    """How processes with torch start. On the CPU they are forked from a server that has imported torch and MMDetection.
+    With GPUs each process imports them itself, because CUDA does not survive a fork."""
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported; workers set their own number
     if devices:
         return multiprocessing.get_context('spawn')
@@ -194,7 +194,7 @@ def _context(devices: List[str]) -> Union[SpawnContext, ForkServerContext]:
 
 
 def in_process(function: Callable, *args: Any) -> None:
-    """Run ``function(*args, report)`` in a process with torch; the last of ``args`` is called with its reports.
+    """Run ``function(*args, report)`` in a process with torch. The last of ``args`` is called here with its reports.
 
     Raises:
         OSError, UserError: the function raised it.

@@ -1,4 +1,4 @@
-"""What every launcher can do, so that nobody asks which one it is."""
+"""The interface of all launchers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Callable, Dict, List, Optional, Protocol
 from experiments.spec.config import Run
 from experiments.store.runs import RunFolder, Status
 
-#: Told the state of every run, by its id, a few times a second.
+#: Called with the status of every run, by its id, a few times a second.
 Show = Callable[[Dict[str, Status]], None]
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a launcher gives to runs.
+    """The resources that a launcher gives to runs.
 
     Attributes:
         runs (int): runs at once.
@@ -33,31 +33,31 @@ class Launcher(Protocol):
 
     @property
     def capacity(self) -> Capacity:
-        """What the runs will have; a cluster is not asked for it."""
+        """The resources of the runs. A cluster is not asked for it."""
 
     def start(self) -> None:
-        """Begin what takes a while, and see that runs can be placed; called before any data are made.
+        """Start what takes a while, and check that runs can be placed. Called before any data are made.
 
         Raises:
-            UserError: they cannot be.
+            UserError: runs cannot be placed.
         """
 
     def run(
         self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show
     ) -> Optional[Dict[str, Status]]:
-        """Have all runs trained. A failed run does not stop the others.
+        """Train all runs. A failed run does not stop the others.
 
-        A run that another launcher is training is left to it and waited for.
+        A run that another launcher is training is left to it, and this launcher waits for it.
 
         Args:
             runs (list[Run]): distinct runs, in the order to start them.
             folders (dict): folder of each run by its id.
             data (Path): the data folder.
-            show (callable): told the state of every run.
+            show (callable): called with the status of every run.
 
         Returns:
-            dict[str, Status]: final states by run id; None where the runs go on without this process.
+            dict[str, Status]: final status by run id; None if the runs go on without this process.
         """
 
     def preview(self, count: int) -> str:
-        """What ``run.py --dry-run`` shows of how so many runs would be placed; empty where there is nothing to see."""
+        """What ``run.py --dry-run`` prints about the placement of ``count`` runs. May be empty."""

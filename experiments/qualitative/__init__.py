@@ -1,1 +1,1 @@
-"""What trained detectors find, and are assigned, on single images: the data of Figs. 6 to 9."""
+"""Detections and assigned degrees of trained detectors on single images: the data of Figs. 6 to 9."""

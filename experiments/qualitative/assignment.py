@@ -1,4 +1,4 @@
-"""Captures joint scores and assigned degrees of instances at stages of a training (Fig. 6)."""
+"""Joint scores and assigned degrees of instances at stages of a training (Fig. 6)."""
 
 from pathlib import Path
 from typing import Any, Callable, Dict, Sequence, Tuple
@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Sequence, Tuple
 import numpy as np
 import torch
 
-import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
+import o2f  # isort: skip  # noqa: F401  (provides mmcv's compiled operations, so it precedes MMDetection)
 from mmdet.structures.bbox import distance2bbox  # isort: skip
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
@@ -35,7 +35,7 @@ def capture_assignment(
 ) -> Tuple[Dict[str, Any], Dict[str, np.ndarray]]:
     """Joint score and degree of every anchor for instances of one image, at each stage.
 
-    The weights are those after the stage's epoch, the degrees follow the T^j of that epoch.
+    The weights are those after the stage's epoch. The degrees follow the T^j of that epoch.
 
     Args:
         figure (AssignmentFigure): the figure.
@@ -43,12 +43,12 @@ def capture_assignment(
         checkpoints (sequence[Path]): the weights of each stage.
         ids (sequence[str]): see :func:`choose`; one image.
         data (Path): the data folder.
-        progress (callable): told how far data that are made first, and the stages, have come.
+        progress (callable): called with the progress of generating data and of the stages.
 
     Returns:
-        tuple: ``meta`` and the arrays: ``image0``, the image's file, and of stage s and I instances on N anchors, level
-        after level and row after row, ``stage<s>.scores`` (I, N) float16, ``stage<s>.degrees`` (I, N) float32, 0 for
-        negatives, and ``stage<s>.certain`` (I, N) bool.
+        tuple: ``meta`` and the arrays. ``image0`` is the image's file. Stage s has ``stage<s>.scores`` (I, N) float16,
+        ``stage<s>.degrees`` (I, N) float32, 0 for negatives, and ``stage<s>.certain`` (I, N) bool, for I instances and
+        N anchors. The anchors are ordered by level, then row by row.
 
     Raises:
         UserError: data or weights are missing or broken, the head has no such targets, or ids name several images.
@@ -60,7 +60,7 @@ def capture_assignment(
     image, shown = chosen[0], by_size(chosen[0], figure.instances)
     if not shown:
         raise UserError(f'image {image.id} has no instance to show: name another one with --images')
-    places = [int((~image.ignored[:i]).sum()) for i in shown]  # among those that count
+    places = [int((~image.ignored[:i]).sum()) for i in shown]  # indices without the ignored regions
     max_epochs = run.config['train_cfg']['max_epochs']
     arrays, stages = {'image0': image_bytes(image.path)}, []
     for s, (stage, checkpoint) in enumerate(zip(figure.stages, checkpoints)):
@@ -99,16 +99,17 @@ def capture_assignment(
 
 @torch.no_grad()
 def targets(model: BaseModel, sample: dict, shown: Sequence[int]) -> Tuple[Dict[str, np.ndarray], AnchorGrid, Tuple]:
-    """Scores, degrees and certain anchors of instances of one image, as the head would train on it unmirrored.
+    """Scores, degrees and certain anchors of instances of one image, as in training without a flip.
 
     Args:
         model (BaseModel): the detector, its head set to an epoch.
         sample (dict): a sample of the validation data.
-        shown (sequence[int]): which instances of those that count; the others compete with them for anchors.
+        shown (sequence[int]): indices of the instances, not counting ignored regions. All other instances compete with
+            them for anchors.
 
     Returns:
         tuple: arrays ``scores``, ``degrees`` and ``certain`` (I, N), the grid of the N anchors, and height and width of
-        the network's input without its padding.
+        the network's input without padding.
     """
     batch = model.data_preprocessor(pseudo_collate([sample]))
     image = batch['data_samples'][0]
@@ -118,11 +119,11 @@ def targets(model: BaseModel, sample: dict, shown: Sequence[int]) -> Tuple[Dict[
     boxes = distance2bbox(points_of(grid, cls_logits.device), distances)
     predictions = Predictions(cls_logits, factor_logits.squeeze(-1), boxes, grid)
     truth: InstanceData = image.gt_instances
-    # The pipeline loads annotations after it resized the image.
+    # The pipeline loads annotations after it has resized the image.
     scale = truth.bboxes.new_tensor(image.scale_factor).repeat(2)
     instances = Instances(truth.bboxes * scale, truth.labels, torch.zeros_like(truth.labels))
     selected, degrees = model.bbox_head.get_targets(predictions, instances)
-    # Added, as an anchor that was not kept, and has a degree of 0, may stand there a second time.
+    # Added, not assigned: an anchor that was not kept may occur twice. It has a degree of 0 then.
     empty = degrees.new_zeros((len(truth), grid.num_points))
     dense, certain = (empty.scatter_add(1, selected.anchor, x.to(empty)) for x in (degrees, selected.certain))
     joint = cls_logits[0].double().sigmoid() * predictions.factor_logits[0].double().sigmoid().unsqueeze(-1)
@@ -135,5 +136,5 @@ def targets(model: BaseModel, sample: dict, shown: Sequence[int]) -> Tuple[Dict[
 
 
 def _flat(maps: Sequence[Tensor]) -> Tensor:
-    """(1, C, H, W) maps of all levels as one (1, N, C)."""
+    """The (1, C, H, W) maps of all levels as one (1, N, C) tensor."""
     return torch.cat([map_.permute(0, 2, 3, 1).flatten(1, 2) for map_ in maps], dim=1)

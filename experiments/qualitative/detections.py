@@ -1,7 +1,8 @@
-"""What several detectors find on the same images (Figs. 7 to 9), and from which score on it is shown.
+"""Detections of several detectors on the same images (Figs. 7 to 9), and the score threshold of each detector.
 
-Scores of detectors trained by different losses do not compare: at one threshold one of them shows a few sure detections
-and another everything it suspects. So each is cut where it finds the same share of all objects.
+Scores of detectors with different losses are not comparable. At one threshold, one detector shows a few confident
+detections and another shows hundreds of doubtful ones. So the threshold of each is where it finds the same share of
+all objects.
 """
 
 import math
@@ -33,22 +34,22 @@ def capture_detections(
     data: Path,
     progress: Callable[[str, int, int], None],
 ) -> Tuple[Dict[str, Any], Arrays]:
-    """What each panel's detector finds on the chosen images, down to the score at which it finds the figure's share of
-    all objects of the validation set.
+    """The detections of each panel on the chosen images, down to the score at which its detector finds the figure's
+    share of all objects of the validation set.
 
     Args:
         figure (DetectionsFigure): the figure.
-        runs (sequence[Run]): the run of each panel; all are validated on the same data.
+        runs (sequence[Run]): the run of each panel. All are validated on the same data.
         checkpoints (sequence[Path]): the weights of each panel.
         ids (sequence[str]): see :func:`choose`.
         data (Path): the data folder.
-        progress (callable): told how far data that are made first, and each panel, have come.
+        progress (callable): called with the progress of generating data and of each panel.
 
     Returns:
-        tuple: ``meta`` and the arrays. Of image i the file is ``image<i>``, its instances' ``boxes``, ``labels`` and
-        ``ignored`` are ``truth<i>.*``, and what panel j found are ``found<i>.<j>.boxes``, ``.scores`` and ``.labels``,
-        best first. Boxes are x1 y1 x2 y2 in pixels. ``masks``, where there are any, are (n, bytes) packed bits of
-        height x width pixels.
+        tuple: ``meta`` and the arrays. Image i has its file ``image<i>``, its instances ``truth<i>.boxes``, ``.labels``
+        and ``.ignored``, and the detections of panel j ``found<i>.<j>.boxes``, ``.scores`` and ``.labels``, best first.
+        Boxes are x1 y1 x2 y2 in pixels. ``masks``, if there are any, are (n, bytes) packed bits of height x width
+        pixels.
 
     Raises:
         UserError: data or weights are missing or broken, or there is no image of an id.
@@ -110,7 +111,7 @@ def _threshold(
 
 
 def _find(model: BaseModel, dataset: Any, field: str, image: Annotated) -> Shapes:
-    """What a detector finds in a reading, best first."""
+    """The detections of one image without or with NMS, as ``field`` says, best first."""
     found = predict(model, dataset[image.index]).get(field)
     found = found[found.scores.argsort(descending=True, stable=True)]
     return Shapes(
@@ -122,7 +123,7 @@ def _find(model: BaseModel, dataset: Any, field: str, image: Annotated) -> Shape
 
 
 def _from(found: Shapes, score_thr: float) -> Shapes:
-    """Those that score as much or more."""
+    """The detections with at least this score."""
     assert found.scores is not None  # detections have them
     kept = found.scores >= score_thr
     masks = None if found.masks is None else found.masks[kept]
@@ -148,7 +149,7 @@ def _drawn(segmentation: Any, size: Tuple[int, int]) -> np.ndarray:
 
 
 def _stored(name: str, shapes: Shapes) -> Arrays:
-    """The arrays of shapes, each under ``name`` and its own; masks are packed."""
+    """The arrays of ``shapes`` as ``<name>.<field>``. Masks are packed."""
     arrays = {key: getattr(shapes, key) for key in ('boxes', 'labels', 'scores', 'ignored')}
     if shapes.masks is not None:
         count, height, width = shapes.masks.shape
@@ -157,20 +158,20 @@ def _stored(name: str, shapes: Shapes) -> Arrays:
 
 
 def threshold(images: Iterable[Tuple[Shapes, Shapes]], recall: float) -> Tuple[float, float]:
-    """The highest score from which on at least a share of all objects is found.
+    """The highest score threshold at which at least a share of all objects is found.
 
     Args:
-        images (iterable[tuple[Shapes, Shapes]]): of each image what was found, with scores, and the annotations.
+        images (iterable[tuple[Shapes, Shapes]]): detections with scores, and annotations, of each image.
         recall (float): the share, from 0 to 1.
 
     Returns:
-        tuple[float, float]: the score, and the share that is found; less than ``recall`` where the detector never
-        finds so many. Where it finds nothing the score is 1.
+        tuple[float, float]: the score, and the share that is found, which is less than ``recall`` if the detector never
+        finds so many. If it finds nothing, the score is 1.
     """
     scores, objects = [], 0
     for found, truth in images:
-        kind, _ = judge(found, truth)  # what is found from a score on does not hang on what scores less
-        assert found.scores is not None and truth.ignored is not None  # judge needs them too
+        kind, _ = judge(found, truth)  # detections with lower scores do not change the verdict on higher ones
+        assert found.scores is not None and truth.ignored is not None  # judge() requires both
         scores += found.scores[kind == BEST].tolist()
         objects += int((~truth.ignored).sum())
     scores.sort(reverse=True)

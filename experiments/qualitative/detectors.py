@@ -1,4 +1,4 @@
-"""What trained detectors are asked about: the images that a run is validated on, one at a time."""
+"""The validation data of a run, and the detections of a trained detector on one image of it."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ from typing import Any
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 
-import o2f  # isort: skip  # noqa: E402,F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
+import o2f  # isort: skip  # noqa: E402,F401  (provides mmcv's compiled operations, so it precedes MMDetection)
 import torch  # noqa: E402
 from mmdet.registry import DATASETS  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
@@ -25,12 +25,12 @@ from experiments.store.errors import UserError  # noqa: E402
 
 
 def validation_data(config: dict, data: Path, progress: Progress) -> Any:
-    """The dataset that a run is validated on; generated data are made first.
+    """The validation dataset of a run. Generated data are made first.
 
     Raises:
         UserError: the data are missing or broken.
     """
-    # The training data need not be there.
+    # The training data need not exist.
     needed = dict(config, train_dataloader=config['val_dataloader'])
     filled = Config(substitute_paths(config, data_paths(config, data)))
     init_default_scope(filled.default_scope)
@@ -45,5 +45,5 @@ def validation_data(config: dict, data: Path, progress: Progress) -> Any:
 
 @torch.no_grad()
 def predict(model: BaseModel, sample: dict) -> DetDataSample:
-    """Both readings of a sample of the validation data, in pixels of its file, on the CPU."""
+    """Detections without and with NMS on a sample of the validation data, in pixels of its file, on the CPU."""
     return model.val_step(pseudo_collate([sample]))[0].cpu()

@@ -1,4 +1,4 @@
-"""Which detections of an image are duplicates."""
+"""Decides which detections of an image are duplicates."""
 
 from typing import Optional, Tuple
 
@@ -6,31 +6,31 @@ import numpy as np
 
 from experiments.store.qualitative import Shapes
 
-#: What a detection is: the best one of an object, another one of an object that has a better one, one of nothing that
-#: is annotated with its class, or one on a region to ignore.
+#: The kinds of detections: the best one of an object, another one of the same object, one without an object of its
+#: class, or one on an ignored region.
 BEST, DUPLICATE, WRONG, IGNORED = 'best', 'duplicate', 'wrong', 'ignored'
-#: IoU from which a detection is one of an object; share of it in a region to ignore from which it is ignored.
+#: Lowest IoU of a match with an object; lowest share of a detection in an ignored region at which it is ignored.
 IOU, COVERED = 0.5, 0.5
 
 
 def judge(found: Shapes, truth: Shapes) -> Tuple[np.ndarray, np.ndarray]:
-    """What each detection of an image is.
+    """The kind of each detection of an image.
 
-    The detections are taken from the best score down, as COCO's evaluation does: each takes, of the objects of its
-    class that are still free, the one with the largest IoU of at least 0.5. One for which none is free, but which has
-    such an IoU with an object that is taken, is a duplicate. Where there are masks, IoU is that of the masks.
+    As in COCO's evaluation, detections are matched in order of descending score. Each takes the free object of its
+    class with the largest IoU, if that is at least 0.5. A detection that finds no free object, but has such an IoU with
+    a taken one, is a duplicate. If there are masks, IoU is that of the masks.
 
     Args:
         found (Shapes): n detections with scores.
         truth (Shapes): m annotations with ``ignored``.
 
     Returns:
-        tuple: what each is, (n,) of the words above, and the object that each is one of, (n,) int, -1 for none.
+        tuple: the kind of each, (n,) of the names above, and the index of its object, (n,) int, -1 for none.
     """
     kind, of = np.full(len(found.boxes), WRONG, dtype='<U9'), np.full(len(found.boxes), -1)
     if not len(found.boxes) or not len(truth.boxes):
         return kind, of
-    assert found.scores is not None and truth.ignored is not None  # as the docstring asks
+    assert found.scores is not None and truth.ignored is not None  # see Args
     overlap = _iou(found, truth)
     overlap[(found.labels[:, None] != truth.labels) | truth.ignored] = 0
     taken = np.zeros(len(truth.boxes), bool)
@@ -47,12 +47,12 @@ def judge(found: Shapes, truth: Shapes) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _largest(overlap: np.ndarray) -> Optional[int]:
-    """The place of the largest overlap, if it is enough."""
+    """The index of the largest overlap, or None if it is too small."""
     return int(overlap.argmax()) if overlap.max() >= IOU else None
 
 
 def _iou(found: Shapes, truth: Shapes) -> np.ndarray:
-    """(n, m) IoU of masks, or of boxes where there are none."""
+    """(n, m) IoU of masks, or of boxes if there are no masks."""
     if found.masks is not None and truth.masks is not None:
         a, b = (masks.reshape(len(masks), -1).astype(np.float32) for masks in (found.masks, truth.masks))
         shared, areas = a @ b.T, (a.sum(axis=1), b.sum(axis=1))
@@ -67,7 +67,7 @@ def _covered(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n, m) area in both boxes."""
+    """(n, m) area of the intersection of two boxes."""
     sides = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
     return sides.clip(min=0).prod(axis=-1)
 

@@ -1,6 +1,6 @@
-"""The validation images of a run with their annotations, and rules that choose some of them to show.
+"""The validation images of a run with their annotations, and rules that choose some of them for a figure.
 
-The rules look at annotations only, never at what a detector finds.
+The rules use annotations only, never detections.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.store.errors import UserError
 
-#: IoU from which two annotated boxes count as overlapping.
+#: Lowest IoU at which two annotated boxes count as overlapping.
 OVERLAP = 0.2
 
 
@@ -20,13 +20,13 @@ class Annotated:
     """One image.
 
     Attributes:
-        index (int): its place in the dataset.
+        index (int): its index in the dataset.
         id (int | str): its id in the annotation file.
         path (Path): its file.
         size (tuple[int, int]): height and width in pixels.
-        boxes (ndarray): (n, 4) float32, x1 y1 x2 y2 in pixels, cut to the image.
-        labels (ndarray): (n,) int32, index of the class; -1 for a region to ignore.
-        ignored (ndarray): (n,) bool, regions that count neither as found nor as wrong.
+        boxes (ndarray): (n, 4) float32, x1 y1 x2 y2 in pixels, clipped to the image.
+        labels (ndarray): (n,) int32, index of the class; -1 for an ignored region.
+        ignored (ndarray): (n,) bool, ignored regions: detections there count neither as right nor as wrong.
         segmentations (tuple): COCO's segmentation of each, or an empty tuple.
     """
 
@@ -41,7 +41,7 @@ class Annotated:
 
 
 def annotated_images(dataset: Any) -> List[Annotated]:
-    """All images of one of MMDetection's datasets."""
+    """All images of an MMDetection dataset."""
     return [_annotated(index, dataset.get_data_info(index)) for index in range(len(dataset))]
 
 
@@ -67,10 +67,10 @@ def choose(images: Sequence[Annotated], rule: str, count: int, ids: Sequence[str
 
     Args:
         images (sequence[Annotated]): all images.
-        rule (str): a key of ``RULES``; of equal images the first in the file comes first.
-        count (int): how many, or all there are.
-        ids (sequence[str]): ids as text; the rule is not asked where there are any.
-        source (str): where ids are looked for, for messages.
+        rule (str): a key of ``RULES``. Ties are broken by the order in the file.
+        count (int): how many to choose, at most.
+        ids (sequence[str]): ids as text. If there are any, the rule is not used.
+        source (str): where the ids are looked up, for error messages.
 
     Raises:
         UserError: there is no image of an id.
@@ -88,8 +88,8 @@ def choose(images: Sequence[Annotated], rule: str, count: int, ids: Sequence[str
 
 
 def by_size(image: Annotated, count: int) -> List[int]:
-    """``count`` instances that stand alone, evenly spread from the smallest to the largest; all if there are fewer, and
-    of all instances where none stands alone."""
+    """``count`` isolated instances, evenly spread from the smallest to the largest, or all if there are fewer. If none
+    is isolated, all instances are eligible."""
     instances = np.flatnonzero(_alone(image)) if _alone(image).any() else np.flatnonzero(~image.ignored)
     order = instances[np.argsort(_areas(image.boxes[instances]), kind='stable')]
     places = np.linspace(0, len(order) - 1, count).round().astype(int) if len(order) > count else range(len(order))
@@ -97,24 +97,24 @@ def by_size(image: Annotated, count: int) -> List[int]:
 
 
 def _most_overlaps(images: Sequence[Annotated]) -> List[float]:
-    """How many instances overlap another one."""
+    """Number of instances that overlap another one."""
     return [float((_ious(image) >= OVERLAP).any(axis=1).sum()) for image in images]
 
 
 def _typical_overlaps(images: Sequence[Annotated]) -> List[float]:
-    """How near the number of overlapping instances is to the median over all images."""
+    """Closeness of the number of overlapping instances to the median over all images."""
     overlaps = np.array(_most_overlaps(images))
     return list(-np.abs(overlaps - np.median(overlaps)))
 
 
 def _sizes(images: Sequence[Annotated]) -> List[float]:
-    """How many times larger the largest instance is than the smallest, of those that stand alone; 0 for one or two."""
+    """Area of the largest isolated instance divided by that of the smallest; 0 with fewer than three of them."""
     areas = [_areas(image.boxes[_alone(image)]) for image in images]
     return [float(each.max() / max(each.min(), 1.0)) if len(each) >= 3 else 0.0 for each in areas]
 
 
 def _alone(image: Annotated) -> np.ndarray:
-    """(n,) bool: instances that no other one's box touches and that the image's edge does not cut off."""
+    """(n,) bool: isolated instances, whose box touches no other box and is not cut off by the image's edge."""
     height, width = image.size
     whole = (image.boxes[:, :2] > 0).all(axis=1) & (image.boxes[:, 2:] < [width, height]).all(axis=1)
     apart = np.ones(len(image.boxes), bool)
@@ -123,7 +123,7 @@ def _alone(image: Annotated) -> np.ndarray:
 
 
 def _ious(image: Annotated) -> np.ndarray:
-    """(m, m) IoU of the boxes of the m instances that count with one another, 0 with themselves."""
+    """(m, m) pairwise IoU of the boxes of the m instances that are not ignored, 0 on the diagonal."""
     boxes = image.boxes[~image.ignored]
     sides = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     shared, areas = sides.clip(min=0).prod(axis=-1), _areas(boxes)
@@ -135,7 +135,7 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
-#: What an image is worth showing for, given all images: a function for each of experiments.spec.figure.RULES.
+#: The score of every image by each rule of experiments.spec.figure.RULES. The highest scores are shown.
 RULES: Dict[str, Callable[[Sequence[Annotated]], List[float]]] = {
     'most overlaps': _most_overlaps,
     'typical overlaps': _typical_overlaps,

@@ -1,4 +1,4 @@
-"""Trains the first epochs of a run again, as only the newest checkpoint of a run is kept."""
+"""Repeats the first epochs of a run, because only its newest checkpoint is kept."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ from experiments.training.train import train
 
 
 class StopAfter(Hook):
-    """Ends a training after an epoch, its schedules being those of the whole.
+    """Ends a training after an epoch. Its schedules stay those of the whole training.
 
     Args:
         epoch (int): the last epoch to train, counted from 1.
@@ -28,7 +28,7 @@ class StopAfter(Hook):
         self.epoch = epoch
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Have the loop end here; it evaluates and saves first."""
+        """Let the loop end after this epoch. It evaluates and saves first."""
         epoch = runner.epoch + 1
         print(f'replayed epoch {epoch} of {self.epoch}', file=sys.stderr, flush=True)
         runner.train_loop.stop_training = epoch >= self.epoch
@@ -37,19 +37,19 @@ class StopAfter(Hook):
 def replay(
     run: Run, epoch: int, original: RunFolder, folder: Path, data: Path, progress: Progress, warn: Callable[[str], None]
 ) -> Path:
-    """The weights of a run after an epoch, made by training its first epochs again.
+    """The weights of a run after an epoch, obtained by training its first epochs again.
 
-    On the CPU of one machine that gives the very weights the run had. Where its metrics were not those that the run
-    measured, as on a GPU, ``warn`` is told.
+    On the CPU of one machine these are exactly the weights that the run had. If the metrics differ from those of the
+    run, as on a GPU, ``warn`` is called.
 
     Args:
         run (Run): the run.
-        epoch (int): how many epochs to train.
+        epoch (int): number of epochs to train.
         original (RunFolder): the folder of the run itself, which is only read.
-        folder (Path): where to train; an empty folder.
+        folder (Path): an empty folder to train in.
         data (Path): the data folder.
-        progress (callable): told how far data that are made first have come.
-        warn (callable): takes a line.
+        progress (callable): called with the progress of generating data.
+        warn (callable): called with a line.
 
     Returns:
         Path: the checkpoint.
@@ -69,12 +69,12 @@ def replay(
         apart = _apart(again, original)
         warn(f'the first {epoch} epochs of run {run.id} did not come out again to the last digit: {apart}')
     checkpoint = again.checkpoint()
-    assert checkpoint is not None  # every epoch leaves one
+    assert checkpoint is not None  # every epoch saves one
     return checkpoint
 
 
 def _threads(original: RunFolder) -> int:
-    """As many threads as the run had, as sums over another number of threads round differently."""
+    """The number of threads of the run. Sums over another number of threads round differently."""
     result = original.result()
     device = result['provenance'].get('device', '') if result else ''
     found: Optional[re.Match] = re.search(r'(\d+) thread', device)
@@ -82,7 +82,7 @@ def _threads(original: RunFolder) -> int:
 
 
 def _apart(again: RunFolder, original: RunFolder) -> str:
-    """'AP 10.31 here, 10.33 there after epoch 3'."""
+    """The difference in words, such as 'AP 10.31 here, 10.33 there after epoch 3'."""
     here = again.epochs()[-1]
     there = next((entry for entry in original.epochs() if entry['epoch'] == here['epoch']), None)
     if there is None:

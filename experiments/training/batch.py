@@ -1,11 +1,11 @@
 """The batch of a run: split over its processes, and with ``--accumulate`` over several steps.
 
-``train_dataloader.batch_size`` is the batch of all processes together, so a run computes the same whatever their
-number.
+``train_dataloader.batch_size`` is the batch of all processes together. So the number of processes does not change what
+a run computes.
 
-mmengine's ``accumulative_counts`` adds up gradients of losses that were each divided by their own part's number of
-positives, which is another loss. Here one more forward pass first finds what the losses of the whole batch are divided
-by. Then each part is trained on with that mean, just as several processes share a batch.
+mmengine's ``accumulative_counts`` sums the gradients of the parts. But each part's loss is normalised by that part's
+own number of positives, which is another loss. Here an extra forward pass first computes the normalisers of the whole
+batch. Then each part is trained with their mean, just as several processes share a batch.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 @LOOPS.register_module()
 class AccumulatingTrainLoop(EpochBasedTrainLoop):
-    """mmengine's loop over epochs, each step of which takes its batch in parts.
+    """mmengine's loop over epochs. Each step computes its batch in parts.
 
     Args:
-        parts (int): how many parts; a batch with fewer images has as many as images.
-        args, kwargs: the rest goes to ``EpochBasedTrainLoop``.
+        parts (int): number of parts, at most the number of images in the batch.
+        args, kwargs: passed on to ``EpochBasedTrainLoop``.
     """
 
     def __init__(self, *args: Any, parts: int, **kwargs: Any) -> None:
@@ -49,14 +49,14 @@ def step(model: Any, optim: Any, data: dict, parts: int, divisors: 'Divisors') -
     """Train one batch in parts.
 
     Args:
-        model (nn.Module): the detector, or its wrapper over processes.
-        optim (OptimWrapper): what steps.
-        data (dict): a batch as the loader gives it.
-        parts (int): how many parts, at most.
-        divisors (Divisors): what losses are divided by.
+        model (nn.Module): the detector, or its distributed wrapper.
+        optim (OptimWrapper): the optimiser.
+        data (dict): a batch from the loader.
+        parts (int): the largest number of parts.
+        divisors (Divisors): the normalisers of the losses.
 
     Returns:
-        dict[str, Tensor]: losses of the whole batch; of counts that are only logged, the mean over the parts.
+        dict[str, Tensor]: losses of the whole batch, and means over the parts of counts that are only logged.
     """
     inner: Any = model.module if is_model_wrapper(model) else model
     pieces = split(inner.data_preprocessor(data, True), parts)
@@ -66,7 +66,7 @@ def step(model: Any, optim: Any, data: dict, parts: int, divisors: 'Divisors') -
             inner._run_forward(piece, mode='loss')
     logged: Dict[str, Tensor] = {}
     for number, piece in enumerate(pieces, 1):
-        waits = number < len(pieces) and hasattr(model, 'no_sync')  # gradients meet once
+        waits = number < len(pieces) and hasattr(model, 'no_sync')  # gradients are averaged once
         with model.no_sync() if waits else contextlib.nullcontext():
             with divisors.replaced(recorded), optim.optim_context(inner):
                 total, losses = inner.parse_losses(model._run_forward(piece, mode='loss'))
@@ -79,13 +79,13 @@ def step(model: Any, optim: Any, data: dict, parts: int, divisors: 'Divisors') -
 
 
 def take_in_parts(config: Config, parts: int) -> None:
-    """Let a config train each batch in parts."""
+    """Change a config so that each batch is trained in parts."""
     loop = {key: value for key, value in config.train_cfg.items() if key not in ('type', 'by_epoch')}
     config.train_cfg = dict(loop, type=AccumulatingTrainLoop.__name__, parts=parts)
 
 
 def split(batch: dict, parts: int) -> List[dict]:
-    """A batch as the data preprocessor gives it, padded as a whole, in at most ``parts`` of nearly equal size."""
+    """Split a preprocessed batch, padded as a whole, into at most ``parts`` parts of nearly equal size."""
     count = len(batch['data_samples'])
     parts = min(parts, count)
     ends = [count * number // parts for number in range(parts + 1)]
@@ -97,7 +97,7 @@ def split(batch: dict, parts: int) -> List[dict]:
 
 @contextlib.contextmanager
 def _without_traces(model: nn.Module) -> Iterator[None]:
-    """No gradients; random numbers and running statistics are as before afterwards."""
+    """Compute without gradients. Random states and running statistics are restored afterwards."""
     here = {parameter.device.index for parameter in model.parameters() if parameter.is_cuda}
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     before = [(buffer, buffer.clone()) for norm in norms if norm.training for buffer in norm.buffers()]
@@ -108,9 +108,9 @@ def _without_traces(model: nn.Module) -> Iterator[None]:
 
 
 class Divisors:
-    """Numbers that losses are divided by, all of which go through MMDetection's ``reduce_mean``.
+    """Records and replaces the normalisers of losses, all of which go through MMDetection's ``reduce_mean``.
 
-    It takes the place of that function wherever a module has it by name, and does the same unless it is told otherwise.
+    It replaces that function in every module that imported it. Outside the contexts below it does the same.
     """
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Divisors:
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[List[List[Tensor]]]:
-        """Gives a list; what is to be averaged is added to its last element, and goes through as it is."""
+        """Yield a list of lists. Each value to be averaged is appended to the last of them and returned unchanged."""
         parts: List[List[Tensor]] = []
 
         def keep(value: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class Divisors:
 
     @contextlib.contextmanager
     def replaced(self, parts: List[List[Tensor]]) -> Iterator[None]:
-        """What was recorded of all parts is answered as its mean over them, and over processes, in the same order."""
+        """Answer with the recorded values, in order, averaged over parts and processes."""
         count = max(map(len, parts))
         columns = [[part[number] for part in parts if number < len(part)] for number in range(count)]
         means = iter([self._mean(torch.stack(column).float().sum(0) / len(parts)) for column in columns])
@@ -150,7 +150,7 @@ class Divisors:
 
 
 class _Reduce:
-    """``reduce_mean``, or what ``answer`` gives."""
+    """``reduce_mean``, or the function ``answer`` if it is set."""
 
     def __init__(self, mean: Any) -> None:
         self.mean = mean
@@ -162,12 +162,12 @@ class _Reduce:
 
 @dataclass(frozen=True)
 class BatchSplit:
-    """A batch over processes.
+    """How a batch is split over processes.
 
     Attributes:
-        batch (int): images in a batch, as the run has it.
-        processes (int): how many share it.
-        each (int): images of each, the nearest whole number and at least 1.
+        batch (int): images in a batch, from the run's config.
+        processes (int): how many processes share it.
+        each (int): images of each process, the nearest whole number and at least 1.
     """
 
     batch: int
@@ -176,11 +176,11 @@ class BatchSplit:
 
     @property
     def real(self) -> int:
-        """Images in a batch as trained."""
+        """Images in a batch as it is trained."""
         return self.each * self.processes
 
     def note(self) -> str:
-        """A line where the batch does not divide; empty where it does."""
+        """A line if the batch does not divide evenly, else empty."""
         if self.real == self.batch:
             return ''
         return (
@@ -190,16 +190,16 @@ class BatchSplit:
 
 
 def split_batch(config: dict, processes: int) -> BatchSplit:
-    """How the batch of a config divides over processes."""
+    """Split the batch of a config over processes."""
     batch = config['train_dataloader']['batch_size']
     return BatchSplit(batch, processes, max(round(batch / processes), 1))
 
 
 def apply_batch_split(config: dict, processes: int) -> BatchSplit:
-    """Give each process its images, as mmengine counts them, in a config that is changed.
+    """Set the batch size of each process in a config, in place.
 
-    Where that makes another batch the learning rate is scaled linearly, as ``auto_scale_lr`` always does from 16 images
-    where it is enabled.
+    If the batch changes by that, the learning rate is scaled linearly. ``auto_scale_lr``, where it is enabled, always
+    scales from 16 images.
     """
     found = split_batch(config, processes)
     config['train_dataloader']['batch_size'] = found.each

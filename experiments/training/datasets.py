@@ -1,4 +1,4 @@
-"""What a training adds to MMDetection's datasets: kept samples, seeded augmentations, named faults and ``--subset``."""
+"""Additions to MMDetection's datasets: cached samples, seeded augmentations, errors that name files, ``--subset``."""
 
 import hashlib
 import random
@@ -17,17 +17,17 @@ from experiments.store.errors import UserError
 from o2f.errors import InputError
 from o2f.io.images import named
 
-#: Transforms that make the same of the same image every time.
+#: Deterministic transforms.
 FIXED = (LoadImageFromFile, LoadAnnotations, Resize, PackDetInputs)
 
 
 @DATASETS.register_module()
 class KeptSamples(Dataset):
-    """A dataset whose samples are handed out again when they come again, mirrored and not.
+    """A dataset that caches its samples, each with and without flip.
 
-    Random numbers are drawn as the dataset itself would draw them, so training sees the same images either way. A
-    sample is shared by all who ask for it; MMDetection's data preprocessor copies it before anything is changed. A
-    dataset with other random transforms than one ``RandomFlip`` makes each sample anew.
+    It draws random numbers as the dataset itself does, so training sees the same images with and without the cache.
+    Samples are shared: MMDetection's data preprocessor copies a sample before it changes anything. Nothing is cached if
+    the dataset has random transforms other than one ``RandomFlip``.
 
     Args:
         dataset (dict): config of a dataset of mmengine.
@@ -47,7 +47,7 @@ class KeptSamples(Dataset):
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """The dataset reads its annotations."""
+        """Have the dataset read its annotations."""
         self.dataset.full_init()
 
     def __len__(self) -> int:
@@ -59,27 +59,26 @@ class KeptSamples(Dataset):
         state = np.random.get_state()
         key = index, self.flip._choose_direction() if self.flip else None
         if key not in self.samples:
-            np.random.set_state(state)  # the flip draws again, and the same
+            np.random.set_state(state)  # the flip draws the same number again
             self.samples[key] = self.dataset[index]
         return self.samples[key]
 
 
 def keep_samples(config: Config) -> None:
-    """Keep the samples of every loader that loads in the process that trains, which only loaders of small data do."""
+    """Cache the samples of every loader without workers. Only loaders of small data have none."""
     for name in ('train_dataloader', 'val_dataloader'):
         loader = config[name]
         if loader.num_workers == 0:
-            # Serialized annotations would spare the memory of workers, of which there are none.
+            # Serialised annotations save memory in workers only, and there are none.
             loader.dataset = dict(type=KeptSamples.__name__, dataset=dict(loader.dataset, serialize_data=False))
 
 
 @DATASETS.register_module()
 class SeededSamples(Dataset):
-    """A dataset that sets all random generators of a loader's process before it makes a sample.
+    """A dataset that seeds all random generators of the loader's worker before it makes a sample.
 
-    Neither which of the loader's processes makes it, nor how many there are, nor what they made before then matters:
-    a run that was stopped goes on with the augmentations that it would have had, and several ranks draw those that one
-    process would have drawn.
+    So a sample does not depend on the worker, on the number of workers, or on earlier samples. A resumed run has the
+    augmentations of an uninterrupted one, and several ranks have those of one process.
 
     Args:
         dataset (dict): config of a dataset of mmengine.
@@ -89,11 +88,11 @@ class SeededSamples(Dataset):
     def __init__(self, dataset: dict, seed: int) -> None:
         self.dataset = DATASETS.build(dataset)
         self.seed = seed
-        # Processes that outlive an epoch see what is written here.
+        # Workers that outlive an epoch see changes of this shared value.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw for this epoch, counted from 0, from now on; no sample may be in the making."""
+        """Seed for this epoch, counted from 0, from now on. No sample may be in preparation meanwhile."""
         self._epoch.fill_(epoch)
 
     @property
@@ -102,11 +101,11 @@ class SeededSamples(Dataset):
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """The dataset reads its annotations."""
+        """Have the dataset read its annotations."""
         self.dataset.full_init()
 
     def get_data_info(self, index: int) -> dict:
-        """What the annotations say of an image; MMDetection's batch samplers ask for its size."""
+        """The annotations of an image. MMDetection's batch samplers ask for its size."""
         return self.dataset.get_data_info(index)
 
     def __len__(self) -> int:
@@ -121,8 +120,8 @@ class SeededSamples(Dataset):
 
 
 def seed_samples(config: Config) -> None:
-    """Seed each training sample where loaders have processes of their own. Elsewhere it would set the generators of the
-    process that trains, which :class:`~experiments.training.train.RunFolderHook` sets for each epoch."""
+    """Seed each training sample if the loader has workers. Without workers this would seed the training process, which
+    :class:`~experiments.training.train.RunFolderHook` seeds for each epoch."""
     loader = config.train_dataloader
     if loader.num_workers > 0:
         loader.dataset = dict(type=SeededSamples.__name__, dataset=loader.dataset, seed=config.randomness.seed)
@@ -130,13 +129,13 @@ def seed_samples(config: Config) -> None:
 
 @TRANSFORMS.register_module()
 class LoadNamedImage(LoadImageFromFile):
-    """MMDetection's ``LoadImageFromFile``, which leaves it to decoders to say what is wrong with which file."""
+    """MMDetection's ``LoadImageFromFile`` with errors that name the file and what is wrong with it."""
 
     def transform(self, results: dict) -> Optional[dict]:
         """Read the image ``results['img_path']``.
 
         Raises:
-            UserError: it is missing, no image, or unfolds to more pixels than OpenCV takes (2^30).
+            UserError: it is missing, is no image, or has more pixels than OpenCV accepts (2^30).
         """
         try:
             with named(results['img_path']):
@@ -147,12 +146,12 @@ class LoadNamedImage(LoadImageFromFile):
     def _load(self, results: dict) -> Optional[dict]:
         try:
             return super().transform(results)
-        except AssertionError as error:  # what OpenCV does not know is None
+        except AssertionError as error:  # OpenCV returns None for unknown formats
             raise OSError('no image, or a damaged one') from error
 
 
 def name_images(config: Config) -> None:
-    """Let the pipelines of all loaders name the images that they cannot read."""
+    """Change a config so that all loaders name the images that they cannot read."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if config.get(name):
             _replace(config[name])
@@ -169,7 +168,7 @@ def _replace(part: Any) -> None:
 
 
 def of_worker(error: UserError) -> UserError:
-    """The error as it was raised, where a process of a loader has put its traceback before it."""
+    """The original error, without the traceback that a loader's worker puts before it."""
     lines = str(error).splitlines()
     if not lines or not lines[0].startswith('Caught '):
         return error
@@ -178,11 +177,11 @@ def of_worker(error: UserError) -> UserError:
 
 @DATASETS.register_module()
 def SubsetOfImages(of: str, share: float, **settings: Any) -> BaseDataset:
-    """A dataset with a share of its images, in their order.
+    """A dataset with a share of its images, in the original order.
 
     Args:
         of (str): type of the dataset.
-        share (float): how many of the images that it would train on, which are those with an object.
+        share (float): share of its training images, which are those with an object; from 0 to 1.
         settings: all other settings of the dataset.
     """
     dataset = DATASETS.build(dict(settings, type=of))
@@ -193,16 +192,16 @@ def SubsetOfImages(of: str, share: float, **settings: Any) -> BaseDataset:
 
 
 def choose(ids: Sequence[Any], share: float) -> List[int]:
-    """Which of the images are in a share of them, at least one: those whose IDs have the lowest digests.
+    """Indices of a share of the images, at least one: those whose IDs have the lowest digests.
 
-    So it depends on nothing but the IDs, and a smaller share is part of a larger one.
+    So the choice depends on the IDs only, and a smaller share is part of a larger one.
     """
     order = sorted(range(len(ids)), key=lambda index: hashlib.sha256(f'o2f subset {ids[index]}'.encode()).digest())
     return sorted(order[: max(round(share * len(ids)), 1)])
 
 
 def take_subset(config: Config) -> None:
-    """Let the loader of a config with ``subset`` read that share of its training images."""
+    """Change a config with ``subset`` so that the loader reads that share of the training images."""
     if config.get('subset'):
         dataset = config.train_dataloader.dataset
         settings = {key: value for key, value in dataset.items() if key != 'type'}

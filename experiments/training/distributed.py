@@ -1,8 +1,8 @@
 """Processes that train one run together: how they meet, agree and end.
 
-They are the ranks of ``torch.distributed``. Rank 0 leads: it alone holds the run's lock and writes its results. Beside
-the process group, over which training averages gradients, all ranks reach a store that lives in rank 0. Over it they
-agree on what to do before training begins, and learn why another one has to end while they wait for it.
+They are the ranks of ``torch.distributed``. Rank 0 leads: it alone holds the run's lock and writes its results.
+Training averages gradients over the process group. Beside it, all ranks use a key-value store in rank 0. Through it
+they agree on what to do before training begins, and a waiting rank learns why another one failed.
 """
 
 import contextlib
@@ -20,27 +20,27 @@ from typing import Any, Callable, List, Optional
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 
-#: Seconds that the first process waits for the last one.
+#: How long the first process waits for the last one.
 MEET_S = 300.0
-#: Seconds that a collective operation may wait for a rank, such as for the evaluation that rank 0 makes alone.
+#: How long a collective operation may wait for a rank, such as while rank 0 evaluates alone.
 COLLECTIVE_S = 3600.0
-#: Seconds until rank 0 has surely written why a run failed, or knows that the others are through.
+#: Time for rank 0 to write why a run failed, or to learn that the others have ended.
 _SETTLE_S = 15.0
 _POLL_S = 0.5
-_FAILED = 1  # exit status, as that of a worker
+_FAILED = 1  # exit status, the same as a worker's
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where one process stands among those of its run.
+    """The rank of one process among those of its run.
 
     Attributes:
         rank (int): its number, from 0.
-        world_size (int): how many there are.
-        address (str): host on which rank 0 is.
+        world_size (int): the number of processes.
+        address (str): host of rank 0.
         port (int): port on which rank 0 listens.
-        local_rank (int): the GPU to use, counted among those that the process sees.
-        listener (socket, optional): for rank 0 a socket that listens there already.
+        local_rank (int): index of the GPU to use, among those that the process sees.
+        listener (socket, optional): for rank 0, a socket that listens on that port already.
     """
 
     rank: int
@@ -52,14 +52,14 @@ class Ranks:
 
 
 def ranks_here(world_size: int) -> List[Ranks]:
-    """Ranks of processes on this machine, which see one GPU each. The caller closes its copy of the listener."""
+    """Ranks of processes on this machine. Each process sees one GPU. The caller closes its copy of the listener."""
     listener = socket.create_server(('127.0.0.1', 0), backlog=world_size)
     address, port = listener.getsockname()
     return [Ranks(rank, world_size, address, port, 0, None if rank else listener) for rank in range(world_size)]
 
 
 class SingleProcess:
-    """The only process of a run; the same methods as :class:`Group`."""
+    """The only process of a run. It has the same methods as :class:`Group`."""
 
     rank, size, leads = 0, 1, True
 
@@ -67,29 +67,29 @@ class SingleProcess:
         self.folder = folder
 
     def agree(self, decide: Callable[[], Any]) -> Any:
-        """What ``decide`` returns, which rank 0 alone calls."""
+        """The result of ``decide``."""
         return decide()
 
     def start(self) -> None:
-        """There is nobody to open a process group with."""
+        """Do nothing: one process needs no process group."""
 
     def fail(self, message: str) -> None:
         """Record why the run failed."""
         self.folder.fail(message)
 
     def explain(self, error: Exception) -> str:
-        """What an error that nobody foresaw means to the user."""
+        """The message to the user for an unexpected error."""
         return f'{type(error).__name__}: {error} (the traceback is in {self.folder.log_of(self.rank)})'
 
 
 class Group(SingleProcess):
-    """The processes of a run as one of them sees them, from ``with`` to its end.
+    """The processes of a run as one of them sees them. It is open inside a ``with`` block.
 
-    While it is open, a thread ends this process soon after another one has failed: a rank that waits in a collective
-    operation for one that is gone may not notice by itself.
+    While it is open, a thread ends this process soon after another one has failed. Without the thread, a rank that
+    waits in a collective operation may not notice that another one is gone.
 
     Args:
-        ranks (Ranks): where this process stands.
+        ranks (Ranks): the rank of this process.
         folder (RunFolder): the run's folder; rank 0 writes failures into it.
     """
 
@@ -99,7 +99,7 @@ class Group(SingleProcess):
         self.rank, self.size, self.leads = ranks.rank, ranks.world_size, ranks.rank == 0
         self._words = itertools.count()
         self._through = threading.Event()
-        self._ending = threading.Lock()  # held for good by what ends this process: its failure, or another's
+        self._ending = threading.Lock()  # taken once, by whatever ends this process: its own failure or another's
 
     def __enter__(self) -> 'Group':
         self._store = self._open_store(self.leads)
@@ -125,9 +125,9 @@ class Group(SingleProcess):
         )
 
     def agree(self, decide: Callable[[], Any]) -> Any:
-        """The same on all ranks: what ``decide`` returns on rank 0, which alone calls it; something that JSON has.
+        """The result of ``decide``, a JSON value, on all ranks. Only rank 0 calls ``decide``.
 
-        Where it raises, rank 0 fails and the others end.
+        If ``decide`` raises, rank 0 fails and the others end.
         """
         if not self.leads:
             return self.receive()
@@ -136,11 +136,11 @@ class Group(SingleProcess):
         return word
 
     def send(self, word: Any) -> None:
-        """Rank 0 tells the others the next word."""
+        """Send the next message from rank 0 to the others."""
         self._store.set(f'word {next(self._words)}', json.dumps(word))
 
     def receive(self) -> Any:
-        """The next word of rank 0, which may first have to wait for the run; should it end, so does this process."""
+        """The next message of rank 0, which may still be waiting for the run. If rank 0 ends, so does this process."""
         key = f'word {next(self._words)}'
         self._store.wait([key], timedelta(days=1))
         return json.loads(self._store.get(key))
@@ -149,7 +149,7 @@ class Group(SingleProcess):
         """Open the process group, over NCCL between GPUs and Gloo without.
 
         Raises:
-            UserError: not all processes have come, or there is no GPU for this one.
+            UserError: not all processes have joined, or there is no GPU for this one.
         """
         import torch
         import torch.distributed
@@ -161,8 +161,8 @@ class Group(SingleProcess):
                 raise UserError(f'{self.folder.path}: rank {self.rank} finds no GPU left: a GPU trains in one process')
             torch.cuda.set_device(self.ranks.local_rank)
         elif self.ranks.address == '127.0.0.1' and sys.platform == 'linux':
-            os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # the host's own name may lead nowhere
-        os.environ['LOCAL_RANK'] = str(self.ranks.local_rank)  # mmengine asks for it
+            os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')  # the host name may not resolve
+        os.environ['LOCAL_RANK'] = str(self.ranks.local_rank)  # mmengine reads it
         torch.distributed.init_process_group(
             'nccl' if on_gpu else 'gloo',
             store=torch.distributed.PrefixStore('train', self._store),
@@ -181,10 +181,10 @@ class Group(SingleProcess):
             here = self._store.add('here', 0)
 
     def _part(self) -> None:
-        """End together: the store is there until the last one needs it no more."""
+        """Wait for all ranks to end. Rank 0 keeps the store until no other needs it."""
         import torch.distributed
 
-        with contextlib.suppress(RuntimeError):  # all is done, so it matters no more who is gone
+        with contextlib.suppress(RuntimeError):  # training is over, so a lost rank does not matter
             if torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()
             parted = self._store.add('parted', 1)
@@ -194,7 +194,7 @@ class Group(SingleProcess):
                 parted = self._store.add('parted', 0)
 
     def fail(self, message: str) -> None:
-        """Have the run fail with this message, unless another rank was first to say why; then all others end too."""
+        """Let the run fail with this message, or with that of the first rank that failed. All other ranks end too."""
         self._ending.acquire()
         try:
             self._record(self._store, self._store.compare_set('cause', '', message).decode())
@@ -202,7 +202,7 @@ class Group(SingleProcess):
             print(f'rank 0 is gone; the failure was: {message}', flush=True)
 
     def explain(self, error: Exception) -> str:
-        """What an error that nobody foresaw means to the user; often, that another process was killed."""
+        """The message to the user for an unexpected error. Often another process was killed."""
         from torch.distributed import DistError
 
         if isinstance(error, DistError) or (isinstance(error, RuntimeError) and 'gloo' in str(error)):
@@ -213,7 +213,7 @@ class Group(SingleProcess):
         return super().explain(error)
 
     def _record(self, store: Any, cause: str) -> None:
-        """Rank 0 writes the cause into the folder. The others live until it has: a scheduler may end all with them."""
+        """Rank 0 writes the cause into the folder. The others wait for it: a scheduler may kill all when one ends."""
         if self.leads:
             self.folder.fail(cause)
             store.set('recorded', 'yes')
@@ -222,7 +222,7 @@ class Group(SingleProcess):
 
     def _watch(self) -> None:
         try:
-            store = self._open_store()  # one of its own: the other may be waiting
+            store = self._open_store()  # its own connection: the other one may be blocked
             while not self._through.wait(_POLL_S):
                 if store.check(['cause']):
                     if not self._ending.acquire(blocking=False):

@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint file as a cell of a table is: on its profile's validation data, without and with NMS."""
+"""Evaluates a checkpoint file as a cell of a table: on the validation data of its profile, without and with NMS."""
 
 import contextlib
 import io
@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 
-import o2f  # isort: skip  # noqa: E402,F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
+import o2f  # isort: skip  # noqa: E402,F401  (provides mmcv's compiled operations, so it precedes MMDetection)
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
@@ -31,12 +31,12 @@ _NAMES = {WITHOUT_NMS: 'without NMS', WITH_NMS: 'with NMS'}
 
 
 def load_detector(config: dict, checkpoint: Path) -> BaseModel:
-    """The detector of a run with trained weights, in evaluation mode, on the GPU where there is one.
+    """The detector of a run with trained weights, in evaluation mode, on the GPU if there is one.
 
-    Memory is laid out as in training, so that sums round in the same way.
+    The memory layout is that of training, so that sums round in the same way.
 
     Args:
-        config (dict): the run's resolved config; its ``${...}`` for folders may stay.
+        config (dict): the run's resolved config; it may still have ``${...}`` for folders.
         checkpoint (Path): see :func:`o2f.io.checkpoints.read_checkpoint`.
 
     Raises:
@@ -57,15 +57,15 @@ def evaluate(
     say: Callable[[str], None],
     matches: Optional[Path] = None,
 ) -> Dict[str, float]:
-    """The metrics of a checkpoint, named and scaled as those in a run's ``result.json``.
+    """The metrics of a checkpoint, named and scaled as in a run's ``result.json``.
 
     Args:
-        config (dict): resolved config of a run whose model the checkpoint is of.
+        config (dict): resolved config of a run with the checkpoint's model.
         checkpoint (Path): see :func:`load_detector`.
         data (Path): the data folder.
-        progress (callable): told how far data that are made first have come.
-        say (callable): told in a line how far the evaluation is.
-        matches (Path, optional): write here what a run has in its ``matches.npz``.
+        progress (callable): called with the progress of generating data.
+        say (callable): called with a line about the progress of the evaluation.
+        matches (Path, optional): where to write the matches, in the format of a run's ``matches.npz``.
 
     Raises:
         UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or ``matches``
@@ -78,7 +78,7 @@ def evaluate(
             filled = Config(substitute_paths(config, data_paths(config, data)))
             name_images(filled)
             runner = _runner(model, filled, folder, say)
-            needed = dict(config, train_dataloader=config['val_dataloader'])  # the training data need not be there
+            needed = dict(config, train_dataloader=config['val_dataloader'])  # training data are not needed
             prepare([needed], data, progress, lambda function, *args: function(*args))
             [metric] = runner.val_evaluator.metrics
             metric.keep_matches = matches is not None
@@ -86,7 +86,7 @@ def evaluate(
     except UserError as error:
         raise of_worker(error) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
-        # The registries wrap what a constructor raises; its own message says which setting or file is wrong.
+        # The registries wrap the error of a constructor. The original message names the wrong setting or file.
         raise UserError(f'{checkpoint} cannot be evaluated: {error}') from error
     if matches is not None:
         make_folder(matches.parent)
@@ -95,7 +95,7 @@ def evaluate(
 
 
 def _runner(model: BaseModel, config: Config, folder: str, say: Callable[[str], None]) -> Runner:
-    """A runner that evaluates and nothing more; what it writes goes to ``folder``."""
+    """A runner that only evaluates. It writes to ``folder``."""
     return Runner(
         model=model,
         work_dir=folder,
@@ -111,7 +111,7 @@ def _runner(model: BaseModel, config: Config, folder: str, say: Callable[[str], 
 
 
 class _SayProgress(Hook):
-    """A line at every fifth of the images."""
+    """Prints a line at every fifth of the images."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
@@ -129,7 +129,7 @@ class _SayProgress(Hook):
 
 
 def format_metrics(metrics: Dict[str, float]) -> str:
-    """A line for each reading, the one without NMS first, values in percent; '–' is not defined on these data."""
+    """A line without and a line with NMS, values in percent. '–' means that the data do not define the metric."""
     lines = []
     for reading, name in _NAMES.items():
         values = {key.partition('/')[2]: value for key, value in metrics.items() if key.startswith(f'{reading}/')}

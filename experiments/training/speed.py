@@ -1,4 +1,4 @@
-"""How fast the detectors of a table are, measured in turns on the machine at hand (Table 5's ms and FPS)."""
+"""The speed of a table's detectors, measured in turns on this machine (ms and FPS of Table 5)."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from experiments.store.runs import DONE, RunFolder
 SCHEMA = 1
 PREFIX = 'speed/'
 FILE = 'speed.json'
-#: Each detector is timed on this many images at least, and beyond that until all of them took this many seconds.
+#: Each detector is timed on at least this many images, and then until all detectors together took this many seconds.
 LEAST_TIMES, ENOUGH_S = 5, 40.0
 IMAGES = 20
 
@@ -24,7 +24,7 @@ Report = Callable[[int, int], None]
 
 
 def lacking(plan: Plan, folders: Dict[str, RunFolder]) -> Dict[str, Run]:
-    """The finished runs of a table that shows speeds, if any of them has none; they are timed together or not at all.
+    """The finished runs of a table that shows speeds, if any of them lacks its speed. All are timed together.
 
     Args:
         plan (Plan): the table.
@@ -48,13 +48,13 @@ def measure(folders: Dict[str, str], where: Dict[str, Dict[str, str]], report: R
     """Time the detectors of finished runs, image by image in turns, and write ``speed.json`` into their folders.
 
     A pass is one image at the size of the run's test pipeline. ``forward`` is the network, the decoding of boxes and,
-    without NMS, the cut to the best candidates; ``NMS`` is non-maximum suppression with its cut, 0 in the reading
-    without. Reading the image from disk is in neither. On a CPU one thread computes.
+    without NMS, the cut to the best candidates. ``NMS`` is non-maximum suppression with its cut, and 0 without NMS.
+    Neither includes reading the image from disk. On a CPU one thread computes.
 
     Args:
-        folders (dict): folder of each run by its id; it holds the config and the final checkpoint.
-        where (dict): by run id, folders for the config's placeholders.
-        report (callable): told (passes done, passes expected).
+        folders (dict): folder of each run by its id; it has the config and the final checkpoint.
+        where (dict): folders for the config's placeholders, by run id.
+        report (callable): called with (passes done, passes expected).
 
     Raises:
         OSError, UserError: a file cannot be read or written, or a checkpoint does not fit its config.
@@ -62,11 +62,11 @@ def measure(folders: Dict[str, str], where: Dict[str, Dict[str, str]], report: R
     import torch
 
     torch.set_num_threads(1)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools and mmengine tell what they read
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools and mmengine print what they read
         detectors = {run_id: _Detector(Path(path), where[run_id]) for run_id, path in folders.items()}
     passes: Dict[str, List[Tuple[float, float, float]]] = {run_id: [] for run_id in detectors}
     for detector in detectors.values():
-        detector.time_pass(0)  # the first pass allocates
+        detector.time_pass(0)  # warm-up: the first pass allocates memory
     begin = time.monotonic()
     for turn in range(LEAST_TIMES * 40):
         spent = time.monotonic() - begin
@@ -107,7 +107,7 @@ class _Detector:
             yield self.model.data_preprocessor(batch, False)
 
     def time_pass(self, turn: int) -> Tuple[float, float, float]:
-        """Milliseconds of one image: network and decoding, the cut without NMS, and NMS with its cut."""
+        """Milliseconds for one image: network and decoding, the cut without NMS, and NMS with its cut."""
         import torch
 
         from o2f.models import postprocess

@@ -7,8 +7,8 @@
 ``wandb``                 project ``o2f-<profile>``; offline files where there is no account
 ========================  ==========================================================================
 
-Losses come every 50 iterations and metrics every epoch, as mmengine's LoggerHook has them. What is tracked changes
-nothing that a run computes, so it is not part of its config; a run that goes on after a stop goes on in its old record.
+mmengine's LoggerHook writes losses every 50 iterations and metrics every epoch. Tracking does not change what a run
+computes, so it is not part of the config. A resumed run continues its old record.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ PACKAGES = {'tensorboard': 'tensorboard', 'mlflow': 'mlflow', 'wandb': 'wandb'}
 
 
 def prepare(names: List[str], runs: Path) -> None:
-    """See that the backends can be used, before anything is trained, and make what runs would make at once.
+    """Check before training that the backends can be used. Create what parallel runs would otherwise create at once.
 
     Args:
         names (list[str]): backends, keys of ``PACKAGES``.
@@ -67,7 +67,7 @@ def visualizer(names: List[str], run: Path, run_id: str) -> Dict[str, Any]:
 
 
 def _open_store(runs: Path) -> str:
-    """MLflow's store and the profile's experiment in it, made unless they are there; the store's address."""
+    """Create MLflow's store and the profile's experiment in it if missing, and return the store's address."""
     import mlflow
 
     root = runs.resolve() / 'tracking'
@@ -87,7 +87,7 @@ def _mlflow(runs: Path, run_id: str) -> Dict[str, Any]:
     named = f"tags.mlflow.runName = '{run_id}'"
     before = mlflow.search_runs(experiment_names=[f'o2f-{runs.name}'], filter_string=named, output_format='list')
     if before:
-        os.environ['MLFLOW_RUN_ID'] = before[0].info.run_id  # the record that MLflow then goes on with
+        os.environ['MLFLOW_RUN_ID'] = before[0].info.run_id  # MLflow continues this record
     return dict(
         type='MLflowVisBackend',
         save_dir=str(runs / 'tracking'),

@@ -1,4 +1,4 @@
-"""Run one cell: train it, resuming what is there, and leave its result in its folder."""
+"""Trains one run, from its newest checkpoint if there is one, and writes the result into its folder."""
 
 import errno
 import logging
@@ -48,15 +48,15 @@ def train(
     threads: int,
     group: Optional[SingleProcess] = None,
 ) -> None:
-    """Train the run whose config lies in ``folder`` to its end; the caller, or rank 0, holds the folder's lock.
+    """Train the run whose config lies in ``folder`` to its end. The caller, or rank 0, holds the folder's lock.
 
     Args:
         folder (RunFolder): the run, with its config.
         run_id (str): its id.
         profile (str): its profile.
-        places (dict): folders of this machine for the config's ``${...}``.
+        paths (dict): folders of this machine for the config's ``${...}``.
         threads (int): CPU threads to compute with.
-        group (Group, optional): the processes that train it together, each of which calls this.
+        group (Group, optional): the processes that train the run together. Each of them calls this function.
 
     Raises:
         UserError: a checkpoint, setting or file is broken, the disk is full, or training diverged.
@@ -68,7 +68,7 @@ def train(
         folder.clear_failure()
         folder.sweep()
     torch.set_num_threads(threads)
-    # mmengine prints the config again and again; to lay that out nicely takes a second of each run.
+    # mmengine prints the config repeatedly. Formatting it would cost each run a second.
     content = substitute_paths(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), paths)
     config = Config(content, format_python_code=False)
     split_batch = apply_batch_split(config, group.size)
@@ -80,7 +80,7 @@ def train(
 
 
 def _is_trained(folder: RunFolder, epochs: int) -> bool:
-    """Whether the last epoch left its metrics and then its checkpoint."""
+    """Whether the metrics and the checkpoint of the last epoch exist."""
     checkpoint = folder.checkpoint()
     return len(folder.epochs()) == epochs and checkpoint is not None and checkpoint.name == f'epoch_{epochs}.pth'
 
@@ -94,7 +94,7 @@ def _finish(folder: RunFolder, run_id: str, profile: str, config: Config, origin
 
 
 def _origin(split_batch: BatchSplit, parts: int) -> dict:
-    """Where the result comes from; also the batch as trained, which some numbers of processes change."""
+    """The provenance of the result, with the actual batch, which may depend on the number of processes."""
     origin = provenance()
     if split_batch.processes > 1:
         origin['device'] = f'{split_batch.processes} × {origin["device"]}'
@@ -107,7 +107,7 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
     if checkpoint is not None:
         config.load_from, config.resume = checkpoint, True
     config.work_dir = str(folder.path)
-    config.default_hooks.checkpoint = None  # RunFolderHook saves: after the evaluation, and whole or not at all
+    config.default_hooks.checkpoint = None  # RunFolderHook saves after the evaluation, whole or not at all
     tracking = folder.tracking() if group.leads else []
     config.visualizer = visualizer(tracking, folder.path, folder.path.name) if tracking else None
     parts = group.agree(folder.parts)
@@ -119,7 +119,7 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
     seed_samples(config)
     config.log_level = 'WARNING'
     _quiet()
-    if mmengine.device.utils.DEVICE == 'mps':  # Apple's GPU has no double precision, which the selection needs
+    if mmengine.device.utils.DEVICE == 'mps':  # Apple's GPUs lack double precision, which the selection needs
         mmengine.device.utils.DEVICE = 'cpu'
     try:
         if group.size > 1:
@@ -140,18 +140,18 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
             raise cannot_write(folder.path, error) from error
         raise UserError(f'{folder.path}: {error}') from error
     except (ValueError, TypeError, KeyError) as error:
-        # The registries wrap what a constructor raises; its own message says which setting is wrong.
+        # The registries wrap the error of a constructor. The original message names the wrong setting.
         raise UserError(f'{folder.config}: {error}') from error
 
 
 class _Runner(Runner):
     def wrap_model(self, model_wrapper_cfg: Optional[dict], model: nn.Module) -> nn.Module:
-        """Lay weights out as convolutions like them, before what spreads the model over processes looks at them."""
+        """Use the channels-last layout, which convolutions prefer, before the distributed wrapper sees the weights."""
         return super().wrap_model(model_wrapper_cfg, model.to(memory_format=torch.channels_last))
 
 
 def _spread(config: Config) -> None:
-    """The settings with which mmengine trains in several processes; the process group is there already."""
+    """Set what mmengine needs to train in several processes. The process group exists already."""
     config.launcher = 'pytorch'
     config.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
@@ -160,15 +160,15 @@ def _spread(config: Config) -> None:
     )
     if not torch.cuda.is_available():
         config.model_wrapper_cfg.device_ids = None
-    # What metrics collect goes through the group, not through a folder that all nodes would have to see at once.
+    # Metrics are collected through the group. A shared folder would have to be in sync on all nodes.
     config.val_evaluator.collect_device = 'gpu'
 
 
 def _newest_checkpoint(folder: RunFolder, split_batch: BatchSplit) -> Optional[str]:
-    """The checkpoint to go on from.
+    """The checkpoint to resume from, or None.
 
     Raises:
-        UserError: it is damaged, or of a training with another batch.
+        UserError: it is damaged, or from a training with another batch.
     """
     path = folder.checkpoint()
     if path is None:
@@ -176,7 +176,7 @@ def _newest_checkpoint(folder: RunFolder, split_batch: BatchSplit) -> Optional[s
     try:
         meta = torch.load(path, map_location='cpu')['meta']
     except Exception as error:
-        # The first sentence: torch goes on with advice that is not for this case.
+        # Only the first sentence: the rest of torch's advice does not apply here.
         reason = str(error).splitlines()[0].split('. ')[0] if str(error) else type(error).__name__
         raise UserError(
             f'{path} is damaged ({reason}): delete it, and the run starts again from its first epoch'
@@ -190,7 +190,7 @@ def _newest_checkpoint(folder: RunFolder, split_batch: BatchSplit) -> Optional[s
 
 
 def _quiet() -> None:
-    """The terminal shows the runs' progress instead of every parameter's initialisation."""
+    """Silence the log of every parameter's initialisation. The terminal shows the progress of runs."""
     logging.getLogger('mmengine').setLevel(logging.WARNING)
     warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 
@@ -198,9 +198,9 @@ def _quiet() -> None:
 class RunFolderHook(Hook):
     """Keeps a run's folder up to date and makes its epochs repeatable.
 
-    Metrics are recorded before the checkpoint, so a checkpoint of epoch n never lies there without the metrics of the
-    epochs up to n. All random generators are set anew for each epoch from the seed, the epoch's number and the rank,
-    so a resumed run draws the same augmentations as one that was never stopped. Of several ranks the first one writes.
+    Metrics are recorded before the checkpoint. So a checkpoint of epoch n never exists without the metrics of the
+    epochs up to n. Each epoch seeds all random generators from the seed, the epoch's number and the rank. So a resumed
+    run draws the same augmentations as an uninterrupted one. Of several ranks, only rank 0 writes.
     """
 
     def __init__(self, folder: RunFolder, split_batch: BatchSplit) -> None:
@@ -227,8 +227,8 @@ class RunFolderHook(Hook):
         self.left_off = time.monotonic()
 
     def before_val_epoch(self, runner: Runner) -> None:
-        # Statistics of batches, where a norm layer takes them, are those of each rank's own images: all evaluate with
-        # the ones that rank 0 saves.
+        # The running statistics of batch norm differ between ranks, as each sees its own images. All ranks evaluate
+        # with those of rank 0, which it also saves.
         for buffer in runner.model.buffers():
             mmengine.dist.broadcast(buffer)
         self.left_off = time.monotonic()
@@ -240,7 +240,7 @@ class RunFolderHook(Hook):
     ) -> None:
         for name, value in outputs.items():
             self.outputs[name] = self.outputs.get(name, 0) + value.detach()
-        # Looking at a loss waits for a GPU, so there it is looked at less often.
+        # Reading a loss waits for the GPU, so it is checked less often there.
         if next(runner.model.parameters()).is_cpu or batch_idx % 50 == 0:
             self._check_loss(outputs['loss'], runner.epoch + 1, batch_idx + 1)
         if time.monotonic() - self.shown > 1:
@@ -248,7 +248,7 @@ class RunFolderHook(Hook):
         self.left_off = time.monotonic()
 
     def after_train_epoch(self, runner: Runner) -> None:
-        # The sum over all iterations has what was not looked at one by one.
+        # The sum over all iterations covers those that were not checked one by one.
         self._check_loss(self.outputs['loss'], runner.epoch + 1, len(runner.train_dataloader))
 
     def _check_loss(self, loss: torch.Tensor, epoch: int, iteration: int) -> None:
@@ -265,7 +265,7 @@ class RunFolderHook(Hook):
         if not self.writes:
             return
         last = runner.epoch == runner.max_epochs
-        if last:  # before its metrics: once these are there, nothing is evaluated again
+        if last:  # before the metrics: once these exist, nothing is evaluated again
             [metric] = runner.val_evaluator.metrics
             self.folder.add_matches(metric.matches)
         means = {name: value.item() for name, value in training.items()}

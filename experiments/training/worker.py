@@ -1,4 +1,4 @@
-"""What every launcher runs in a process of its own: one run, its output kept in the run's folder."""
+"""The process that every launcher starts: it trains one run and logs to the run's folder."""
 
 import contextlib
 import os
@@ -33,11 +33,11 @@ def work(
         path (str): the run's folder, with its config.
         run_id (str): the run's id.
         profile (str): the run's profile.
-        places (dict): folders of this machine for the config's placeholders.
+        paths (dict): folders of this machine for the config's placeholders.
         threads (int): CPU threads to compute with.
         device (str, optional): the GPU to use, as CUDA_VISIBLE_DEVICES has it.
-        ranks (Ranks, optional): where this process stands among several that train the run together.
-        pipe (Connection, optional): is sent why the run failed, as its folder may not take that.
+        ranks (Ranks, optional): the rank of this process if several train the run together.
+        pipe (Connection, optional): receives why the run failed, in case the folder cannot be written.
     """
     if device is not None:
         os.environ['CUDA_VISIBLE_DEVICES'] = device  # before torch looks for GPUs
@@ -58,17 +58,17 @@ def attempt(
     patience_s: float = 1.0,
     ranks: Optional[Ranks] = None,
 ) -> int:
-    """Train a run to its end in this process, whose output goes to the run's log from here on.
+    """Train a run to its end in this process. From here on, the output of the process goes to the run's log.
 
-    Every launcher calls this, where it sees fit, and as often as it likes: a run that is done is left as it is, one
-    that was begun goes on from its newest checkpoint, and one that another process is training is left to that.
+    Every launcher calls this, and may call it repeatedly. A finished run is left as it is. An unfinished run resumes
+    from its newest checkpoint. A run that another process is training is left to that process.
 
     Args:
         folder (RunFolder): the run's folder, with its config.
-        run_id, profile, places, threads: see :func:`work`.
+        run_id, profile, paths, threads: see :func:`work`.
         patience_s (float): how long to wait for a process that is training the run already.
-        ranks (Ranks, optional): where this process stands among several that train the run together. Each of them
-            calls this, and all get the same answer.
+        ranks (Ranks, optional): the rank of this process if several train the run together. Each of them calls this,
+            and all get the same answer.
 
     Returns:
         int: ``DONE``, ``FAILED`` or ``BUSY``.
@@ -97,7 +97,7 @@ def _attempt_alone(folder: RunFolder, patience_s: float, *task: Any) -> int:
             return _attempt(SingleProcess(folder), *task)
     except Busy:
         return BUSY
-    except UserError as error:  # the lock cannot be had
+    except UserError as error:  # the lock file cannot be written
         folder.fail(str(error))
         return FAILED
 
@@ -112,16 +112,16 @@ def _attempt(group: SingleProcess, run_id: str, profile: str, paths: Dict[str, s
         train(group.folder, run_id, profile, paths, threads, group)
     except Exception as error:
         with contextlib.suppress(OSError):  # the disk may be full
-            traceback.print_exc()  # into the run's log; the terminal gets the message
+            traceback.print_exc()  # to the run's log; the terminal shows only the message
             if group.leads:
-                group.folder.sweep()  # makes room for the message
+                group.folder.sweep()  # frees space for the message
         group.fail(str(error) if isinstance(error, UserError) else group.explain(error))
         return FAILED
     return DONE
 
 
 def _end_with_parent() -> None:
-    """End at once when the launcher dies, however it dies; every file of a run is whole at any moment."""
+    """End at once when the launcher dies, in whatever way. Every file of a run is whole at any moment."""
     parent = parent_process()
     if parent is None:
         return

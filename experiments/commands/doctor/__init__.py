@@ -1,1 +1,1 @@
-"""run.py doctor: checks before a run whether it would succeed on this machine."""
+"""``run.py doctor``: checks whether runs would succeed on this machine."""

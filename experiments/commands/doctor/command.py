@@ -1,4 +1,4 @@
-"""What ``run.py doctor`` looks at, in order."""
+"""The checks of ``run.py doctor``, in order."""
 
 import argparse
 from typing import Dict, Iterator, List
@@ -12,7 +12,7 @@ from experiments.store.runs import DONE, RunFolder
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Print what was found, and say in the end whether a run would go through.
+    """Print all checks, then whether a run would succeed.
 
     Returns:
         int: 0, or 1 if a run would fail.
@@ -34,7 +34,7 @@ def _findings(plans: List[Plan], args: argparse.Namespace) -> Iterator[Check]:
     yield from data.data(list(runs.values()), args.data)
     yield from data.weights(runs.values())
     if broken:
-        return  # what follows needs torch and MMDetection
+        return  # the other checks need torch and MMDetection
     made = all(config.get('generate') for config in runs.values())
     yield from machine.compute(not made, args.processes_per_run or 1, args.launcher != 'local')
     todo = _todo(runs, args)
@@ -51,5 +51,5 @@ def _at_once(args: argparse.Namespace, count: int) -> int:
 
     try:
         return min(open_launcher(args).capacity.runs, count)
-    except UserError:  # already told
+    except UserError:  # already printed
         return count

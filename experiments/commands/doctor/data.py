@@ -1,4 +1,4 @@
-"""Every file that the runs will open: annotations, a sample of images, weights."""
+"""Checks the files that the runs will open: annotations, a sample of images, weights."""
 
 import hashlib
 import re
@@ -15,13 +15,13 @@ from experiments.data.weights import weight_files
 from experiments.spec.paths import data_paths, generated
 from experiments.store.errors import UserError
 
-#: Images of each annotation file that are decoded.
+#: Number of images of each annotation file that are decoded.
 SAMPLE = 64
-_ANSWER_S = 5.0  # how long a server of weights may take
+_ANSWER_S = 5.0  # time limit for a server of weights
 
 
 def data(configs: Sequence[dict], folder: Path) -> Iterator[Check]:
-    """Generated data as they are, or annotations and images that must be there; each once.
+    """Check generated data, or the annotations and images that must exist; each once.
 
     Args:
         configs (sequence[dict]): resolved configs.
@@ -77,7 +77,7 @@ def _where_from(annotations: Path) -> str:
 
 
 def counted(annotations: Path, content: Content) -> Check:
-    """Images and instances of a file against the published numbers, where its name has any."""
+    """Compare the images and instances of a file with the published numbers, if its name has any."""
     images, instances = len(content.images), content.instances
     text = f'{images} images, {instances} instances'
     known = PUBLISHED.get(annotations.name)
@@ -98,7 +98,7 @@ def _sha256(path: Path) -> str:
 
 
 def decoded(name: str, images: Sequence[Tuple[Path, Optional[Tuple[float, float]]]]) -> Check:
-    """Decode images spread evenly over a file, and compare their sizes with what it says."""
+    """Decode images spread evenly over an annotation file, and compare their sizes with the file's."""
     import cv2
 
     step = max(len(images) / SAMPLE, 1)
@@ -117,7 +117,7 @@ def decoded(name: str, images: Sequence[Tuple[Path, Optional[Tuple[float, float]
 
 
 def weights(configs: Iterable[dict]) -> Iterator[Check]:
-    """The weights that backbones start from, in torch's cache."""
+    """Check the weights that backbones start from, in torch's cache."""
     files: Dict[str, Path] = {url: path for config in configs for url, path in weight_files(config).items()}
     for url, path in files.items():
         yield _cached(path) if path.exists() else _to_fetch(url, path)
@@ -145,7 +145,7 @@ def _answers(server: str) -> bool:
     try:
         urllib.request.urlopen(urllib.request.Request(server, method='HEAD'), timeout=_ANSWER_S).close()
     except urllib.error.HTTPError:
-        return True  # it answers, if only that there is no such page
+        return True  # the server answers, even if only with an error
     except (OSError, ValueError):
         return False
     return True

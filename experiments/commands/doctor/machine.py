@@ -1,4 +1,4 @@
-"""The machine: cores, GPUs, folders, and the launchers that are asked for or found."""
+"""Checks the machine: cores, GPUs, folders, and the launchers that are requested or found."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ from experiments.store.errors import UserError
 
 
 def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Check]:
-    """Cores, and GPUs with their driver.
+    """Check the cores, and the GPUs with their driver.
 
     Args:
         full_scale (bool): the runs are meant for GPUs.
-        processes (int): processes of a run, each of which takes a GPU.
-        cluster (bool): others than this machine train.
+        processes (int): processes of a run. Each takes a GPU.
+        cluster (bool): other machines than this one train.
     """
     from experiments.launchers.local import LocalLauncher, cores, gpus
 
@@ -64,13 +64,13 @@ def _torch_sees() -> bool:
 
 
 def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iterator[Check]:
-    """Whether the folders can be written, and the disk has room for what the runs will write.
+    """Check that the folders can be written, and that the disk has space for the runs.
 
     Args:
         runs (Path): folder of the profile's runs.
         data (Path): the data folder.
         todo (dict): configs of the runs that are not done, by id.
-        at_once (int): how many of them train at once.
+        at_once (int): number of runs that train at once.
     """
     writable = _writable(runs)
     yield writable or Check(OK, 'runs', f'{runs} can be written')
@@ -90,7 +90,7 @@ def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iter
 
 
 def space(free: int, needed: int, runs: Path, count: int) -> Check:
-    """Free bytes against those needed."""
+    """Compare free bytes with needed bytes."""
     text = f'{count} run(s) to do need about {decimal(needed)} of {decimal(free)} free at {runs}'
     if needed > free:
         return Check(FAILS, 'disk', f'{text}: free {decimal(needed - free)}, or name another folder with --runs')
@@ -100,7 +100,7 @@ def space(free: int, needed: int, runs: Path, count: int) -> Check:
 
 
 def _existing(path: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or its nearest existing parent."""
     path = path.absolute()
     while not path.exists():
         path = path.parent
@@ -118,7 +118,7 @@ def _writable(path: Path) -> Optional[Check]:
 
 
 def launchers(args: Any) -> Iterator[Check]:
-    """Slurm and Ray, where they are asked for, or found."""
+    """Check Slurm and Ray, if they are requested or found."""
     if args.launcher == 'slurm' or shutil.which('sbatch'):
         yield _slurm(args)
     if args.launcher == 'ray':

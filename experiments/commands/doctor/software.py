@@ -1,4 +1,4 @@
-"""Python, packages and what they load."""
+"""Checks Python, the packages and the libraries that they load."""
 
 import ctypes.util
 import importlib
@@ -10,9 +10,9 @@ from typing import Dict, Iterator, List, Optional
 
 from experiments.commands.doctor.checks import FAILS, NOTE, OK, WARNING, Check
 
-#: The file of versions that are known to work together.
+#: The file with versions that are known to work together.
 CONSTRAINTS = Path(__file__).resolve().parents[3] / 'constraints.txt'
-#: What a run imports; of a tuple, one.
+#: The packages that a run imports. Of a tuple, one is enough.
 NEEDED = (
     'torch',
     'torchvision',
@@ -47,7 +47,7 @@ def python(found: tuple) -> Check:
 
 
 def packages(constraints: Path) -> Iterator[Check]:
-    """Each package that a run needs, and in one line all others, against the versions known to work."""
+    """Compare the packages with the versions known to work: a line for each that a run needs, one for all others."""
     known = known_versions(constraints)
     for needed in NEEDED:
         names = (needed,) if isinstance(needed, str) else needed
@@ -57,7 +57,7 @@ def packages(constraints: Path) -> Iterator[Check]:
         for name, have in found.items():
             want = known.get(_plain(name))
             state, also = (OK, '') if want in (have, None) else (NOTE, f'; {want} is known to work')
-            if have.split('+')[0] == want:  # a build of its own, such as 2.15.0+cu130
+            if have.split('+')[0] == want:  # a local build, such as 2.15.0+cu130
                 state, also = OK, ''
             yield Check(state, name, have + also)
     yield _others(known, constraints)
@@ -75,7 +75,7 @@ def _others(known: Dict[str, str], constraints: Path) -> Check:
 
 
 def known_versions(constraints: Path) -> Dict[str, str]:
-    """Package -> version, of the lines that hold for this Python and system; empty where there is no file."""
+    """Package -> version, from the lines that apply to this Python and system; empty if there is no file."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     known: Dict[str, str] = {}
@@ -95,13 +95,13 @@ def known_versions(constraints: Path) -> Dict[str, str]:
 
 
 def imports() -> Iterator[Check]:
-    """Whether the packages load, and who answers for mmcv's compiled operations."""
+    """Check that the packages load, and which package provides mmcv's compiled operations."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         for name in ('cv2', 'torch', 'o2f', 'mmdet.models'):
             try:
                 importlib.import_module(name)
-            except Exception as error:  # a broken library can raise anything
+            except Exception as error:  # a broken library may raise anything
                 yield Check(FAILS, f'import {name}', _cure(str(error).splitlines()[0] if str(error) else repr(error)))
                 return
     from o2f.compat.mmcv_ops import provide_mmcv_ops
@@ -122,7 +122,7 @@ def _cure(trouble: str) -> str:
 
 
 def libgl() -> Check:
-    """libGL, which only the opencv that draws windows needs."""
+    """Check libGL, which OpenCV needs unless it is the headless build."""
     if ctypes.util.find_library('GL'):
         return Check(OK, 'libGL', 'found')
     if _version('opencv-python'):

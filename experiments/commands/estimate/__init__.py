@@ -1,1 +1,1 @@
-"""What a grid will cost in hours and disk space, for run.py --dry-run and run.py doctor."""
+"""Estimates the hours and disk space of tables, for ``run.py --dry-run`` and ``run.py doctor``."""

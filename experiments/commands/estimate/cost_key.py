@@ -1,15 +1,15 @@
-"""Which runs cost the same: settings that change what is learned, and not how much is computed, are left out."""
+"""Which runs cost the same. Settings that change what is learned, but not how much is computed, are ignored."""
 
 import hashlib
 import json
 from typing import Any, Dict
 
-#: Of these parts of a head only what they are matters, not their numbers.
+#: Parts of a head whose types affect the cost, but whose numbers do not.
 _OF_THE_METHOD = ('selection', 'degrees', 'auxiliary')
 
 
 def cost_key(config: dict) -> str:
-    """A name for all that one training step and one evaluation cost: the model, the pipelines, the batch, the data.
+    """A digest of all that affects the cost of a training step and an evaluation: model, pipelines, batch and data.
 
     Args:
         config (dict): resolved config of a run.
@@ -35,7 +35,7 @@ def _model(model: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _shapes(value: Any) -> Any:
-    """A config with types and switches kept and numbers left out."""
+    """A config with its types and switches, but without its numbers."""
     if isinstance(value, dict):
         return {key: _shapes(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

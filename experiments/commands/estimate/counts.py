@@ -1,4 +1,4 @@
-"""How many images a run reads, without reading them: declared for generated data, published for COCO and CrowdHuman."""
+"""How many images a run reads, without reading them: known for generated data, published for COCO and CrowdHuman."""
 
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -9,12 +9,12 @@ from experiments.spec.paths import generated
 
 @dataclass(frozen=True)
 class Published:
-    """What the makers of an annotation file say is in it.
+    """The published numbers of an annotation file.
 
     Attributes:
         images (int): images.
-        instances (int, optional): annotations, crowds included; None where no number is certain.
-        trained (int, optional): images that a training sees, where those without an object are left out.
+        instances (int, optional): annotations, crowds included; None if the number is not certain.
+        trained (int, optional): images that a training sees, if it leaves out those without an object.
     """
 
     images: int
@@ -33,7 +33,7 @@ PUBLISHED: Dict[str, Published] = {
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of one epoch's training and of one evaluation, and how many epochs there are."""
+    """Images of one epoch of training, images of one evaluation, and the number of epochs."""
 
     train: int
     val: int
@@ -41,7 +41,7 @@ class Counts:
 
 
 def counts(config: dict) -> Optional[Counts]:
-    """The images of a run, or None for data that are not known by name.
+    """The image counts of a run, or None if its data are not known by name.
 
     Args:
         config (dict): its resolved config.

@@ -1,4 +1,4 @@
-"""What runs write: their checkpoints by the number of parameters, and what else they leave by measured sizes."""
+"""Estimates the disk usage of runs: checkpoints from the number of parameters, other files from measured sizes."""
 
 import logging
 import warnings
@@ -8,29 +8,29 @@ from typing import Dict, Iterable
 from experiments.commands.estimate.cost_key import cost_key
 from experiments.commands.estimate.counts import counts
 
-#: Tensors that an optimiser keeps beside each parameter that it trains.
+#: Number of tensors that an optimiser keeps for each trained parameter.
 _STATES = dict(SGD=1, Adam=2, AdamW=2)
-#: Bytes of matches.npz for each detection that an evaluation may keep, both readings together; of mmengine's history of
-#: losses in a checkpoint for each iteration; and of all other files of a run for each epoch. From the desk's runs.
+#: Bytes of matches.npz per detection that an evaluation may keep, without and with NMS together; of mmengine's history
+#: of losses in a checkpoint per iteration; and of all other files of a run per epoch. Measured on the desk's runs.
 _PER_DETECTION, _PER_ITERATION, _PER_EPOCH = 2, 160, 4000
 
 
 @dataclass(frozen=True)
 class DiskUsage:
-    """Bytes of one run on the disk: when it is done, and at most while it trains."""
+    """Bytes of one run on the disk: when it is done, and the peak while it trains."""
 
     done: int
     peak: int
 
 
 def disk_usage(config: dict, parameters: int, trained: int) -> DiskUsage:
-    """What a run writes.
+    """The disk usage of a run.
 
-    While the newest checkpoint is written aside the one before it is still there, both with the optimiser's state.
+    While the newest checkpoint is being written, the previous one still exists. Both have the optimiser's state.
 
     Args:
         config (dict): its resolved config.
-        parameters, trained (int): parameters and buffers of its model, and those that are trained.
+        parameters, trained (int): numbers in the parameters and buffers of its model, and how many of them are trained.
     """
     states = _STATES.get(config['optim_wrapper']['optimizer']['type'], 2)
     seen = counts(config)
@@ -43,14 +43,14 @@ def disk_usage(config: dict, parameters: int, trained: int) -> DiskUsage:
 
 
 def needed(usages: Iterable[DiskUsage], at_once: int) -> int:
-    """Bytes for all of these runs: their final files, and beyond that what those that train at once need."""
+    """Bytes for all of these runs: their final files, and the additional need of those that train at once."""
     usages = list(usages)
     more = sorted((max(one.peak - one.done, 0) for one in usages), reverse=True)
     return sum(one.done for one in usages) + sum(more[:at_once])
 
 
 def disk_usages(configs: Dict[str, dict]) -> Dict[str, DiskUsage]:
-    """:class:`DiskUsage` of each run by its id; models are built, one for each kind, without their values."""
+    """:class:`DiskUsage` of each run by its id. One model of each kind is built, without values."""
     by_kind: Dict[str, tuple] = {}
     found = {}
     for run_id, config in configs.items():
@@ -62,7 +62,7 @@ def disk_usages(configs: Dict[str, dict]) -> Dict[str, DiskUsage]:
 
 
 def _size(config: dict) -> tuple:
-    """Numbers in a model, and how many of them are trained."""
+    """The count of numbers in a model's parameters and buffers, and how many of them are trained."""
     import torch
     from mmdet.registry import MODELS
     from mmengine.config import ConfigDict
@@ -77,7 +77,7 @@ def _size(config: dict) -> tuple:
         try:
             with torch.device('meta'):
                 model = MODELS.build(ConfigDict(config['model']))
-        except RuntimeError:  # a Swin asks for values while it is built
+        except RuntimeError:  # Swin needs values while it is built
             model = MODELS.build(ConfigDict(config['model']))
     if hasattr(model.backbone, '_freeze_stages'):
         model.backbone._freeze_stages()

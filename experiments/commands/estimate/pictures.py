@@ -1,4 +1,4 @@
-"""Made-up images in the sizes and formats of COCO and CrowdHuman: what they cost is real, what they show is not."""
+"""Synthetic images in the sizes and formats of COCO and CrowdHuman. They cost as much as real ones to load."""
 
 import json
 from pathlib import Path
@@ -7,18 +7,18 @@ from typing import List, Sequence, Tuple
 import cv2
 import numpy as np
 
-#: Width and height of most of COCO's images, and about the mean of CrowdHuman's; and objects in each.
+#: Width, height and number of objects of an image: typical for COCO, and about the mean for CrowdHuman.
 COCO_SIZE, COCO_OBJECTS = (640, 480), 7
 CROWD_SIZE, CROWD_PEOPLE = (1400, 930), 29
 
 
 def write_coco(folder: Path, classes: Sequence[str], train: int, val: int) -> None:
-    """Images with boxes and polygons in COCO's layout.
+    """Write images with boxes and polygons in COCO's layout.
 
     Args:
         folder (Path): where they go.
         classes (sequence[str]): names of the categories.
-        train, val (int): images of each split.
+        train, val (int): number of images of each split.
     """
     draw = np.random.default_rng(0)
     categories = [dict(id=number, name=name) for number, name in enumerate(classes, 1)]
@@ -41,7 +41,7 @@ def write_coco(folder: Path, classes: Sequence[str], train: int, val: int) -> No
 
 
 def write_crowdhuman(folder: Path, train: int, val: int) -> None:
-    """Images with people in CrowdHuman's layout; ``train`` and ``val`` are images of each split."""
+    """Write images with people in CrowdHuman's layout: ``train`` and ``val`` images of the two splits."""
     draw = np.random.default_rng(0)
     (folder / 'Images').mkdir(parents=True)
     for split, count in dict(train=train, val=val).items():
@@ -57,7 +57,7 @@ def write_crowdhuman(folder: Path, train: int, val: int) -> None:
 
 
 def _picture(draw: np.random.Generator, path: Path, size: Tuple[int, int], objects: int) -> List[List[int]]:
-    """Write one image and give its boxes, x, y, width and height."""
+    """Write one image. Returns its boxes: x, y, width and height."""
     width, height = size
     coarse = draw.integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
     image = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)  # about as hard to decode as a photograph

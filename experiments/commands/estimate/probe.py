@@ -1,4 +1,4 @@
-"""How many images per second this machine trains and evaluates, measured on a run's real config for a short while."""
+"""Measures briefly how many images per second this machine trains and evaluates with a run's config."""
 
 import contextlib
 import io
@@ -14,11 +14,11 @@ from typing import Any, Callable, Dict, Optional
 
 from experiments.spec.paths import generated, substitute_paths
 
-#: Images to train on, at least; they come again and again.
+#: Minimum number of training images. They are repeated.
 _IMAGES = 64
-#: Of COCO's size a CPU takes this many at once.
+#: Batch size on a CPU for images of COCO's size.
 _ON_CPU = 2
-_TRAINING = 0.7  # share of the time
+_TRAINING = 0.7  # share of the time for training
 
 
 def probe(
@@ -26,15 +26,15 @@ def probe(
 ) -> None:
     """Measure each config in this process.
 
-    ``report`` is told, of each, its key, training images per second, evaluated images per second (network, both
-    readings, metrics), the images in a step, and what share of its cores it had where it trained on cores without help
-    (else 1). No weights are read and nothing is kept. Scores below the threshold
-    count as detections, since an untrained detector has no others.
+    ``report`` is called with each config's key, training images per second, evaluated images per second (network,
+    detections without and with NMS, metrics), images per step, and CPU share. The CPU share is that of its cores which
+    the process had while training on a CPU without loader workers, else 1. No weights are read and nothing is stored.
+    Scores below the threshold count as detections, because an untrained detector has no others.
 
     Args:
         configs (dict): resolved configs by any key.
-        seconds (float): how long in all; each config has at least two steps all the same.
-        processes (int): how many share a batch in the run.
+        seconds (float): total duration; each config has at least two steps.
+        processes (int): number of processes that share a batch in the run.
         threads (int): CPU threads to compute with.
         device (str, optional): the GPU to use, as CUDA_VISIBLE_DEVICES has it.
         report (callable): see above.
@@ -66,7 +66,7 @@ def probe(
 
 
 def _config(config: dict, folder: Path) -> Any:
-    """The run's config on made-up data, without pre-trained weights."""
+    """The run's config on synthetic images, without pre-trained weights."""
     from mmengine.config import Config
 
     where = dict(DATA=str(folder))
@@ -100,7 +100,7 @@ def _write_pictures(dataset: dict, folder: Path) -> None:
 
 
 def _measure(config: Any, share: int, seconds: float, folder: str) -> tuple:
-    """What :func:`probe` reports of one config."""
+    """The values that :func:`probe` reports for one config."""
     import torch
     from mmengine.runner import Runner
 
@@ -120,7 +120,7 @@ def _measure(config: Any, share: int, seconds: float, folder: str) -> tuple:
     steps = (
         runner.model.train_step(batch, wrapper) for batch in itertools.chain.from_iterable(itertools.repeat(loader))
     )
-    # The first pass fills caches: samples that are kept, the allocator's, the GPU's choice of algorithms.
+    # The first pass fills caches: cached samples, the allocator's memory, the GPU's choice of algorithms.
     _timed(steps, len(loader), 0.3 * _TRAINING * seconds)
     worked = time.process_time()
     count, took = _timed(steps, None, 0.7 * _TRAINING * seconds)
@@ -132,7 +132,7 @@ def _measure(config: Any, share: int, seconds: float, folder: str) -> tuple:
 
 
 def _timed(steps: Any, most: Optional[int], seconds: float) -> tuple:
-    """Take steps until the time or their number is up, at least one; how many there were, and what they took."""
+    """Run at least one step, and more until the time or the number ``most`` is reached. Returns count and seconds."""
     begin, count = _now(), 0
     for _ in steps:
         count += 1

@@ -1,4 +1,4 @@
-"""How long an epoch of each kind of run takes: as it took, as probed, or as told."""
+"""How long an epoch of each kind of run takes: from finished runs, from a probe, or from a given rate."""
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +11,17 @@ from experiments.launchers.protocol import Capacity
 from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
 
-#: Evaluating is the forward pass alone, which is about a third of a training step.
+#: Evaluation is only the forward pass, about a third of a training step.
 EVALUATION_IS_FASTER = 3.0
-#: A probe that had less than this share of its cores was disturbed.
+#: A probe with less than this share of its cores was disturbed.
 _ALONE = 0.85
-#: Where an epoch's seconds come from.
+#: Sources of an epoch's duration.
 STORED, PROBED, TOLD, LIKE_OTHERS = 'finished runs', 'the probe', '--images-per-second', "other models' images/s"
 
 
 @dataclass(frozen=True)
 class EpochCost:
-    """Seconds of one epoch, evaluation included, and where they come from."""
+    """Seconds of one epoch, evaluation included, and their source."""
 
     seconds: float
     source: str
@@ -31,20 +31,20 @@ def stored(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> Dict[str,
     """Mean epoch of each kind that has finished runs, by kind.
 
     Args:
-        configs (dict): configs of all runs that are looked at, by id.
+        configs (dict): configs of all runs, by id.
         folders (dict): their folders, by id.
     """
     seconds: Dict[str, List[float]] = {}
     for run_id, config in configs.items():
         if folders[run_id].status().state == DONE:
-            with contextlib.suppress(UserError):  # a damaged file says nothing of time
+            with contextlib.suppress(UserError):  # a damaged file has no usable times
                 epochs = [entry['seconds'] for entry in folders[run_id].epochs()]
                 seconds.setdefault(cost_key(config), []).append(sum(epochs) / len(epochs))
     return {kind: EpochCost(sum(means) / len(means), STORED) for kind, means in seconds.items()}
 
 
 def told(kinds: Dict[str, dict], rate: float) -> Dict[str, EpochCost]:
-    """Epochs at so many training images per second, by kind; ``kinds`` has one config of each."""
+    """Epochs at ``rate`` training images per second, by kind. ``kinds`` has one config of each."""
     seen = {kind: counts(config) for kind, config in kinds.items()}
     return {
         kind: EpochCost(one.train / rate + one.val / (rate * EVALUATION_IS_FASTER), TOLD)
@@ -56,14 +56,14 @@ def told(kinds: Dict[str, dict], rate: float) -> Dict[str, EpochCost]:
 def probed(
     kinds: Dict[str, dict], seconds: float, capacity: Capacity, say: Callable[[str], None], labels: Dict[str, str]
 ) -> Dict[str, EpochCost]:
-    """Epochs as a probe on this machine finds them, by kind, as many probes side by side as there will be runs.
+    """Epochs as measured by a probe on this machine, by kind. As many probes run at once as there will be runs.
 
     Args:
         kinds (dict): one config of each kind.
-        seconds (float): how long in all.
-        capacity (Capacity): what the runs would have.
-        say (callable): told of each kind what was found.
-        labels (dict): what to call each kind.
+        seconds (float): total duration.
+        capacity (Capacity): the resources of the runs.
+        say (callable): called with a line about each kind.
+        labels (dict): name of each kind.
     """
     from experiments.commands.estimate.probe import probe
     from experiments.launchers.local import gpus, in_process
@@ -93,7 +93,7 @@ def probed(
 
 
 def complete(kinds: Dict[str, dict], known: Dict[str, EpochCost], all_kinds: Dict[str, dict]) -> Dict[str, EpochCost]:
-    """``known`` and, for each other kind, an epoch at the mean images per second of those known on the same data.
+    """``known``, and for each other kind an epoch at the mean images per second of the known kinds on the same data.
 
     Args:
         kinds (dict): one config of each kind that is to be trained.

@@ -1,4 +1,4 @@
-"""What a grid will cost, per table and in all, as ``run.py --dry-run`` prints it."""
+"""The cost of runs, per table and in total, as ``run.py --dry-run`` prints it."""
 
 import argparse
 import heapq
@@ -23,12 +23,12 @@ def print_estimate(
     capacity: Capacity,
     args: argparse.Namespace,
 ) -> None:
-    """A line for each table and one for all: runs to do, hours, wall time and disk.
+    """Print a line for each table and one for all: runs to do, hours, wall time and disk.
 
     Args:
         plans (list[Plan]): the tables.
-        statuses, folders, labels (dict): state, folder and name of each run, by id.
-        capacity (Capacity): what the runs would have.
+        statuses, folders, labels (dict): status, folder and name of each run, by id.
+        capacity (Capacity): the resources of the runs.
         args (Namespace): the command line.
     """
     configs = {run_id: run.config for plan in plans for run_id, run in plan.runs().items()}
@@ -74,22 +74,22 @@ def _say(line: str) -> None:
 
 
 def _left(config: dict, status: Status, epoch: Optional[EpochCost]) -> Optional[float]:
-    """Seconds until a run is done; None where nothing is known of its kind."""
-    done = status.epoch if status.epochs == 0 else status.epoch - 1  # of one that runs, the epoch it is in
+    """Seconds until a run is done; None if nothing is known about its kind."""
+    done = status.epoch if status.epochs == 0 else status.epoch - 1  # a run in training gives its current epoch
     return None if epoch is None else epoch.seconds * max(config['train_cfg']['max_epochs'] - max(done, 0), 0)
 
 
 def _stored_usages(
     configs: Dict[str, dict], todo: Dict[str, dict], folders: Dict[str, RunFolder]
 ) -> Dict[str, disk.DiskUsage]:
-    """The largest final folder of any finished run for each; without torch nothing is known of their models."""
+    """For each run the size of the largest finished run's folder, used because models cannot be built without torch."""
     done = [run_id for run_id in configs if run_id not in todo]
     largest = max(sum(path.stat().st_size for path in folders[run_id].path.glob('*.*')) for run_id in done)
     return {run_id: disk.DiskUsage(largest, 6 * largest) for run_id in todo}
 
 
 class _Place:
-    """Where the runs would train: how many at once, each on what."""
+    """The resources for the estimate: runs at once, and cores or GPUs of each."""
 
     def __init__(self, capacity: Capacity) -> None:
         self.jobs = capacity.runs
@@ -105,7 +105,7 @@ class _Place:
         return f'{name:10}{len(run_ids):6}{hours:>12}{duration(self.wall(known)):>12}{decimal(bytes_):>10}{more}'
 
     def wall(self, seconds: Iterable[float]) -> float:
-        """Seconds until all are done, each begun in order as soon as there is room."""
+        """Seconds until all are done, if each starts in order as soon as a slot is free."""
         ends = [0.0] * max(self.jobs, 1)
         for each in seconds:
             heapq.heapreplace(ends, ends[0] + each)
@@ -113,7 +113,7 @@ class _Place:
 
 
 def duration(seconds: float) -> str:
-    """Days and hours, hours and minutes, or minutes and seconds."""
+    """A duration in days and hours, hours and minutes, or minutes and seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

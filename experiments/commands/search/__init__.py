@@ -1,1 +1,1 @@
-"""run.py search: a table's axes as a search space for ASHA on Ray Tune."""
+"""``run.py search``: uses a table's axes as a search space for ASHA on Ray Tune."""

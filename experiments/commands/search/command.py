@@ -1,4 +1,4 @@
-"""``run.py search TABLE``: try a table's settings with ASHA, and report the best."""
+"""``run.py search TABLE``: tries a table's settings with ASHA, and reports the best."""
 
 import argparse
 import sys
@@ -18,15 +18,15 @@ from experiments.spec.plan import Plan
 from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
 
-#: Of these less is better, by the last part of a key.
+#: Metrics for which lower is better, by the last part of the key.
 _LOWER_IS_BETTER = {'mMR'}
 
 
 def search(args: argparse.Namespace) -> int:
-    """Try the settings, print the report, and say how many failed.
+    """Try the settings, and print the report and the number of failures.
 
     Raises:
-        UserError: an option does not fit the table, or there is no Ray.
+        UserError: an option does not fit the table, or Ray is not installed.
     """
     [plan] = read_plans(args)
     runs = args.runs / args.profile
@@ -40,7 +40,7 @@ def search(args: argparse.Namespace) -> int:
         scheduler = _scheduler(tried, args, metric, mode)
         folders = {setting.run.id: RunFolder(runs / setting.run.id) for setting in tried}
         stored = {run_id for run_id, folder in folders.items() if folder.status().state == DONE}
-        tried.sort(key=lambda setting: setting.run.id not in stored)  # what is known guides what is not
+        tried.sort(key=lambda setting: setting.run.id not in stored)  # stored results guide the scheduler
         for setting in tried:
             folders[setting.run.id].create(setting.run)
             folders[setting.run.id].set_parts(args.accumulate)
@@ -71,7 +71,7 @@ def _metric(plan: Plan, asked: Any) -> str:
 
 
 def _scheduler(tried: List[Setting], args: argparse.Namespace, metric: str, mode: str) -> Any:
-    """What makes the ASHA scheduler."""
+    """A factory of the ASHA scheduler."""
     from ray.tune.schedulers import ASHAScheduler
 
     epochs = max(setting.run.config['train_cfg']['max_epochs'] for setting in tried)

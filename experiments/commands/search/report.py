@@ -1,4 +1,4 @@
-"""What a search has found, as a Markdown table with the best setting first."""
+"""The results of a search as a Markdown table, best setting first."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Sequence
@@ -13,13 +13,13 @@ READINGS = ('without_nms/AP', 'with_nms/AP')
 
 @dataclass(frozen=True)
 class Found:
-    """What became of a setting.
+    """The outcome of a setting.
 
     Attributes:
         setting (Setting): the setting.
         end (End): how its trial ended.
-        metrics (dict): of its last epoch there, by key.
-        stored (bool): its result was there before the search.
+        metrics (dict): the metrics of its last epoch, by key.
+        stored (bool): whether its result existed before the search.
     """
 
     setting: Setting
@@ -38,14 +38,14 @@ class Found:
 
 
 def found(setting: Setting, end: End, folder: RunFolder, stored: bool) -> Found:
-    """Look up what a setting's trial has left in its folder."""
+    """Read the outcome of a setting's trial from its folder."""
     by_epoch = {entry['epoch']: entry['metrics'] for entry in folder.epochs()}
     return Found(setting, end, by_epoch.get(end.epoch, {}), stored)
 
 
 def rank(all_found: Sequence[Found], metric: str, mode: str) -> List[Found]:
-    """Trained to the end first, then those that were stopped, the later the better, then those that failed; the best
-    by ``metric``, of which more (``mode`` 'max') or less ('min') is better, first."""
+    """Sort finished trials first, then stopped ones (later stops first), then failed ones. Within these, the best
+    ``metric`` comes first: the highest for ``mode`` 'max', the lowest for 'min'."""
     order = [trial.DONE, trial.TRAINING, trial.FAILED]
 
     def place(entry: Found) -> tuple:
@@ -61,8 +61,8 @@ def render(name: str, ranked: Sequence[Found], metric: str) -> str:
 
     Args:
         name (str): the table and profile, for the heading.
-        ranked (sequence[Found]): in the order to print.
-        metric (str): the metric that was searched for.
+        ranked (sequence[Found]): the outcomes in the order to print.
+        metric (str): the metric of the search.
     """
     count = {state: sum(entry.end.state == state for entry in ranked) for state in (trial.DONE, trial.TRAINING)}
     stored = sum(entry.stored for entry in ranked)
@@ -98,7 +98,7 @@ def _row(entry: Found, axes: List[str], keys: List[str]) -> List[str]:
 
 
 def _lines(rows: List[List[str]], texts: int) -> List[str]:
-    """A Markdown table of a header and rows, padded; the first ``texts`` columns and the last one are text."""
+    """A padded Markdown table of a header and rows. The first ``texts`` columns and the last one are text."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     last = len(widths) - 1
 

@@ -1,4 +1,4 @@
-"""The settings that a search tries: the cells of a table, or draws from its axes, some of them widened to a range."""
+"""The settings that a search tries: the cells of a table, or draws from its axes. An axis may be widened to a range."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,15 @@ from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
 
 Number = Union[int, float]
-#: Significant digits of what is drawn from a range.
+#: Significant digits of values drawn from a range.
 _DIGITS = 3
-#: Draws in a row that repeat an earlier setting, after which there is taken to be no other.
+#: After this many repeated draws in a row, all settings are taken to be drawn.
 _MAX_REPEATS = 1000
 
 
 @dataclass(frozen=True)
 class Range:
-    """An axis that takes any number from ``low`` to ``high``; whole ones, if the axis and both ends are whole."""
+    """An axis that takes any number from ``low`` to ``high``, or any integer if its values and both ends are so."""
 
     axis: str
     key: str
@@ -28,13 +28,13 @@ class Range:
     whole: bool
 
     def domain(self) -> Any:
-        """The range as Tune's."""
+        """The range as a domain of Ray Tune."""
         from ray import tune
 
         return tune.randint(self.low, self.high + 1) if self.whole else tune.uniform(self.low, self.high)
 
     def holds(self, cell: Cell) -> bool:
-        """Whether the cell's own value lies in it."""
+        """Whether the cell's value lies in the range."""
         return self.low <= cell.overrides[self.key] <= self.high
 
 
@@ -78,13 +78,13 @@ def _number(text: str) -> Number:
 
 
 def settings(plan: Plan, ranges: Sequence[Range], trials: int, seed: int, runs: Path) -> List[Setting]:
-    """What to try, each training once: what is asked for, and what else is stored of the plan's cells.
+    """The settings to try, each training once: the requested ones, and the plan's cells that are finished already.
 
     Args:
         plan (Plan): the cells to choose from.
         ranges (sequence[Range]): axes that are drawn from a range instead.
-        trials (int): how many to draw; 0 takes every cell instead, where there is no range.
-        seed (int): seed of the runs, and of the draws, so that the same command tries the same.
+        trials (int): number of draws; 0, which excludes ranges, takes every cell instead.
+        seed (int): seed of the runs and of the draws, so that the same command tries the same settings.
         runs (Path): folder of the profile's runs.
 
     Raises:
@@ -104,7 +104,7 @@ def settings(plan: Plan, ranges: Sequence[Range], trials: int, seed: int, runs: 
 
 
 def _draw(plan: Plan, ranges: Sequence[Range], trials: int, seed: int) -> List[Setting]:
-    """Draw settings of so many different runs, or of all there are."""
+    """Draw settings of ``trials`` different runs, or of all runs if there are fewer."""
     import numpy as np
     from ray import tune
 

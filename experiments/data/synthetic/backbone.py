@@ -1,4 +1,4 @@
-"""A small backbone trained to name object crops: at desk scale it stands where the paper has ImageNet weights."""
+"""A small backbone trained to classify object crops. At desk scale it replaces the paper's ImageNet weights."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
+import o2f  # isort: skip  # noqa: F401  (provides mmcv's compiled operations, so it precedes MMDetection)
 from mmdet.models.backbones import ResNet, SwinTransformer  # isort: skip
 
 from experiments.spec.synthetic import BackboneSpec, SwinSpec
@@ -23,18 +23,18 @@ Spec = Union[BackboneSpec, SwinSpec]
 def train_backbone(
     spec: Spec, scenes: Path, folder: Path, progress: Optional[Callable[[int, int], None]] = None
 ) -> None:
-    """Write ``backbone.pth``, weights with the names of MMDetection's backbone, and ``accuracy.json`` to ``folder``.
+    """Write ``backbone.pth``, with the parameter names of MMDetection's backbone, and ``accuracy.json`` to ``folder``.
 
     Args:
         spec (BackboneSpec | SwinSpec): how to train.
         scenes (Path): scenes in COCO's layout.
         folder (Path): an existing folder.
-        progress (callable, optional): called with (batches done, batches in all).
+        progress (callable, optional): called with (batches done, batches in total).
 
     Raises:
         OSError: a file cannot be read or written.
     """
-    MMLogger.get_instance('backbone', log_level='ERROR')  # or it is told that there are no weights yet
+    MMLogger.get_instance('backbone', log_level='ERROR')  # silences the warning that there are no weights yet
     torch.manual_seed(spec.seed)
     crops, labels = _crops(scenes, 'train', spec)
     backbone, channels, prefix = _build(spec)
@@ -47,7 +47,7 @@ def train_backbone(
 
 
 def _build(spec: Spec) -> Tuple[BaseModule, int, str]:
-    """The backbone, the channels of its last map, and what its weights' names begin with in the file."""
+    """The backbone, the channels of its last feature map, and the prefix of its weights' names in the file."""
     if isinstance(spec, BackboneSpec):
         return ResNet(depth=spec.depth, base_channels=spec.base_channels, out_indices=(3,)), 8 * spec.base_channels, ''
     swin = SwinTransformer(
@@ -57,7 +57,7 @@ def _build(spec: Spec) -> Tuple[BaseModule, int, str]:
         window_size=spec.window_size,
         out_indices=(3,),
     )
-    return swin, 8 * spec.embed_dims, 'backbone.'  # MMDetection's Swin takes only what a detector would have saved
+    return swin, 8 * spec.embed_dims, 'backbone.'  # MMDetection's Swin loads only names as in a detector's checkpoint
 
 
 class _Classifier(nn.Module):
@@ -79,7 +79,7 @@ def _fit(
     spec: Spec,
     progress: Optional[Callable[[int, int], None]],
 ) -> None:
-    """AdamW with a one-cycle rate; crops are mirrored at random, as the paper's training images are."""
+    """Train with AdamW and a one-cycle learning rate. Crops are flipped at random, like the paper's training images."""
     batches = len(crops) // spec.batch
     total = spec.epochs * batches
     optimizer = torch.optim.AdamW(model.parameters(), lr=spec.lr, weight_decay=0.05)
@@ -101,7 +101,7 @@ def _fit(
 
 
 def _accuracy(model: nn.Module, crops: Tensor, labels: Tensor) -> float:
-    """Share of crops that are named right, 0 to 1."""
+    """Classification accuracy on the crops, 0 to 1."""
     model.eval()
     with torch.no_grad():
         right = sum(
@@ -112,7 +112,7 @@ def _accuracy(model: nn.Module, crops: Tensor, labels: Tensor) -> float:
 
 
 def _normalise(crops: Tensor) -> Tensor:
-    """(n, crop, crop, 3) uint8 BGR as the detectors see it: float RGB with ImageNet's mean and deviation."""
+    """(n, crop, crop, 3) uint8 BGR to the detectors' input: float RGB, normalised by ImageNet's mean and deviation."""
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     return ((crops.flip(-1).float() - mean) / std).permute(0, 3, 1, 2)
 
@@ -125,7 +125,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _crops(scenes: Path, split: str, spec: Spec) -> Tuple[Tensor, Tensor]:
-    """Square crops round every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0."""
+    """Square crops around every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0."""
     truth = json.loads((scenes / 'annotations' / f'instances_{split}2017.json').read_text(encoding='utf-8'))
     files = {image['id']: image['file_name'] for image in truth['images']}
     images = {key: _read(scenes / f'{split}2017' / name) for key, name in files.items()}

@@ -24,11 +24,11 @@ def ensure(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Path:
-    """The folder under `root` with what `build(spec, folder, progress)` makes, built only if it is not there intact.
+    """The folder under `root` with the output of `build(spec, folder, progress)`. Builds it unless it exists intact.
 
-    Several processes may ask at once: one builds, the others wait. A folder with a missing or altered file is built
-    again, which `say` is told in one line. Whatever `build` raises, and any OSError of the file system, comes through
-    unchanged, and then no new folder is in place.
+    Several processes may call this at once: one builds, the others wait. A folder with a missing or altered file is
+    rebuilt, and `say` gets a line about it. Errors of `build` and any OSError are passed on unchanged. Then no new
+    folder is in place.
     """
     root = Path(root)
     target, aside = root / folder_name(name, spec), root / f'.{name}.building'
@@ -39,7 +39,7 @@ def ensure(
             if trouble is None:
                 return target
             say(f'{target}: {trouble}; building it again')
-        if aside.exists():  # holding the lock, so whoever began this is dead
+        if aside.exists():  # this process holds the lock, so the builder is dead
             shutil.rmtree(aside)
         try:
             aside.mkdir()
@@ -56,7 +56,7 @@ def ensure(
 
 
 def damage(folder: Path, spec: Any) -> str | None:
-    """What is wrong with a built folder, in a few words, or None. Files added later are no damage."""
+    """What is wrong with a built folder, in a few words, or None. Additional files are not damage."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
         files, same = manifest['files'], manifest['spec'] == json.loads(canonical(spec))
@@ -75,7 +75,7 @@ def damage(folder: Path, spec: Any) -> str | None:
 
 
 def _seal(folder: Path, spec: Any) -> None:
-    """Write the manifest of all that lies in `folder`, and bring everything to the disk."""
+    """Write the manifest of all files in `folder`, and flush everything to the disk."""
     paths = sorted(folder.rglob('*'))
     files = {
         path.relative_to(folder).as_posix(): {'size': path.stat().st_size, 'sha256': _digest(path)}

@@ -1,4 +1,4 @@
-"""Write scenes in COCO's own layout, so that anything that reads COCO reads them."""
+"""Writes scenes in COCO's layout, so that any reader of COCO can read them."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ ZOOM = 2  # masks are enlarged before tracing: a contour runs through pixel cent
 
 
 def segmentation(mask: np.ndarray) -> list[list[float]] | dict:
-    """Polygons [[x, y, x, y, …], …] of a (H, W) bool mask, or its RLE where it has a hole or a part too thin."""
+    """Polygons [[x, y, x, y, …], …] of a (H, W) bool mask, or its RLE if it has a hole or a part that is too thin."""
     pixels = np.repeat(np.repeat(mask.view(np.uint8), ZOOM, 0), ZOOM, 1)
     contours, hierarchy = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if (hierarchy[0, :, 3] >= 0).any() or min(map(len, contours)) < 3:
@@ -36,7 +36,7 @@ def annotation(instance: Instance) -> dict:
 
 
 def write_jpeg(path: Path, image: np.ndarray) -> None:
-    """Write a (H, W, 3) uint8 BGR image; raises OSError, which cv2.imwrite does not, when it cannot."""
+    """Write a (H, W, 3) uint8 BGR image. Raises OSError on failure, unlike cv2.imwrite."""
     path.write_bytes(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
 
 
@@ -45,9 +45,9 @@ def write_json(path: Path, content) -> None:
 
 
 def write_coco(spec: SceneSpec, folder: Path, progress: Progress | None = None) -> None:
-    """Write `{train,val}2017/*.jpg` and `annotations/instances_*.json` under `folder`; the same spec, the same bytes.
+    """Write `{train,val}2017/*.jpg` and `annotations/instances_*.json` under `folder`. Equal specs give equal bytes.
 
-    `progress` is called with (images done, images in all). Image ids run on from train to val. Raises OSError.
+    `progress` is called with (images done, images in total). Image ids continue from train to val. Raises OSError.
     """
     folder, total, image_id, annotation_id = Path(folder), spec.train + spec.val, 0, 0
     (folder / 'annotations').mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from experiments.data.synthetic.scenes import SPLITS, background, finish, genera
 from experiments.data.synthetic.shapes import Stamp, blend, tight_box
 from experiments.spec.synthetic import CrowdSpec
 
-WIDTH = 0.27  # no figure reaches further than this from its middle, in units of its height
+WIDTH = 0.27  # largest extent of a figure from its middle, in units of its height
 PREFIX = {'train': '273271', 'val': '284193'}  # CrowdHuman's IDs are a number, a comma and a hash
 
 
@@ -21,7 +21,7 @@ class Figure(NamedTuple):
     stamp: Stamp  # the whole figure on its own window
     head: np.ndarray  # (h, w) bool, the head on that window
     layers: list[tuple[np.ndarray, np.ndarray]]  # in paint order: distance (h, w), colour (3,) or (h, w, 3)
-    foot: float  # row of the ground under it, pixels
+    foot: float  # row of its feet, pixels
 
 
 class Crowd(NamedTuple):
@@ -61,7 +61,7 @@ def draw_figure(rng: np.random.Generator, x: float, foot: float, height: float) 
 
 
 def propose(spec: CrowdSpec, rng: np.random.Generator, count: int) -> list[Figure]:
-    """About `count` figures in rows and clumps, the nearest (lowest feet) first."""
+    """About `count` figures in rows and clumps, nearest (lowest feet) first."""
     figures = []
     low, high = np.log(spec.height)
     groups = int(rng.integers(spec.groups[0], spec.groups[1] + 1))
@@ -80,11 +80,11 @@ def propose(spec: CrowdSpec, rng: np.random.Generator, count: int) -> list[Figur
 
 
 def gather(spec: CrowdSpec, rng: np.random.Generator) -> tuple[list[Figure], np.ndarray]:
-    """Figures from near to far, each visible enough, and (H, W) int owner: 1 + index of the one on top, or 0."""
+    """Figures from near to far, each visible enough, and (H, W) int owner: 1 + index of the topmost figure, or 0."""
     wanted = int(rng.integers(spec.people[0], spec.people[1] + 1))
     for _ in range(20):
         kept, taken = [], np.zeros((spec.size, spec.size), bool)
-        for figure in propose(spec, rng, 2 * wanted):  # near to far: nobody is hidden by those who come later
+        for figure in propose(spec, rng, 2 * wanted):  # near to far: later figures hide no earlier one
             here, there = figure.stamp.clip(spec.size, spec.size)
             mask = figure.stamp.mask[there]
             if (mask & ~taken[here]).sum() >= max(spec.least, spec.visible * figure.stamp.mask.sum()):
@@ -92,7 +92,7 @@ def gather(spec: CrowdSpec, rng: np.random.Generator) -> tuple[list[Figure], np.
                 taken[here] |= mask
         if len(kept) >= spec.people[0]:
             break
-    chosen = sorted(rng.permutation(len(kept))[:wanted])  # leaving some out only shows more of the others
+    chosen = sorted(rng.permutation(len(kept))[:wanted])  # leaving some out only uncovers others
     figures, owner = [kept[i] for i in chosen], np.zeros((spec.size, spec.size), np.int32)
     for number in range(len(figures), 0, -1):
         here, there = figures[number - 1].stamp.clip(spec.size, spec.size)
@@ -108,7 +108,7 @@ def paint(image: np.ndarray, figure: Figure) -> None:
 
 
 def poster(rng: np.random.Generator, view: np.ndarray) -> None:
-    """Turn `view` (h, w, 3) float32 into a framed picture of one to three people: like persons, but none."""
+    """Turn `view` (h, w, 3) float32 into a framed picture of one to three people, which are not real persons."""
     height, width = view.shape[:2]
     view[:] = rng.uniform(60, 255, 3)
     for _ in range(rng.integers(1, 4)):
@@ -117,19 +117,19 @@ def poster(rng: np.random.Generator, view: np.ndarray) -> None:
 
 
 def throng(rng: np.random.Generator, view: np.ndarray) -> None:
-    """Put a far group, too dense and blurred to count, into `view` (h, w, 3) float32."""
+    """Paint a far group into `view` (h, w, 3) float32, too dense and blurred to count."""
     height, width = view.shape[:2]
     for foot in np.sort(rng.uniform(0.8, 1.2, 3 * width // height + 6)):
         paint(view, draw_figure(rng, rng.uniform(0, width), foot * height, rng.uniform(0.65, 0.85) * height))
     view[:] = cv2.GaussianBlur(view, (5, 5), 1.2)
 
 
-# What makes a region to be ignored, with its least and greatest height and width in image sides.
+# Painters of ignored regions, each with the range of its height and of its width, as fractions of the image side.
 IGNORED = ((poster, (0.2, 0.4), (0.2, 0.4)), (throng, (0.14, 0.2), (0.3, 0.6)))
 
 
 def draw_ignored(spec: CrowdSpec, rng: np.random.Generator, image: np.ndarray) -> list[dict]:
-    """Paint regions to be ignored into `image` in place, behind everyone, and return their entries."""
+    """Paint ignored regions into `image` in place, behind all figures, and return their entries."""
     entries = []
     for fill, *ranges in IGNORED:
         if rng.random() < spec.ignore:
@@ -142,7 +142,7 @@ def draw_ignored(spec: CrowdSpec, rng: np.random.Generator, image: np.ndarray) -
 
 
 def person(figure: Figure, visible: np.ndarray, box_id: int) -> dict:
-    """One person's entry; `visible` (H, W) bool is what the image shows of it. Full boxes may leave the image."""
+    """The annotation of one person. `visible` (H, W) bool is its visible part. Full boxes may exceed the image."""
     left, top, mask = figure.stamp.left, figure.stamp.top, figure.stamp.mask
     here, there = figure.stamp.clip(*visible.shape)
     head_seen, head = int((visible[here] & figure.head[there]).sum()), int(figure.head.sum())
@@ -157,7 +157,7 @@ def person(figure: Figure, visible: np.ndarray, box_id: int) -> dict:
 
 
 def draw_crowd(spec: CrowdSpec, split: str, index: int) -> Crowd:
-    """Draw image `index` of `split`; it needs no other image. Raises ValueError on an unknown split."""
+    """Draw image `index` of `split`, independently of other images. Raises ValueError on an unknown split."""
     rng = generator(spec, split, index)
     image = background(rng, spec.size, (4, 14), 40)
     ignored = draw_ignored(spec, rng, image)
@@ -169,14 +169,14 @@ def draw_crowd(spec: CrowdSpec, split: str, index: int) -> Crowd:
 
 
 def image_id(spec: CrowdSpec, split: str, index: int) -> str:
-    """An ID like CrowdHuman's, 273271,1a2b3c000d5146c1; also the image's file name without .jpg."""
+    """An ID like CrowdHuman's, such as 273271,1a2b3c000d5146c1. It is also the image's file name without .jpg."""
     return f'{PREFIX[split]},{hashlib.sha256(f"{spec.version}/{spec.seed}/{split}/{index}".encode()).hexdigest()[:16]}'
 
 
 def write_crowd(spec: CrowdSpec, folder: Path, progress: Progress | None = None) -> None:
-    """Write `Images/*.jpg`, `annotation_{train,val}.odgt` and `id_hw_{train,val}.json`; the same spec, the same bytes.
+    """Write `Images/*.jpg`, `annotation_{train,val}.odgt` and `id_hw_{train,val}.json`. Equal specs give equal bytes.
 
-    `progress` is called with (images done, images in all). Raises OSError.
+    `progress` is called with (images done, images in total). Raises OSError.
     """
     folder, done = Path(folder), 0
     (folder / 'Images').mkdir(parents=True, exist_ok=True)

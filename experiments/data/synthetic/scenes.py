@@ -1,4 +1,4 @@
-"""Scenes of overlapping shapes on cluttered ground: hard enough that detectors differ and that duplicates cost."""
+"""Scenes of overlapping shapes on cluttered ground, hard enough that detectors differ and duplicates cost AP."""
 
 import math
 import zlib
@@ -27,18 +27,18 @@ class Scene(NamedTuple):
 
 
 def generator(spec, split: str, index: int) -> np.random.Generator:
-    """The random stream of one image, apart from that of every other image, split, seed and version."""
+    """The random generator of one image, independent of every other image, split, seed and version."""
     if split not in SPLITS:
         raise ValueError(f'split must be one of {SPLITS}, not {split!r}')
     return np.random.default_rng([spec.seed, zlib.crc32(spec.version.encode()), SPLITS.index(split), index])
 
 
 def texture(rng: np.random.Generator, height: int, width: int, colour: np.ndarray, contrast: float) -> np.ndarray:
-    """(height, width, 3) float32: plain, shaded, striped, chequered or speckled around `colour` (3,) in 0..255."""
+    """(height, width, 3) float32 around `colour` (3,) in 0..255: plain, shaded, striped, chequered or speckled."""
     kind = rng.integers(5)
     turn, period, phase = rng.uniform(0, np.pi), rng.uniform(3, 9), rng.uniform(0, 2 * np.pi)
     x, y = np.arange(width, dtype=np.float32)[None, :], np.arange(height, dtype=np.float32)[:, None]
-    cos, sin = math.cos(turn), math.sin(turn)  # not NumPy's float64, which would make float32 arrays float64
+    cos, sin = math.cos(turn), math.sin(turn)  # Python floats: NumPy's float64 would turn float32 arrays into float64
     along, across = cos * x + sin * y, cos * y - sin * x
     mix: np.ndarray
     if kind == 0:
@@ -75,7 +75,7 @@ def background(rng: np.random.Generator, size: int, clutter: tuple[int, int], co
             cv2.ellipse(
                 image, (x, y), axes, start, 0, rng.uniform(40, 160), colour, int(rng.integers(1, 4)), cv2.LINE_AA
             )
-        else:  # a splinter: a triangle too thin to be taken for one
+        else:  # a splinter: too thin to pass for a triangle
             along = points[1] - points[0]
             points[2] = points[0] + rng.uniform(0.2, 0.8) * along + rng.uniform(0.08, 0.2) * along[::-1] * (1, -1)
             cv2.fillPoly(image, [points.astype(np.int32)], colour, cv2.LINE_AA)
@@ -83,10 +83,10 @@ def background(rng: np.random.Generator, size: int, clutter: tuple[int, int], co
 
 
 def paint(rng: np.random.Generator, image: np.ndarray, piece: Stamp, contrast: float) -> None:
-    """Blend `piece`, partly inside `image` (H, W, 3) float32, into it, textured, in a colour that stands out there."""
+    """Paint `piece` into `image` (H, W, 3) float32, textured, in a colour that stands out. It may exceed the image."""
     here, there = piece.clip(*image.shape[:2])
     around = image[here].mean((0, 1))
-    colour = rng.uniform(0, 255, 3)  # tells nothing of the class, but must differ from what lies around
+    colour = rng.uniform(0, 255, 3)  # independent of the class, but distinct from the surroundings
     while np.abs(colour - around).max() < 60:
         colour = rng.uniform(0, 255, 3)
     height, width = image[here].shape[:2]
@@ -94,7 +94,7 @@ def paint(rng: np.random.Generator, image: np.ndarray, piece: Stamp, contrast: f
 
 
 def finish(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Uneven light, slight blur and sensor noise; (H, W, 3) float32 to uint8."""
+    """Add uneven light, slight blur and sensor noise; (H, W, 3) float32 to uint8."""
     light = cv2.resize(rng.uniform(0.65, 1.2, (2, 2)).astype(np.float32), image.shape[1::-1])
     image = image * light[..., None]
     image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.2, 0.8))
@@ -103,7 +103,7 @@ def finish(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def propose(spec: SceneSpec, rng: np.random.Generator, placed: list) -> tuple[int, float, float, float]:
-    """Category, centre x, y and size of an object, perhaps beside one of `placed` (a list of the same tuples)."""
+    """Category, centre x and y, and size of an object, perhaps beside one of `placed` (a list of the same tuples)."""
     low, high = spec.scale
     category, size = int(rng.integers(1, len(SHAPES) + 1)), float(np.exp(rng.uniform(np.log(low), np.log(high))))
     if not placed or rng.random() >= spec.cluster:
@@ -117,7 +117,7 @@ def propose(spec: SceneSpec, rng: np.random.Generator, placed: list) -> tuple[in
 
 
 def fits(spec: SceneSpec, owner: np.ndarray, piece: Stamp, areas: list[int]) -> bool:
-    """Whether `piece` and all it would cover stay visible enough; `owner` (H, W) holds 1 + the index on top, or 0."""
+    """Whether `piece` and all that it covers stay visible enough. `owner` (H, W) has 1 + the topmost index, or 0."""
     here, there = piece.clip(*owner.shape)
     mask = piece.mask[there]
     if mask.sum() < max(spec.least, 0.5 * piece.mask.sum()):
@@ -128,10 +128,10 @@ def fits(spec: SceneSpec, owner: np.ndarray, piece: Stamp, areas: list[int]) -> 
 
 
 def draw_scene(spec: SceneSpec, split: str, index: int) -> Scene:
-    """Draw image `index` of `split`; it needs no other image. Raises ValueError on an unknown split.
+    """Draw image `index` of `split`, independently of other images. Raises ValueError on an unknown split.
 
-    A placement that would hide too much, of itself or of an earlier object, is tried again a few times and then
-    given up, so every instance of the result is visible by `spec.visible` and `spec.least`.
+    A placement that would hide too much of itself or of an earlier object is retried a few times and then dropped. So
+    every instance is visible by at least `spec.visible` and `spec.least`.
     """
     rng = generator(spec, split, index)
     image = background(rng, spec.size, spec.clutter, spec.contrast)

@@ -1,11 +1,11 @@
-"""Eight kinds of shape as signed distance functions, drawn on a small window around the object."""
+"""Eight shapes as signed distance functions, drawn on a small window around the object."""
 
 import math
 from typing import Callable, NamedTuple
 
 import numpy as np
 
-REACH = 1.15  # no shape below leaves this radius, in units of the object's half size
+REACH = 1.15  # radius of a circle that contains every shape below, in units of the object's half size
 
 
 def disc(u, v):
@@ -21,7 +21,7 @@ def triangle(u, v):
 
 
 def star(u, v):
-    # Fold the plane onto half of one of five points, whose edge is then one line from the tip to the inner corner.
+    # Fold the plane onto half of one of the five points. Its edge is then one line from the tip to the inner corner.
     sector = 2 * math.pi / 5
     angle = np.abs((np.arctan2(u, -v) + sector / 2) % sector - sector / 2)
     radius, tip = np.hypot(u, v), 1.08
@@ -44,13 +44,13 @@ def crescent(u, v):
 
 
 def heart(u, v):
-    # A square standing on its corner, with a disc on each of its two upper sides.
+    # A square on its corner, with a disc on each of its two upper sides.
     u, v, side, root = np.abs(u), v + 0.08, 0.8, math.sqrt(2)
     return np.minimum((u + np.abs(v) - side) / root, np.hypot(u - side / 2, v + side / 2) - side / root)
 
 
 # Category id n is SHAPES[n - 1]. A shape takes u (right) and v (down) in half sizes, and is negative inside.
-# Constants are Python's floats, which leave float32 arrays float32 under every NumPy: the same bytes everywhere.
+# Constants are Python floats, which keep float32 arrays float32 under every NumPy. So the bytes are equal everywhere.
 SHAPES: tuple[Callable, ...] = (disc, square, triangle, star, ring, cross, crescent, heart)
 NAMES = tuple(shape.__name__ for shape in SHAPES)
 
@@ -75,7 +75,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(shape: Callable, centre: tuple[float, float], half: tuple[float, float], turn: float = 0.0) -> Stamp:
-    """Draw `shape` at `centre` (x, y), with half sizes `half` (x, y) before it is turned by `turn` radians; pixels."""
+    """Draw `shape` at `centre` (x, y) with half sizes `half` (x, y), all in pixels, rotated by `turn` radians."""
     reach = REACH * max(half) + 1
     left, top = int(np.floor(centre[0] - reach)), int(np.floor(centre[1] - reach))
     count = int(np.ceil(2 * reach)) + 1
@@ -84,7 +84,7 @@ def stamp(shape: Callable, centre: tuple[float, float], half: tuple[float, float
     y = np.arange(count, dtype=np.float32)[:, None] + np.float32(top + 0.5 - centre[1])
     cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     u, v = (cos * x + sin * y) / np.float32(half[0]), (cos * y - sin * x) / np.float32(half[1])
-    # Unequal half sizes stretch distances; the geometric mean keeps the edge about one pixel soft.
+    # Unequal half sizes distort distances. Their geometric mean keeps the soft edge about one pixel wide.
     distance = shape(u, v) * np.float32(np.sqrt(half[0] * half[1]))
     return Stamp(left, top, distance, distance <= 0)
 

@@ -1,1 +1,1 @@
-"""Runs as trials of Ray Tune, on this machine or on a cluster of Ray."""
+"""Runs as trials of Ray Tune, on this machine or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""A connection to Ray: to a cluster that runs, or to one of this machine alone that ends with this process."""
+"""Connects to Ray: to an existing cluster, or to a local one that ends with this process."""
 
 import contextlib
 import logging
@@ -15,14 +15,13 @@ from experiments.store.errors import UserError
 from experiments.store.files import make_folder
 
 ROOT = Path(__file__).resolve().parents[3]
-#: Bytes of shared memory for a cluster started here; runs pass nothing through it.
+#: Bytes of shared memory for a local cluster. Runs pass nothing through it.
 OBJECT_STORE = 100 * 2**20
-#: Seconds in which a cluster must answer.
+#: Time limit for a cluster to answer, in seconds.
 _REACH_S = 10.0
-#: What Ray and Tune read from the environment of this process, unless the user has set it: nothing is sent home, no
-#: other cluster is joined by accident, the terminal is left to the view of the suite, errors of trials are told by the
-#: folders of the runs, the state of an experiment is saved often enough to be restored, and runs on this machine yield
-#: to other programs no more than under another launcher.
+#: Defaults for Ray's and Tune's environment variables in this process. They send no usage statistics, and join no other
+#: cluster by accident. They leave the terminal to the suite's own view and errors of trials to the runs' folders. They
+#: save the state of an experiment often enough to restore it. Runs have the same priority as under other launchers.
 _HERE = dict(
     RAY_USAGE_STATS_ENABLED='0',
     RAY_ENABLE_AUTO_CONNECT='0',
@@ -34,7 +33,7 @@ _HERE = dict(
     TUNE_GLOBAL_CHECKPOINT_S='5',
     RAY_worker_niceness='0',
 )
-#: What every process that trains finds in its environment.
+#: Environment variables of every training process.
 _THERE = dict(
     PYTHONPATH=f'{ROOT}:${{PYTHONPATH}}',
     OMP_NUM_THREADS='1',  # read when torch is imported; training sets its own number
@@ -44,12 +43,12 @@ _THERE = dict(
 
 @dataclass(frozen=True)
 class Resources:
-    """What one run has.
+    """The resources of one run.
 
     Attributes:
-        cpus (int): CPUs, and threads to compute with.
-        gpus (float, optional): GPUs, where a half lets two runs share one; None: 1 where the cluster has any, else 0.
-        jobs (int, optional): runs at once; None: as many as there is room for.
+        cpus (int): number of CPUs and of threads.
+        gpus (float, optional): number of GPUs; with 0.5, two runs share one. None: 1 if the cluster has any, else 0.
+        jobs (int, optional): runs at once; None: as many as fit.
     """
 
     cpus: int = 1
@@ -64,7 +63,7 @@ def connect(address: Optional[str]) -> bool:
     """Connect this process to the cluster at ``address`` or ``RAY_ADDRESS``, or start one here.
 
     Returns:
-        bool: one was started here.
+        bool: whether one was started here.
 
     Raises:
         UserError: Ray is not installed, or the cluster does not answer.
@@ -92,15 +91,15 @@ def connect(address: Optional[str]) -> bool:
         where = f'the Ray cluster at {address} does not answer' if address else 'Ray does not start on this machine'
         raise UserError(f'{where}: {" ".join(str(error).split())}') from error
     finally:
-        signal.signal(signal.SIGTERM, on_term)  # Ray sets its own
+        signal.signal(signal.SIGTERM, on_term)  # Ray has set its own handler
     return not address
 
 
 def reach(address: str) -> None:
-    """Ask the port of a cluster, as Ray would go on asking for minutes.
+    """Check that a cluster's port answers. Ray itself would retry for minutes.
 
     Raises:
-        UserError: it does not answer, or the address is none.
+        UserError: it does not answer, or the address is not valid.
     """
     host, colon, port = address.rpartition(':')
     if '/' in address or not (host and colon and port.isdigit()):
@@ -112,18 +111,18 @@ def reach(address: str) -> None:
 
 
 def disconnect() -> None:
-    """End all trials of this process, and the cluster that it has started."""
+    """End all trials of this process, and the cluster if this process has started it."""
     import ray
 
     ray.shutdown()
 
 
 def settle(resources: Resources, here: bool) -> Resources:
-    """``resources`` with its default for the GPUs of the cluster.
+    """``resources`` with the default number of GPUs filled in.
 
     Args:
         resources (Resources): what one run asks for.
-        here (bool): the cluster is this machine alone; to another one a node may come that has what is lacking.
+        here (bool): the cluster is this machine alone. A node with enough resources may still join any other cluster.
 
     Raises:
         UserError: this machine has less than one run asks for.
@@ -145,7 +144,7 @@ def settle(resources: Resources, here: bool) -> Resources:
 
 @contextlib.contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """Have what Ray and Tune say go to a file instead of the terminal; of nodes Ray speaks on standard output."""
+    """Redirect the output of Ray and Tune to a file. Ray prints messages about nodes on standard output."""
     make_folder(path.parent)
     logger = logging.getLogger('ray')
     before = logger.handlers, logger.level

@@ -3,9 +3,9 @@
 Its folder is ``runs/<profile>/ray/<name>``:
 
 ==============  ========================================================================
-<run>/          what Tune keeps of a trial: its results by epoch, also for TensorBoard
-tuner.pkl, ...  what Tune restores the experiment from
-runs.json       which runs it trains, with what, and whether it has ended
+<run>/          Tune's records of a trial: its results by epoch, also for TensorBoard
+tuner.pkl, ...  the state from which Tune restores the experiment
+runs.json       its runs, their resources, and whether it has ended
 lock            held by the process that drives it
 ==============  ========================================================================
 """
@@ -23,7 +23,7 @@ from experiments.launchers.ray.trial import RayTask, train_run
 from experiments.store.files import locked, make_folder, read_json, write_json
 
 SCHEMA = 1
-#: Starts of one run that may be lost with their process or their node.
+#: How often one run may lose its process or its node.
 MAX_LOST = 5
 POLL_S = 0.3
 
@@ -31,7 +31,7 @@ POLL_S = 0.3
 class Watch(tune.Callback):
     """Calls ``Watch.call`` a few times a second while Tune works.
 
-    Tune pickles its callbacks, and a restored experiment brings its own; so what is called is kept by the class.
+    Tune pickles its callbacks, and a restored experiment has its own copy. So the class holds the function to call.
     """
 
     call: ClassVar[Optional[Callable[[], None]]] = None
@@ -48,7 +48,7 @@ class Experiment:
 
     Args:
         storage (Path): folder of the profile's experiments, absolute.
-        resources (Resources): what each run has.
+        resources (Resources): the resources of each run.
     """
 
     def __init__(self, storage: Path, resources: Resources) -> None:
@@ -58,13 +58,13 @@ class Experiment:
     def fit(
         self, tasks: List[RayTask], settings: Dict[str, dict], watch: Callable[[], None], scheduler: Any = None
     ) -> tune.ResultGrid:
-        """Have all runs trained in a new experiment.
+        """Train all runs in a new experiment.
 
         Args:
-            tasks (list[Task]): the runs, in the order to start them.
-            settings (dict): what Tune is to show of each run besides its id.
+            tasks (list[RayTask]): the runs, in the order to start them.
+            settings (dict): values that Tune shows for each run besides its id.
             watch (callable): called a few times a second.
-            scheduler (TrialScheduler, optional): what ends runs early.
+            scheduler (TrialScheduler, optional): ends runs early.
         """
         name = f'{time.strftime("%Y-%m-%d_%H-%M-%S")}-{secrets.token_hex(2)}'
         make_folder(self.storage / name)
@@ -92,7 +92,7 @@ class Experiment:
     def restore(
         self, tasks: List[RayTask], settings: Dict[str, dict], watch: Callable[[], None]
     ) -> Optional[tune.ResultGrid]:
-        """Go on with the newest experiment that has not ended, and that lacks just these runs; None if there is none.
+        """Resume the newest unfinished experiment whose missing runs are exactly these; None if there is none.
 
         Args: see :meth:`fit`.
         """
@@ -130,7 +130,7 @@ class Experiment:
         return dict(schema=SCHEMA, runs=runs, resources=self.resources.to_dict(), ended=False)
 
     def _lacks_just(self, record: Any, tasks: List[RayTask]) -> bool:
-        """Whether an experiment goes on just with these runs."""
+        """Whether the missing runs of an experiment are exactly these."""
         expected = self._record(tasks)
         if not isinstance(record, dict) or {**record, 'runs': None} != {**expected, 'runs': None}:
             return False

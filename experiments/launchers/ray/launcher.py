@@ -1,4 +1,4 @@
-"""Runs side by side on a cluster of Ray, each as a trial of Tune."""
+"""Trains runs in parallel on a Ray cluster, each as a trial of Tune."""
 
 import argparse
 import time
@@ -17,7 +17,7 @@ from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
 
 @dataclass(frozen=True)
 class End:
-    """How a trial ended: a state of :mod:`experiments.launchers.ray.trial`, after which epoch, and why it failed."""
+    """How a trial ended: a state of :mod:`experiments.launchers.ray.trial`, the last epoch, and why it failed."""
 
     state: str
     epoch: int
@@ -34,8 +34,8 @@ class RayLauncher:
 
     Args:
         runs (Path): folder of the profile's runs; Tune's own records lie in ``ray`` below it.
-        resources (Resources): what each run has.
-        address (str, optional): a cluster of Ray; by default one is started on this machine.
+        resources (Resources): the resources of each run.
+        address (str, optional): a Ray cluster; by default one is started on this machine.
     """
 
     def __init__(self, runs: Path, resources: Resources, address: Optional[str] = None) -> None:
@@ -45,7 +45,7 @@ class RayLauncher:
 
     @property
     def capacity(self) -> Capacity:
-        """What this machine would give, as a cluster is not asked before runs are placed."""
+        """The resources of this machine, because a cluster is not asked before runs are placed."""
         devices = len(gpus())
         share = float(devices > 0) if self.resources.gpus is None else self.resources.gpus
         room = devices / share if share else cores() // self.resources.cpus
@@ -55,7 +55,7 @@ class RayLauncher:
         """Connect, before any data are made.
 
         Raises:
-            UserError: Ray is not installed, the cluster does not answer, or it has not what a run asks for.
+            UserError: Ray is not installed, the cluster does not answer, or it lacks the resources of a run.
         """
         here = cluster.connect(self.address)
         self.resources = cluster.settle(self.resources, here)
@@ -63,7 +63,7 @@ class RayLauncher:
     def run(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show) -> Dict[str, Status]:
         """Train all runs and return their final states; see :meth:`experiments.launchers.protocol.Launcher.run`.
 
-        A run that loses its process or its node is started again, elsewhere if need be, and goes on from its newest
+        A run that loses its process or its node is restarted, on another node if needed, and resumes from its newest
         checkpoint. An experiment whose driver has died is restored.
         """
         for run in runs:
@@ -73,7 +73,7 @@ class RayLauncher:
         return rounds.states()
 
     def preview(self, count: int) -> str:
-        """Nothing: Tune has no script to show."""
+        """Empty, because Tune has no script to show."""
         return ''
 
     def search(
@@ -85,18 +85,18 @@ class RayLauncher:
         show: Show,
         scheduler: Callable[[], Any],
     ) -> Dict[str, End]:
-        """Train runs until a scheduler of Tune's ends them, or to their end.
+        """Train runs to their end, or until Tune's scheduler stops them.
 
-        No experiment is restored, as Tune keeps no state of a scheduler: a new one learns again from the epochs that
-        lie in the runs' folders.
+        No experiment is restored, because Tune does not keep the state of a scheduler. A new scheduler learns from the
+        epochs in the runs' folders.
 
         Args:
             runs, folders, data, show: see :meth:`run`.
-            settings (dict): what Tune is to show of each run.
-            scheduler (callable): makes a scheduler.
+            settings (dict): values that Tune shows for each run.
+            scheduler (callable): creates a scheduler.
 
         Returns:
-            dict[str, End]: how each trial ended, by run id; of those that the scheduler has ended ``trial.TRAINING``.
+            dict[str, End]: how each trial ended, by run id. A trial that the scheduler stopped has ``trial.TRAINING``.
         """
         rounds = _Rounds(self, runs, folders, data, show)
         rounds.follow(settings, scheduler)
@@ -104,10 +104,10 @@ class RayLauncher:
 
 
 class _Rounds:
-    """Has runs trained in one Tune experiment after the other, until none is left.
+    """Trains runs in one Tune experiment after another, until none is left.
 
-    There is more than one only where another launcher trains some of the runs and drops them, or where runs are added
-    to those of an experiment that is restored.
+    More than one is needed only if another launcher drops runs that it was training, or if runs are added to those of a
+    restored experiment.
     """
 
     def __init__(self, launcher: RayLauncher, runs: list, folders: dict, data: Path, show: Show) -> None:
@@ -124,7 +124,7 @@ class _Rounds:
         scheduler: Callable[[], Any] = lambda: None,
         restore: bool = False,
     ) -> None:
-        """Return when every run has ended. Trials are ended, and a cluster that was started here, however this ends."""
+        """Return when every run has ended. In any case, end all trials, and the cluster if it was started here."""
         with cluster.logged(self.experiment.storage / 'driver.log'):
             try:
                 while left := [task for run_id, task in self.tasks.items() if run_id not in self.ends]:
@@ -135,7 +135,7 @@ class _Rounds:
         self._watch()
 
     def _round(self, left: list, settings: Dict[str, dict], scheduler: Callable[[], Any], restore: bool) -> None:
-        """One experiment over the runs that are left, or a moment's wait where others train all of them."""
+        """One experiment over the remaining runs, or a short wait if other launchers train all of them."""
         results = self.experiment.restore(left, settings, self._watch) if restore else None
         restored = results is not None
         if not restored:
@@ -148,7 +148,7 @@ class _Rounds:
         self._note(results, restored)
 
     def states(self) -> Dict[str, Status]:
-        """The state of every run: its folder's, and where that cannot say so, that it has failed."""
+        """The status of every run from its folder, or from its trial if the folder could not record a failure."""
         states = {run.id: self.folders[run.id].status() for run in self.runs}
         for run_id, end in self.ends.items():
             if end.state == trial.FAILED and states[run_id].state not in (DONE, FAILED):
@@ -159,7 +159,7 @@ class _Rounds:
         self.show(self.states())
 
     def _note(self, results: Any, restored: bool) -> None:
-        """Note how trials ended; those of runs that another process trains, or dropped, are not at their end."""
+        """Record how trials ended. Runs that another process trains or has dropped have not ended."""
         for result in results:
             run_id = result.config['run']['id']
             end = _end(result, self.folders[run_id], restored)
@@ -179,7 +179,7 @@ def _end(result: Any, folder: RunFolder, restored: bool) -> Optional[End]:
         return End(trial.FAILED, status.epoch)
     if metrics.get('state') == trial.TRAINING:
         return End(trial.TRAINING, metrics['epoch'])
-    # What failed before its experiment was restored has not been tried since.
+    # A trial that failed before its experiment was restored has not been retried since.
     if metrics.get('state') == trial.FAILED and (status.state == FAILED or not restored):
         return End(trial.FAILED, status.epoch, metrics['message'] or f'its output is in {folder.log}')
     return None

@@ -1,4 +1,4 @@
-"""What a trial of Ray Tune does, in the process of its own that Ray gives it: it trains one run."""
+"""A trial of Ray Tune: it trains one run in a process of its own."""
 
 import os
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 from experiments.training import worker
 
-#: States that a trial reports: after each epoch, and once more at its end. Whom a scheduler stops ends as ``TRAINING``.
+#: States that a trial reports, after each epoch and at its end. A trial that the scheduler stops stays ``TRAINING``.
 TRAINING, DONE, FAILED, BUSY = 'training', 'done', 'failed', 'busy'
-#: For a process that lost its node and still ends; a run that is trained elsewhere is found by the launcher.
+#: Seconds to wait for an earlier process of the run that is still ending. The launcher finds runs trained elsewhere.
 PATIENCE_S = 5.0
 
 
@@ -21,7 +21,7 @@ class RayTask:
 
     Attributes:
         path (str): the run's folder, absolute.
-        run_id, profile, places, threads: see :func:`experiments.training.worker.work`.
+        run_id, profile, paths, threads: see :func:`experiments.training.worker.work`.
         gpus (float): GPUs that Ray gives it.
         epochs (int): epochs of the whole training.
     """
@@ -36,11 +36,11 @@ class RayTask:
 
 
 def train_run(tasks: Dict[str, RayTask], config: Dict[str, Any]) -> None:
-    """The trainable: train the run ``config['run']['id']``, and tell Tune of each epoch that has been trained.
+    """The trainable: train the run ``config['run']['id']``, and report each epoch to Tune.
 
-    Tune's own checkpoints are not used: each start, after whatever loss, goes on from what is in the run's folder. It
-    begins with telling Tune of the epochs that are there already, so a run that is done costs nothing. An error of the
-    run itself is an end as well, as Tune would start anew what raises.
+    Tune's own checkpoints are not used. Each start resumes from the run's folder and first reports the epochs that are
+    stored there, so a finished run costs nothing. A failure of the run is reported as an end, not raised, because Tune
+    would restart a trial that raises.
     """
     task = tasks[config['run']['id']]
     folder = ReportingFolder(task)
@@ -65,10 +65,10 @@ def _train(folder: RunFolder, task: RayTask) -> str:
 
 
 class ReportingFolder(RunFolder):
-    """The folder of a run, which tells Tune of each epoch when its checkpoint is there, too.
+    """The folder of a run. It reports each epoch to Tune once its checkpoint is stored.
 
-    A scheduler may end the trial in that moment. The last epoch is told of with the end instead, when the result is
-    there.
+    A scheduler may stop the trial at that moment. The last epoch is reported with the end of the trial instead, once
+    the result is stored.
     """
 
     def __init__(self, task: RayTask) -> None:
@@ -85,7 +85,7 @@ class ReportingFolder(RunFolder):
             self._report(entry, state=TRAINING)
 
     def tell_end(self, state: str, message: str) -> None:
-        """Report the last epoch, and how the trial ends."""
+        """Report the last epoch and how the trial ends."""
         entries = [] if state == FAILED else self.epochs()
         self._report(entries[-1] if entries else dict(epoch=0, metrics={}), state=state, message=message)
 

@@ -1,1 +1,1 @@
-"""Runs as one job array of Slurm, through submitit."""
+"""Runs as one Slurm job array, submitted through submitit."""

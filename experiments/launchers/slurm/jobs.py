@@ -1,11 +1,11 @@
-"""Which run was submitted as which job, what Slurm says of that job, and the state of the run that follows.
+"""The job of each run, what Slurm reports about the job, and the resulting state of the run.
 
-Slurm is asked for jobs by their submission's name, with or without accounting. The records lie beside the runs, for
-every node that sees the folder:
+Slurm is asked for jobs by the name of their submission, with or without accounting. The records lie beside the runs, so
+every node that sees the folder can read them:
 
 =====================  ==============================================================
 <array id>.json        one submission: its name in Slurm, and the job of each run
-<name>.submitting      a submission that has begun; it is renamed when it is whole
+<name>.submitting      a submission that has begun; renamed when it is complete
 lock                   held while runs are submitted
 logs                   submitit's own files, and the output of jobs until they train
 =====================  ==============================================================
@@ -43,13 +43,13 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What Slurm says of a job.
+    """A job as Slurm reports it.
 
     Attributes:
-        id (str): the job, such as 12_3.
-        state (str): Slurm's word for it, such as RUNNING.
-        reason (str): why it waits, or why it ended as it did; may be empty.
-        restarts (int): how often it was put back into the queue, where that is known.
+        id (str): the job's id, such as 12_3.
+        state (str): Slurm's state, such as RUNNING.
+        reason (str): why it waits, or why it ended so; may be empty.
+        restarts (int): how often it was requeued, if that is known.
     """
 
     id: str
@@ -59,24 +59,24 @@ class Job:
 
     @property
     def waits(self) -> bool:
-        """It is in the queue."""
+        """Whether it waits in the queue."""
         return self.state in _WAITING
 
     @property
     def ended(self) -> bool:
-        """It will not run any more."""
+        """Whether it has ended for good."""
         return self.state in _ENDED
 
 
 def queued(names: Collection[str]) -> Dict[str, Job]:
-    """Jobs of these names by id, as squeue lists them: all that wait or run, and for some minutes those that ended.
+    """Jobs of these names by id, from squeue. It lists all that wait or run, and ended ones for some minutes.
 
     Raises:
-        NoAnswer: there is no squeue here, or its controller does not answer.
+        NoAnswer: there is no squeue here, or the controller does not answer.
     """
     if not names:
         return {}
-    # Asked for by id, squeue fails as soon as it has forgotten the job. -r has a line for every element of an array.
+    # By id, squeue would fail once it has forgotten a job. -r prints a line for every element of an array.
     fields = ('JobArrayID', 'State', 'Reason', 'RestartCnt')
     layout = ','.join(f'{field}:100|' for field in fields)
     lines = _ask('squeue', '--noheader', '-r', '-t', 'all', '-n', ','.join(names), '-O', layout)
@@ -88,7 +88,7 @@ def queued(names: Collection[str]) -> Dict[str, Job]:
 
 
 def accounted(arrays: Collection[str], names: Collection[str]) -> Dict[str, Job]:
-    """Jobs of these arrays by id, as the accounting has them; nothing where there is none."""
+    """Jobs of these arrays by id, from the accounting; empty if there is no accounting."""
     if not arrays:
         return {}
     try:
@@ -98,8 +98,8 @@ def accounted(arrays: Collection[str], names: Collection[str]) -> Dict[str, Job]
     jobs = {}
     for line in lines:
         job, name, state, exit_code = line.split('|')
-        if name in names:  # ids begin anew some day
-            # A cancelled job's state is followed by who did it.
+        if name in names:  # ids may be reused
+            # The state of a cancelled job is followed by who cancelled it.
             jobs[job] = Job(job, state.split()[0], '' if exit_code == '0:0' else f'exit code {exit_code}')
     return jobs
 
@@ -150,10 +150,10 @@ class Submission:
     """One job array.
 
     Attributes:
-        name (str): the array's name in Slurm, which no other submission has.
+        name (str): the array's unique name in Slurm.
         array (str): its id.
         at (str): when it was submitted, in ISO format, UTC.
-        jobs (dict): id of the job by run, such as 12_3; of the only run of a submission, 12.
+        jobs (dict): run id -> job id, such as 12_3, or 12 if the submission has one run.
     """
 
     name: str
@@ -175,7 +175,7 @@ class Records:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Wait until nobody else submits runs of this folder, and keep others from it.
+        """Hold the lock for submitting runs of this folder. Waits while another process holds it.
 
         Raises:
             UserError: the folder cannot be written.
@@ -185,25 +185,25 @@ class Records:
             yield
 
     def begin(self, name: str) -> None:
-        """Note that a submission of this name is about to reach Slurm."""
+        """Record that a submission of this name is about to be sent to Slurm."""
         make_folder(self.logs)
         write_json(self.folder / f'{name}.submitting', dict(schema=SCHEMA, name=name))
 
     def finish(self, submission: Submission) -> None:
-        """Note what Slurm has taken."""
+        """Record a submission that Slurm has accepted."""
         write_json(self.folder / f'{submission.array}.json', dict(schema=SCHEMA, **asdict(submission)))
         self.forget(submission.name)
 
     def forget(self, name: str) -> None:
-        """Forget a submission that had only begun."""
+        """Forget a submission that was begun but not finished."""
         (self.folder / f'{name}.submitting').unlink(missing_ok=True)
 
     def begun(self) -> List[str]:
-        """Names of submissions whose launcher died before it knew their jobs, for the holder of the lock."""
+        """Names of submissions whose launcher died before it knew their jobs. Only the holder of the lock may ask."""
         return sorted(path.stem for path in self.folder.glob('*.submitting'))
 
     def newest(self) -> Dict[str, Tuple[Submission, str]]:
-        """The last submission of each run, and its job in that.
+        """The last submission of each run, and the run's job in it.
 
         Raises:
             UserError: a record is damaged.
@@ -223,12 +223,12 @@ class Records:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A run and its job.
+    """The status of a run and its job.
 
     Attributes:
-        status (Status): the run's state, by both.
-        job (Job, optional): its last job, where Slurm knows it.
-        judged (bool): that the run has failed is known from Slurm alone; its folder does not say so.
+        status (Status): the run's status, from its folder and its job.
+        job (Job, optional): its last job, if Slurm knows it.
+        judged (bool): only Slurm knows that the run has failed; its folder has no record of it.
     """
 
     status: Status
@@ -237,24 +237,24 @@ class JobStatus:
 
     @property
     def live(self) -> bool:
-        """Its job waits or runs."""
+        """Whether its job waits or runs."""
         return self.job is not None and not self.job.ended
 
 
 def query(records: Records, folders: Dict[str, RunFolder], must_know: bool = False) -> Dict[str, JobStatus]:
-    """The state of each run.
+    """The status of each run.
 
     Args:
-        records (Records): what was submitted.
+        records (Records): the submissions.
         folders (dict): folder of each run by its id.
-        must_know (bool): that Slurm does not answer is an error; else the folders alone must do.
+        must_know (bool): raise an error if Slurm does not answer. Otherwise the folders alone decide then.
 
     Raises:
         UserError: Slurm does not answer.
     """
     newest = {run_id: entry for run_id, entry in records.newest().items() if run_id in folders}
     try:
-        # Slurm is asked first: what a job that has ended had to write is then there to be read.
+        # Slurm is asked first. So the folder of a job that has ended is read after its last write.
         jobs, silence = _jobs(newest.values()), ''
     except NoAnswer as error:
         if must_know:
@@ -277,7 +277,7 @@ def query(records: Records, folders: Dict[str, RunFolder], must_know: bool = Fal
 
 
 def _jobs(newest: Iterable) -> Dict[str, Job]:
-    """All jobs of these submissions that Slurm knows; the accounting is asked only for those that left the queue."""
+    """All jobs of these submissions that Slurm knows. The accounting is asked only for those that left the queue."""
     newest = list(newest)
     names = {submission.name for submission, _ in newest}
     listed = queued(names)
@@ -286,7 +286,7 @@ def _jobs(newest: Iterable) -> Dict[str, Job]:
 
 
 def _restarts(logs: Path, job_id: str, job: Optional[Job]) -> Optional[int]:
-    """How often the job was put back into the queue; None while it has never started."""
+    """How often the job was requeued; None if it has never started."""
     if job is not None and job.restarts:
         return job.restarts
     note = read_json(started_file(logs, job_id))
@@ -294,7 +294,7 @@ def _restarts(logs: Path, job_id: str, job: Optional[Job]) -> Optional[int]:
 
 
 def _judge(status: Status, job_id: str, job: Optional[Job], restarts: Optional[int], logs: Path) -> JobStatus:
-    """The state of a run that is not done."""
+    """The status of a run that is not done."""
     if status.state == RUNNING:
         return JobStatus(replace(status, message=_lives(job_id, restarts)), job)
     if job is None or job.ended:
@@ -306,12 +306,12 @@ def _judge(status: Status, job_id: str, job: Optional[Job], restarts: Optional[i
         return JobStatus(replace(status, state=REQUEUED if restarts else QUEUED, message=message), job)
     if status.state == FAILED:
         return JobStatus(status, job)
-    # It does not hold the run's folder: it is about to begin or to end.
+    # The job does not hold the run's lock: it is about to begin or to end.
     return JobStatus(replace(status, state=RUNNING, message=f'{_lives(job_id, restarts)}, {job.state.lower()}'), job)
 
 
 def _guess(status: Status, job_id: str, restarts: Optional[int], silence: str) -> Status:
-    """The state of a run that is not done where Slurm does not answer."""
+    """The status of a run that is not done, if Slurm does not answer."""
     if status.state in (RUNNING, FAILED):
         return status
     if restarts is None:
@@ -324,7 +324,7 @@ def _lives(job: str, restarts: Optional[int]) -> str:
 
 
 def _end(job_id: str, job: Optional[Job], logs: Path) -> str:
-    """Why a job ended without a verdict in the run's folder."""
+    """Why a job ended without a result or a failure in the run's folder."""
     if job is None:
         said = 'is no longer in the queue, and left no result'
     else:
@@ -334,7 +334,7 @@ def _end(job_id: str, job: Optional[Job], logs: Path) -> str:
 
 
 def _last_line(path: Path) -> str:
-    """What a job's log ends with; rather what the run itself said, or the last error, as srun sums up after it."""
+    """The last message of the run in a job's log, else the last error, else the last line, which may be srun's."""
     try:
         lines = [line.strip() for line in path.read_text(errors='replace').splitlines() if line.strip()]
     except OSError:

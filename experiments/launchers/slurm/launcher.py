@@ -1,4 +1,4 @@
-"""Submits runs as one job array, follows them to their end, and cancels them."""
+"""Submits runs as one job array, follows them until they end, and cancels them."""
 
 import secrets
 import shutil
@@ -20,15 +20,15 @@ from experiments.store.files import HOME
 from experiments.store.runs import DONE, QUEUED, REQUEUED, RUNNING, RunFolder, Status
 
 ROOT = Path(__file__).resolve().parents[3]
-#: submitit counts time-outs and gives up after so many; a long training may have any number of them.
+#: submitit gives up after this many time-outs. A long training may have any number of them.
 _TIMEOUTS = 10**9
-#: Seconds between two looks at the queue: the first while something changes, the last while nothing does.
+#: Shortest and longest interval between queries of the queue, in seconds. It grows while nothing changes.
 _POLL_S = 1.0, 15.0
-#: A job that ended well may have written its result on a node whose writes reach this one only later.
+#: Seconds to wait for the result of a completed job, because writes of other nodes may arrive late.
 _SETTLE_S = 60.0
 
 
-#: The cluster file where none is named.
+#: The default cluster file.
 MY_CLUSTER = HOME / 'slurm' / 'my-cluster.yaml'
 
 
@@ -50,9 +50,9 @@ class SlurmLauncher:
     """Places runs on a cluster, one job each.
 
     Args:
-        runs (Path): folder of the profile's runs; records and logs of jobs lie in ``slurm`` below it.
-        settings (Settings, optional): what a job asks of Slurm; not needed to follow or cancel.
-        wait (bool): follow the jobs to their end.
+        runs (Path): folder of the profile's runs; records and logs of jobs lie in its subfolder ``slurm``.
+        settings (Settings, optional): what a job requests from Slurm; not needed to follow or cancel.
+        wait (bool): follow the jobs until they end.
     """
 
     def __init__(self, runs: Path, settings: Optional[Settings] = None, wait: bool = False) -> None:
@@ -63,7 +63,7 @@ class SlurmLauncher:
 
     @property
     def capacity(self) -> Capacity:
-        """What the settings ask for."""
+        """The resources that the settings request."""
         of = self.settings
         return Capacity(of.array_parallelism, of.tasks, of.cpus_per_task, of.gpus_per_node > 0)
 
@@ -84,7 +84,7 @@ class SlurmLauncher:
             )
 
     def preview(self, count: int) -> str:
-        """The sbatch script of so many jobs.
+        """The sbatch script of ``count`` jobs.
 
         Raises:
             UserError: see :meth:`start`.
@@ -100,12 +100,12 @@ class SlurmLauncher:
     def run(
         self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show
     ) -> Optional[Dict[str, Status]]:
-        """Submit the runs that are missing and say so; with ``wait`` follow all to their end.
+        """Submit the missing runs and print it. With ``wait``, follow all runs until they end.
 
         Args and returns: see :meth:`experiments.launchers.protocol.Launcher.run`.
 
         Raises:
-            UserError: Slurm does not take the jobs.
+            UserError: Slurm rejects the jobs.
         """
         submission = self.submit(runs, folders, data)
         if submission is None:
@@ -124,7 +124,7 @@ class SlurmLauncher:
             raise
 
     def submit(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path) -> Optional[Submission]:
-        """Submit the runs that are not done and that no process trains and no job waits for.
+        """Submit the runs that are not done, not in training and not in the queue.
 
         Args:
             runs, folders, data: see :meth:`run`.
@@ -133,7 +133,7 @@ class SlurmLauncher:
             Submission: what was submitted, or None if there was nothing to submit.
 
         Raises:
-            UserError: Slurm does not take it.
+            UserError: Slurm rejects it.
         """
         with self.records.lock():
             self._withdraw()
@@ -150,9 +150,9 @@ class SlurmLauncher:
             return self._submit([self._task(run, folders[run.id], data) for run in missing])
 
     def follow(self, folders: Dict[str, RunFolder], show: Show) -> Dict[str, Status]:
-        """Wait until every run is done or has failed, or nobody is left who would train it.
+        """Wait until every run is done or has failed, or has no job or process left.
 
-        A verdict that only Slurm knows, such as that a job ran out of memory, is then written into the run's folder.
+        A failure that only Slurm knows, such as a job out of memory, is then written into the run's folder.
         """
         pause, before = _POLL_S[0], None
         settled: Dict[str, float] = {}
@@ -171,7 +171,7 @@ class SlurmLauncher:
         return states
 
     def cancel(self, folders: Dict[str, RunFolder]) -> List[str]:
-        """Cancel the jobs of these runs, as far as this suite has submitted them for this folder.
+        """Cancel the jobs of these runs that were submitted for this folder.
 
         Returns:
             list[str]: ids of the jobs.
@@ -202,7 +202,7 @@ class SlurmLauncher:
         )
 
     def _withdraw(self) -> None:
-        """Cancel what a launcher submitted that was killed before it knew the jobs' ids: some may lack their pickle."""
+        """Cancel submissions of a launcher that was killed before it knew the job ids. Some may lack their pickle."""
         for name in self.records.begun():
             jobs.cancel_named(name)
             self.records.forget(name)
@@ -251,18 +251,18 @@ class SlurmLauncher:
             slurm_constraint=settings.constraint,
             slurm_signal_delay_s=settings.signal_delay_s,
             slurm_array_parallelism=settings.array_parallelism,
-            # A job of several tasks would hang when one of them dies.
+            # Without this a job of several tasks hangs when one of them dies.
             slurm_srun_args=['--kill-on-bad-exit=1'],
-            # Some clusters put no job back into the queue that does not ask for it.
+            # Some clusters requeue only jobs that ask for it.
             slurm_additional_parameters={'requeue': True, **settings.sbatch},
-            # Jobs need this code wherever the command was given.
+            # Jobs need this code, whatever the current folder.
             slurm_setup=[*settings.setup, f'export PYTHONPATH={ROOT}${{PYTHONPATH:+:$PYTHONPATH}}'],
         )
         return executor
 
 
 def _goes_on(run_id: str, run: JobStatus, settled: Dict[str, float]) -> bool:
-    """Whether a run may still get further; ``settled`` keeps since when a job has ended that left no result yet."""
+    """Whether a run may still progress. ``settled`` has the deadline for the result of each completed job."""
     if run.judged and run.job is not None and run.job.state == 'COMPLETED':
         return time.monotonic() < settled.setdefault(run_id, time.monotonic() + _SETTLE_S)
     return run.status.state in (RUNNING, QUEUED, REQUEUED) or (run.live and run.status.state != DONE)

@@ -13,20 +13,20 @@ Count = Annotated[StrictInt, Field(ge=1)]
 
 
 class Settings(Model):
-    """What one run asks of Slurm; the keys of the file have the same names.
+    """What one run requests from Slurm. The keys of the file have the same names.
 
     Attributes:
-        partition, account, qos, constraint (str): as sbatch has them; what is not given is the cluster's default.
+        partition, account, qos, constraint (str): options of sbatch; the default is the cluster's.
         gpus_per_node (int): GPUs of one run on each of its nodes; 0 trains on the CPU.
         nodes (int): nodes of one run.
-        tasks_per_node (int): processes of one run on each node: one per GPU; without GPUs 1, or as many as it says.
-        cpus_per_task (int): cores of each process, and the threads that it computes with.
+        tasks_per_node (int): processes of one run on each node. One per GPU; without GPUs the default is 1.
+        cpus_per_task (int): cores and threads of each process.
         mem_gb (float): memory on each node in GB.
-        timeout_min (int): time limit in minutes; a run that needs longer goes on in the queue from its last epoch.
-        signal_delay_s (int): seconds before the time limit at which a job is put back into the queue.
+        timeout_min (int): time limit in minutes. A run that needs longer is requeued and resumes from its last epoch.
+        signal_delay_s (int): how long before the time limit a job is requeued, in seconds.
         array_parallelism (int): runs at once.
-        setup (tuple[str]): lines of shell before the training starts, such as ``module load cuda``.
-        sbatch (dict): any other options of sbatch, without dashes in front; ``true`` for one without a value.
+        setup (tuple[str]): shell lines before the training starts, such as ``module load cuda``.
+        sbatch (dict): any other options of sbatch, without leading dashes; ``true`` for an option without a value.
     """
 
     partition: Optional[StrictStr] = None
@@ -73,7 +73,7 @@ def read_settings(path: Path) -> Settings:
     """Read a cluster file.
 
     Raises:
-        UserError: the file is missing or is no YAML, or a key is unknown or has a wrong value.
+        UserError: the file is missing or is not YAML, or a key is unknown or has a wrong value.
     """
     try:
         content = read_yaml(path)

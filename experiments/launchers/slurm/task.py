@@ -1,6 +1,6 @@
-"""What each task of a job does: together they train one run, and the job is requeued when its time is up.
+"""The tasks of a job: together they train one run, and the job is requeued when its time is up.
 
-The tasks find each other through submitit's helper and Slurm's variables: rank, host, port and device.
+Submitit's helper and Slurm's variables give each task its rank, host, port and device.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from experiments.store.runs import RunFolder
 from experiments.training import worker
 from experiments.training.distributed import Ranks
 
-#: After a node failure the job may start anew while its former life still ends, and the lock of a process that died
-#: with its node is freed by a network file system after a lease.
+#: Seconds to wait for the run's lock. After a node failure the job may restart while its earlier process still ends. A
+#: network file system frees the lock of a process that died with its node only after a lease.
 PATIENCE_S = 180
-#: What a line of the job's log begins with that says why its run has failed.
+#: Prefix of the line in a job's log that says why its run has failed.
 SAYS = 'o2f: '
-#: Starts that may reach the time limit, one after the other, without finishing an epoch.
+#: How many starts in a row may reach the time limit without finishing an epoch.
 MAX_STALLED_STARTS = 3
 
 
@@ -32,14 +32,14 @@ MAX_STALLED_STARTS = 3
 class Task:
     """The run that one job trains, as submitit pickles it.
 
-    No checkpoint is named in it: after a node failure or a requeue by hand the pickle is replayed as it was written
-    last, so every start looks for the newest checkpoint in the run's folder instead.
+    It names no checkpoint. After a node failure or a manual requeue, the last pickle is replayed. So every start looks
+    for the newest checkpoint in the run's folder.
 
     Attributes:
         path (str): the run's folder, absolute.
-        run_id, profile, places, threads: see :func:`experiments.training.worker.work`.
-        timeout_min (int): the job's time limit.
-        fruitless (int): starts before this one that reached the time limit without finishing an epoch.
+        run_id, profile, paths, threads: see :func:`experiments.training.worker.work`.
+        timeout_min (int): the job's time limit in minutes.
+        stalled_starts (int): earlier starts in a row that reached the time limit without finishing an epoch.
     """
 
     path: str
@@ -49,32 +49,32 @@ class Task:
     threads: int
     timeout_min: int
     stalled_starts: int = 0
-    # When the training of this start began, and the epochs finished before; no field, so it is in no pickle.
+    # When this start began to train, and the epochs finished before. Not a dataclass field, so it is not pickled.
     _start = None
 
     def __call__(self) -> None:
-        """Train, and exit with a status that is not 0 unless the run is done; Slurm then shows the job as failed."""
+        """Train. Exit with a non-zero status unless the run is done, so that Slurm shows the job as failed."""
         os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported; training sets its own number
         folder = RunFolder(Path(self.path))
         _keep_signal_from_children()
         _note_start()
         self._start = time.monotonic(), _epochs_done(folder)
         task = self.run_id, self.profile, self.paths, self.threads
-        job_log = os.dup(2)  # from here on the output goes to the run's log
+        job_log = os.dup(2)  # attempt() redirects the output to the run's log
         status = worker.attempt(folder, *task, PATIENCE_S, find_ranks(restarts()))
         if status == worker.FAILED:
-            # The folder may not take it, if the disk is full or read-only.
+            # The folder may lack the message, if the disk is full or read-only.
             os.write(job_log, f'{SAYS}{folder.status().message}\n'.encode())
         if status != worker.DONE:
             sys.exit(status)
 
     def checkpoint(self) -> Any:
-        """Called by submitit when the time limit is near, or a pre-emption is announced: what to put into the queue.
+        """The submission to requeue. Submitit calls this near the time limit or before a pre-emption.
 
-        There is nothing to save: each finished epoch has been.
+        Nothing needs to be saved, because each finished epoch is stored already.
 
         Raises:
-            UserError: the time limit is too short for an epoch; the attempt that is interrupted takes it as its end.
+            UserError: the time limit is too short for an epoch. The interrupted attempt ends with this error.
         """
         from submitit.helpers import DelayedSubmission
 
@@ -83,7 +83,7 @@ class Task:
         began, epochs = self._start
         if _epochs_done(RunFolder(Path(self.path))) > epochs:
             return DelayedSubmission(replace(self, stalled_starts=0))
-        # A pre-emption, which may come at any time, is no sign of a short limit.
+        # A pre-emption may come at any time, so it does not mean that the limit is too short.
         timed_out = time.monotonic() - began > 0.5 * 60 * self.timeout_min
         if timed_out and self.stalled_starts + 1 >= MAX_STALLED_STARTS:
             raise UserError(
@@ -96,27 +96,27 @@ class Task:
 def _epochs_done(folder: RunFolder) -> int:
     try:
         return len(folder.epochs())
-    except UserError:  # damaged, as the attempt itself will say
+    except UserError:  # damaged: the attempt itself reports it
         return 0
 
 
 def _keep_signal_from_children() -> None:
-    """Slurm signals every process of a job, and a forked data loader would requeue the job once more."""
+    """Ignore the signal in child processes. Slurm signals them too, and a forked worker would requeue the job again."""
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
 
 
 def started_file(logs: Path, job: str) -> Path:
-    """Where the job ``job``, such as 12_3, notes that it has started."""
+    """The file in which the job ``job``, such as 12_3, records that it has started."""
     return logs / f'{job}_started.json'
 
 
 def restarts() -> int:
-    """How often Slurm has put this job back into the queue."""
+    """How often Slurm has requeued this job."""
     return int(os.environ.get('SLURM_RESTART_COUNT', 0))  # not set at the first start
 
 
 def _note_start() -> None:
-    """For --status where Slurm cannot be asked."""
+    """Record that the job has started, for ``run.py status`` where Slurm cannot be asked."""
     import submitit
 
     environment = submitit.JobEnvironment()
@@ -127,24 +127,24 @@ def _note_start() -> None:
         write_json(started_file(Path(os.environ['SUBMITIT_FOLDER']), environment.job_id), note)
 
 
-#: Below the ports that the kernel gives out by itself.
+#: Ports below those that the kernel assigns by itself.
 _PORTS = range(10000, 30000)
 
 
 def rendezvous_port(job: str, restarts: int) -> int:
-    """A port that all tasks of one start of a job agree on, and no other start of it uses.
+    """A port that all tasks of one start of a job agree on, and that no other start of it uses.
 
-    The port of a start that was killed may not be free yet when the job comes back.
+    The port of a killed start may still be in use when the job restarts.
     """
     digest = hashlib.sha256(f'{job}:{restarts}'.encode()).digest()
     return _PORTS[(int.from_bytes(digest[:8], 'big') + restarts) % len(_PORTS)]
 
 
 def find_ranks(restarts: int) -> Optional[Ranks]:
-    """Where this task stands among those of its job; None where it is the only one.
+    """The rank of this task in its job; None if it is the only task.
 
     Args:
-        restarts (int): how often the job has been put back into the queue.
+        restarts (int): how often the job has been requeued.
     """
     from submitit import JobEnvironment
     from submitit.helpers import TorchDistributedEnvironment
@@ -152,7 +152,7 @@ def find_ranks(restarts: int) -> Optional[Ranks]:
     found = TorchDistributedEnvironment()
     if found.world_size == 1:
         return None
-    # Which devices a task sees is Slurm's choice: all of the node, of which the local rank picks one, or its own alone.
+    # Slurm decides which devices a task sees: all of the node, of which the local rank picks one, or only its own.
     visible = len(os.environ.get('CUDA_VISIBLE_DEVICES', '').split(','))
     return Ranks(
         rank=found.rank,

@@ -47,7 +47,7 @@ def load(
         epoch         epoch after which it was measured, counted from 1; NA for speeds
         metric        'AP', 'mask_AP', 'mMR', 'fps', ...
         nms           True with NMS, False without
-        value         in ``unit``, as stored; NaN where it is not defined on the data
+        value         in ``unit``, as stored; NaN if it is not defined on the data
         unit          'fraction' from 0 to 1, 'ms', or '1/s' (images per second, one at a time)
         paper         the paper's number for this cell and metric in the same unit, NaN if it prints none
         ============  =========================================================================================

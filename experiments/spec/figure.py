@@ -90,7 +90,7 @@ class Stage(Model):
     of_epochs: Share
 
     def epoch(self, max_epochs: int) -> int:
-        """The epoch, counted from 1, at the end of which the stage is."""
+        """The epoch, counted from 1, whose end is this stage."""
         return max(math.ceil(round(self.of_epochs * max_epochs, 6)), 1)
 
 

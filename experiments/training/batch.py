@@ -198,7 +198,7 @@ def split_batch(config: dict, processes: int) -> BatchSplit:
 def apply_batch_split(config: dict, processes: int) -> BatchSplit:
     """Set the batch size of each process in a config, in place.
 
-    If the batch changes by that, the learning rate is scaled linearly. ``auto_scale_lr``, where it is enabled, always
+    If this changes the total batch, the learning rate is scaled linearly. If ``auto_scale_lr`` is enabled, it always
     scales from 16 images.
     """
     found = split_batch(config, processes)

@@ -251,15 +251,15 @@ def test_an_unknown_image_is_named(own):
 @pytest.mark.parametrize(
     'change, says',
     [
-        (dict(kind='film'), "kind: 'film' must be detections or assignment"),
-        (dict(recall='high'), "recall: 'high' must be a number from 0 to 1"),
+        (dict(kind='film'), 'kind: must be detections or assignment'),
+        (dict(recall='high'), "recall: must be a number, not 'high'"),
         (
             dict(images=dict(rule='pretty', count=1)),
-            "images.rule: 'pretty' must be most overlaps or typical overlaps or sizes",
+            "images.rule: 'pretty' must be 'most overlaps', 'typical overlaps' or 'sizes'",
         ),
-        (dict(images=dict(rule='sizes', count=0)), 'images.count: 0 must be a whole number, 1 or more'),
+        (dict(images=dict(rule='sizes', count=0)), 'images.count: must be 1 or more, not 0'),
         (dict(colour='red'), "the file: unknown key 'colour'"),
-        (dict(reading='twice'), "reading: 'twice' must be without_nms or with_nms"),
+        (dict(reading='twice'), "reading: 'twice' must be 'without_nms' or 'with_nms'"),
         (dict(panels=[dict(label='FCOS')]), "panels[0]: key 'cell' is missing"),
     ],
 )

@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[3]
 _TIMEOUTS = 10**9
 #: Shortest and longest interval between queries of the queue, in seconds. It grows while nothing changes.
 _POLL_S = 1.0, 15.0
+#: How long --cancel waits for jobs to end, in seconds. Slurm kills tasks that do not end by themselves after 30.
+_CANCEL_S = 40.0
 #: Seconds to wait for the result of a completed job, because writes of other nodes may arrive late.
 _SETTLE_S = 60.0
 
@@ -187,9 +189,21 @@ class SlurmLauncher:
             live = {run_id: run.job.id for run_id, run in placed.items() if run.job is not None and run.live}
             if live:
                 jobs.cancel(list(live.values()))
+                self._await_end({run_id: folders[run_id] for run_id in live})
             for run_id, job in live.items():
                 folders[run_id].fail(f'job {job} was cancelled by --cancel')
         return list(live.values())
+
+    def _await_end(self, folders: Dict[str, RunFolder]) -> None:
+        """Wait until the jobs of these runs have ended, but not for ever.
+
+        A worker that is just starting would delete the note of why its run has failed.
+        """
+        deadline = time.monotonic() + _CANCEL_S
+        while any(run.job is not None and run.live for run in query(self.records, folders).values()):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(_POLL_S[0] / 2)
 
     def _task(self, run: Run, folder: RunFolder, data: Path) -> Task:
         return Task(

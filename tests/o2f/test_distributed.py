@@ -51,5 +51,5 @@ def test_losses_and_gradients(found, name, batch):
 def test_metrics(found):
     """Of the whole set, though five images do not divide over two ranks."""
     alone, together = (each['metrics'] for each in found)
-    assert alone['without_nms/AP'] > 0 and len(alone) == 14
+    assert alone['without_nms/AP'] > 0 and len(alone) == 18
     assert together == pytest.approx(alone, abs=0, nan_ok=True)

@@ -132,6 +132,10 @@ variants = {
         test_evaluator=dict(ann_file='${CROWD}/annotation_val.odgt'),
         optim_wrapper=dict(optim_wrapper),  # the desk's own again
     ),
+    'crowdhuman-defcn': dict(
+        train_dataloader=dict(dataset=dict(pipeline={'2': dict(scale=(128, 128))})),
+        optim_wrapper=dict(optim_wrapper),  # what this profile has for the paper's SGD with the same constants
+    ),
     'condinst': dict(
         model=dict(
             mask_head=dict(

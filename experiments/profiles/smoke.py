@@ -7,6 +7,7 @@ train_cfg = dict(max_epochs=1)
 
 variants = {
     'crowdhuman': dict(generate=dict(crowd=dict(train=16, val=8)), train_cfg=dict(max_epochs=1)),
+    'crowdhuman-defcn': dict(train_cfg=dict(max_epochs=1)),
     '3x': dict(train_cfg=dict(max_epochs=2)),
     'swin-t': dict(generate=dict(backbone=dict(epochs=1, batch=32))),
 }

@@ -339,15 +339,20 @@ class OneToFewHead(AnchorFreeHead):
 
         They have ``bboxes``, ``scores`` and ``labels``. Each entry of ``of_points``, (H x W, ...), adds the row of the
         candidate's point."""
-        joint = cls_logits.float().sigmoid() * factor_logits.float().sigmoid()
-        scores, labels, _, kept = filter_scores_and_topk(
-            joint.permute(1, 2, 0).reshape(-1, self.num_classes),
-            cfg.get('score_thr', 0),
-            cfg.get('nms_pre', joint.numel()),
-            dict(distances=distances.permute(1, 2, 0).reshape(-1, 4), priors=points, **(of_points or {})),
+        cls_scores, factors = (
+            logits.float().sigmoid().permute(1, 2, 0).flatten(0, 1) for logits in (cls_logits, factor_logits)
         )
-        bboxes = distance2bbox(kept.pop('priors').float(), kept.pop('distances'), max_shape=img_shape)
+        scores, labels, point = self._candidates(cls_scores, cls_scores * factors, cfg)
+        reach = distances.permute(1, 2, 0).reshape(-1, 4)[point]
+        kept = {name: rows[point] for name, rows in (of_points or {}).items()}
+        bboxes = distance2bbox(points[point].float(), reach, max_shape=img_shape)
         return InstanceData(bboxes=bboxes, scores=scores, labels=labels, **kept)
+
+    def _candidates(self, cls_scores: Tensor, joint: Tensor, cfg: dict) -> Tuple[Tensor, Tensor, Tensor]:
+        """Choose the candidates of a level from its (H x W, C) classification scores and joint scores.
+
+        Returns the joint score, the class and the point of each, best first."""
+        return filter_scores_and_topk(joint, cfg.get('score_thr', 0), cfg.get('nms_pre', joint.numel()))[:3]
 
 
 def _flatten(maps: List[Tensor]) -> Tensor:

@@ -393,9 +393,14 @@ def check_optimizer(config, runner, images):
     tables = {id(p) for name, p in runner.model.named_parameters() if name.endswith('relative_position_bias_table')}
     kernels = {id(m.weight) for m in runner.model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))} & set(decay)
     assert of_norms and {decay[each] for each in kernels} == {settings['weight_decay']}
-    if 'bias_lr_mult' in config['optim_wrapper'].get('paramwise_cfg', {}):  # CondInst: norms decay, biases do not
+    if 'bias_lr_mult' in config['optim_wrapper'].get('paramwise_cfg', {}):
+        # CondInst: norms decay, also their biases; other biases do not.
         modules = [m for m in runner.model.modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and m.bias is not None]
         assert {decay[id(m.bias)] for m in modules if id(m.bias) in decay} == {0}
+        kinds = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+        norms = [module for module in runner.model.modules() if isinstance(module, kinds)]
+        of_norms = [decay[id(p)] for norm in norms for p in norm.parameters() if id(p) in decay]
+        assert set(of_norms) == {settings['weight_decay']} and len(of_norms) > 100
     elif settings['type'] == 'SGD' or tables:
         assert {decay[each] for each in of_norms | tables} == {0}
     assert bool(tables) == (config['model']['backbone']['type'] == 'SwinTransformer')

@@ -23,6 +23,7 @@ from o2f.assign.degrees import positives_per_instance
 from o2f.assign.matching_score import Instances
 from o2f.assign.selection import Selected
 from o2f.models.ignore_regions import ignored_points
+from o2f.models.loss import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class OneToFewHead(AnchorFreeHead):
     def _forward_level(self, x: Tensor, scale: Scale, stride: int) -> Tuple[Tensor, Tensor, Tensor]:
         cls_logits, distances, _, regression = self.forward_single(x)
         # Distances reach hundreds of pixels, which half precision cannot hold exactly.
-        return cls_logits, scale(distances).float().clamp(min=0) * stride, regression
+        return cls_logits, at_least_float32(scale(distances)).clamp(min=0) * stride, regression
 
     def _score_factors(self, regression: Sequence[Tensor]) -> List[Tensor]:
         """Logits of the score factor, (B, 1, H, W) per level."""
@@ -282,7 +283,7 @@ class OneToFewHead(AnchorFreeHead):
         no_factor = torch.full_like(predictions.factor_logits, math.inf)
         outputs = predictions.cls_logits, no_factor, predictions.boxes
         selected = self.auxiliary(*outputs, instances, predictions.grid)
-        scores = predictions.cls_logits.float().flatten(0, 1)  # half precision is too coarse for p near 0
+        scores = at_least_float32(predictions.cls_logits).flatten(0, 1)  # half precision is too coarse for p near 0
         labels = torch.full((len(scores),), self.num_classes, device=scores.device)
         owner = instances.labels.unsqueeze(1).expand_as(selected.anchor)
         labels[selected.anchor[selected.kept]] = owner[selected.kept]
@@ -340,7 +341,7 @@ class OneToFewHead(AnchorFreeHead):
         They have ``bboxes``, ``scores`` and ``labels``. Each entry of ``of_points``, (H x W, ...), adds the row of the
         candidate's point."""
         cls_scores, factors = (
-            logits.float().sigmoid().permute(1, 2, 0).flatten(0, 1) for logits in (cls_logits, factor_logits)
+            at_least_float32(logits).sigmoid().permute(1, 2, 0).flatten(0, 1) for logits in (cls_logits, factor_logits)
         )
         scores, labels, point = self._candidates(cls_scores, cls_scores * factors, cfg)
         reach = distances.permute(1, 2, 0).reshape(-1, 4)[point]

@@ -236,8 +236,8 @@ class OneToFewHead(AnchorFreeHead):
 
     def _gather_instances(self, batch: List[InstanceData], device: torch.device) -> Instances:
         """Join the instances of all images. Image indices are counted on the host, where sizes are known."""
-        counts = torch.tensor([len(instances) for instances in batch])
-        image = torch.arange(len(batch)).repeat_interleave(counts)
+        counts = [len(instances) for instances in batch]
+        image = torch.arange(len(batch)).repeat_interleave(torch.tensor(counts), output_size=sum(counts))
         return Instances(
             boxes=torch.cat([instances.bboxes for instances in batch]).reshape(-1, 4),
             labels=torch.cat([instances.labels for instances in batch]),

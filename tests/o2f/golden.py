@@ -107,13 +107,16 @@ def settings(case: Case) -> Config:
     return config.model
 
 
-def compute(case: Case, dtype: torch.dtype, model: Config) -> Dict[str, np.ndarray]:
+def compute(
+    case: Case, dtype: torch.dtype, model: Config, device: torch.device = torch.device('cpu')
+) -> Dict[str, np.ndarray]:
     """The numbers of a case: name -> array, as they are in the file.
 
     Args:
         case (Case): the case.
         dtype (dtype): double or single precision.
         model (Config): its model, from :func:`settings`; a test may have changed it.
+        device (device): where to compute. The file was written on a CPU.
     """
     init_default_scope('mmdet')
     random = np.random.RandomState(len(case.name) + 1000 * sum(case.counts) + case.epoch)
@@ -121,12 +124,14 @@ def compute(case: Case, dtype: torch.dtype, model: Config) -> Dict[str, np.ndarr
     masks = MODELS.build(dict(model.mask_head, test_cfg=model.test_cfg)) if 'mask_head' in model else None
     parts = nn.ModuleDict(dict(head=head, **({'masks': masks} if masks else {}))).to(dtype)
     _fill(parts, random)
+    parts.to(device)
     head.set_epoch(case.epoch, 12)
     x = [
-        torch.from_numpy(random.randn(2, CHANNELS, SIZE[0] // s, SIZE[1] // s).astype(np.float32)).to(dtype)
+        torch.from_numpy(random.randn(2, CHANNELS, SIZE[0] // s, SIZE[1] // s).astype(np.float32)).to(device, dtype)
         for s in STRIDES
     ]
     truth = [_instances(random, count, dtype, head.num_classes, masks is not None) for count in case.counts]
+    truth = [of_image.to(device) for of_image in truth]
     parts.train()
     losses = _losses(head, masks, x, truth)
     sum(value for name, value in losses.items() if 'loss' in name).backward()
@@ -188,7 +193,7 @@ def _losses(
 
 def _projections(name: str, gradient: Tensor) -> List[float]:
     """The norm of a gradient, and its products with two vectors of ones and minus ones."""
-    flat = gradient.double().flatten().numpy()
+    flat = gradient.double().flatten().cpu().numpy()
     signs = np.random.RandomState(sum(map(ord, name)) % 2**31).randint(0, 2, (2, flat.size)) * 2 - 1
     return [float(np.linalg.norm(flat)), *(signs @ flat).tolist()]
 
@@ -201,7 +206,7 @@ def _detections(head: nn.Module, x: List[Tensor], test_cfg: Config) -> Dict[str,
     found = {'candidates': np.array([len(candidates)])}
     for name, kept in postprocess.with_and_without_nms(candidates, test_cfg.nms, 20).items():
         for field in ('bboxes', 'scores', 'labels'):
-            found[f'{name}.{field}'] = kept[field].numpy()
+            found[f'{name}.{field}'] = kept[field].cpu().numpy()
     return found
 
 

@@ -32,7 +32,7 @@ BATCHES = ((1, None), (8, None), (1, torch.float16), (8, torch.float16))
 def measure(quick: bool) -> List[Row]:
     """Milliseconds per image of each detector beside FCOS's; of one image, its operations too."""
     rows = []
-    for images, dtype in BATCHES if DEVICE.type == 'cuda' or quick else BATCHES[:1]:
+    for images, dtype in BATCHES if DEVICE.type == 'cuda' else BATCHES[: 2 if quick else 1]:
         rows += _compare(images, dtype, quick)
     return rows
 

@@ -130,9 +130,36 @@ PUBLISHED = [
         'model.bbox_head.num_classes': 80,
     }),
     ((), ('crowdhuman', 'condinst'), {'model.test_cfg': COCO_TEST}),
-    (('condinst',), (), {'model.test_cfg': dict(COCO_TEST, mask_thr=0.5), 'val_evaluator.masks': True}),
-    (('crowdhuman',), (), {
+    (('condinst',), (), {
+        'model.test_cfg': dict(COCO_TEST, mask_thr=0.5),
+        'val_evaluator.masks': True,
+        'param_scheduler.0.end': 500,
+        'optim_wrapper.paramwise_cfg': dict(bias_lr_mult=2.0, bias_decay_mult=0.0, norm_decay_mult=1.0),
+        'train_dataloader.dataset.pipeline.1': dict(
+            type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=True
+        ),
+    }),
+    (('condinst',), ('condinst-o2m',), {
+        'model.bbox_head.region_centre': 'mask',
+        'model.bbox_head.threshold': 'classification',
+    }),
+    # DeFCN's own recipe.
+    (('crowdhuman-defcn',), (), {
+        'optim_wrapper.optimizer': SGD,
+        'optim_wrapper.paramwise_cfg': dict(norm_decay_mult=0.0),
+        'param_scheduler.0.end': 1000,
+        'train_cfg.max_epochs': 32,
+        'param_scheduler.1.end': 32,
+        'param_scheduler.1.milestones': [21, 27],
+        'train_dataloader.dataset.ann_file': 'annotation_train.odgt',
+        'train_dataloader.dataset.pipeline.2': dict(type='Resize', scale=(1400, 800), keep_ratio=True),
+        'val_dataloader.dataset.pipeline.1': dict(type='Resize', scale=(1400, 800), keep_ratio=True),
+        'model.test_cfg': dict(COCO_TEST, max_per_img=500),
+    }),
+    (('crowdhuman',), (), {'model.bbox_head.ignore_regions': False, 'model.bbox_head.num_classes': 1}),
+    (('crowdhuman',), ('crowdhuman-defcn',), {
         'optim_wrapper.optimizer': dict(type='AdamW', lr=0.00004, weight_decay=0.0001),
+        'optim_wrapper.paramwise_cfg': {},
         'train_cfg.max_epochs': 50,
         'param_scheduler.1.end': 50,
         'param_scheduler.1.milestones': [40],
@@ -141,7 +168,6 @@ PUBLISHED = [
             type='RandomResize', scale=[(1400, 480), (1400, 960)], keep_ratio=True
         ),
         'val_dataloader.dataset.pipeline.1': dict(type='Resize', scale=(1400, 800), keep_ratio=True),
-        'model.bbox_head.num_classes': 1,
         'model.test_cfg': dict(COCO_TEST, nms_pre=5000, max_per_img=500),
     }),
     (('fcos',), (), {

@@ -185,7 +185,7 @@ def test_defcns_recipe_changes_optimiser_schedule_and_size(profile):
         assert (theirs['model']['test_cfg']['nms_pre'], theirs['model']['test_cfg']['max_per_img']) == (1000, 500)
         ours['model'].pop('test_cfg'), theirs['model'].pop('test_cfg')
         assert ours['model'] == theirs['model']
-        size = (1400, 800) if profile == 'paper' else (128, 128)
+        size = (1400, 800) if profile == 'paper' else theirs['val_dataloader']['dataset']['pipeline'][1]['scale']
         assert theirs['train_dataloader']['dataset']['pipeline'][2] == dict(type='Resize', scale=size, keep_ratio=True)
         schedule = theirs['param_scheduler'][1]
         assert (schedule['end'], schedule['milestones']) == (32, [21, 27])

@@ -148,6 +148,10 @@ variants = {
         test_evaluator=dict(ann_file='${CROWD}/annotation_val.odgt'),
         optim_wrapper=dict(optim_wrapper),  # the desk's own again
     ),
+    'crowdhuman-defcn': dict(
+        train_dataloader=dict(dataset=dict(pipeline={'2': dict(scale=_crowd_test[1]['scale'])})),
+        optim_wrapper=dict(optim_wrapper),  # what this profile has for the paper's SGD with the same constants
+    ),
     'condinst': dict(
         model=dict(
             data_preprocessor=dict(pad_size_divisor=16),  # its mask features add levels whose sizes must be multiples

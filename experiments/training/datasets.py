@@ -178,6 +178,24 @@ class SeededSamples(Dataset):
         return self.dataset[index]
 
 
+def fit_workers(config: Config, cores: int) -> None:
+    """Give the loaders as many workers as the process has cores besides its own, at most ``max_workers``.
+
+    Nothing is changed without ``max_workers`` in the config, or for a loader without workers. Samples are the same with
+    any number of workers, see :class:`SeededSamples`. With a GPU, batches are put into memory that it can read at once.
+
+    Args:
+        config (Config): the run's config.
+        cores (int): the cores that this process may use.
+    """
+    most = config.get('max_workers')
+    for name in ('train_dataloader', 'val_dataloader'):
+        loader = config[name]
+        if most is not None and loader.num_workers > 0:
+            loader.num_workers = max(min(cores - 1, most), 1)
+            loader.update(persistent_workers=True, pin_memory=torch.cuda.is_available())
+
+
 def seed_samples(config: Config) -> None:
     """Seed each training sample if the loader has workers. Without workers this would seed the training process, which
     :class:`~experiments.training.train.RunFolderHook` seeds for each epoch."""

@@ -31,6 +31,7 @@ from experiments.training.batch import (  # noqa: E402
 from experiments.training.datasets import (  # noqa: E402  # noqa: E402
     SeededSamples,
     first_images,
+    fit_workers,
     keep_samples,  # noqa: E402
     name_images,
     of_worker,
@@ -56,7 +57,7 @@ def train(
         run_id (str): its id.
         profile (str): its profile.
         paths (dict): folders of this machine for the config's ``${...}``.
-        threads (int): CPU threads to compute with.
+        threads (int): cores that this process may use: CPU threads to compute with, and workers that load images.
         group (Group, optional): the processes that train the run together. Each of them calls this function.
 
     Raises:
@@ -72,6 +73,7 @@ def train(
     # mmengine prints the config repeatedly. Formatting it would cost each run a second.
     content = substitute_paths(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), paths)
     config = Config(content, format_python_code=False)
+    fit_workers(config, threads)
     split_batch = apply_batch_split(config, group.size)
     origin = _origin(split_batch, folder.parts()) if group.leads else {}
     if group.agree(lambda: not _is_trained(folder, config.train_cfg.max_epochs)):

@@ -33,7 +33,7 @@ def test_speeds_are_measured_beside_the_runs(suite, tmp_path):
     assert len(measured) == 2  # both FCOS rows are one run, and the second column shows no speed
     for content in measured:
         metrics = content['metrics']
-        assert content['image'] == [96, 96] and content['repeats'] >= 5 and 'thread' in content['device']
+        assert content['image'] == [72, 72] and content['repeats'] >= 5 and 'thread' in content['device']
         assert metrics['speed/without_nms/nms_ms'] == 0 < metrics['speed/with_nms/nms_ms']
         for reading in ('without_nms', 'with_nms'):
             forward, nms, fps = (metrics[f'speed/{reading}/{name}'] for name in ('forward_ms', 'nms_ms', 'fps'))

@@ -175,7 +175,7 @@ def test_a_diverging_run_is_stopped_and_says_where(here, tmp_path):
         {'optim_wrapper.optimizer.lr': 1e30, 'param_scheduler.0.end': 1, 'param_scheduler.0.start_factor': 1.0}
     )
     with pytest.raises(
-        UserError, match=r'diverged: the loss was (nan|inf) in epoch \d, iteration 1. A smaller learning'
+        UserError, match=r'diverged: the loss was (nan|inf) in epoch \d, iteration \d. A smaller learning'
     ):
         start(tmp_path / 'run', run, here)
 

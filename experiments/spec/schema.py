@@ -17,7 +17,7 @@ file                                             model               written by
 import hashlib
 from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple
 
-from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from experiments.store.model import Metrics, Model, Number, Stored, Text, Texts, called, short
 
@@ -128,11 +128,28 @@ class Quantity(Model):
 
 
 class Comparison(Model):
-    """``left`` is ``relation`` than ``right``."""
+    """``left`` is ``relation`` than ``right``, by ``size`` if the paper's text prints the size.
+
+    The size is positive, in points, and of speeds in percent. Without it, the size is that of the numbers in the
+    paper's table.
+    """
 
     left: Quantity
     relation: Literal['less', 'greater']
     right: Quantity
+    size: Optional[Annotated[Number, Field(gt=0)]] = None
+
+
+class Threshold(Model):
+    """The suite's own reading of a claim's words as a number, such as 'less than half'. It is judged apart.
+
+    Attributes:
+        statement (str): the threshold in a few words.
+        comparisons (tuple[Comparison]): the comparisons that must all hold.
+    """
+
+    statement: StrictStr
+    comparisons: Tuple[Comparison, ...] = Field(min_length=1)
 
 
 class Claim(Model):
@@ -143,14 +160,32 @@ class Claim(Model):
         statement (str): the claim in a few words.
         quote (str): the paper's sentence.
         where (str): where the paper has that sentence.
-        comparisons (tuple[Comparison]): the comparisons that must all hold.
+        comparisons (tuple[Comparison]): the comparisons that must all hold. There are none if the paper's words compare
+            nothing; then the threshold alone is judged.
+        best (bool): the comparisons say that one cell is better than each of several others.
+        threshold (Threshold, optional): the suite's own threshold.
     """
 
     id: StrictStr
     statement: StrictStr
     quote: StrictStr
     where: StrictStr
-    comparisons: Tuple[Comparison, ...] = Field(min_length=1)
+    comparisons: Tuple[Comparison, ...] = ()
+    best: StrictBool = False
+    threshold: Optional[Threshold] = None
+
+    @property
+    def every_comparison(self) -> Tuple[Comparison, ...]:
+        """The comparisons of the paper's words, then those of the threshold."""
+        return self.comparisons + (self.threshold.comparisons if self.threshold else ())
+
+    @model_validator(mode='after')
+    def _compares(self) -> 'Claim':
+        if not self.every_comparison:
+            raise ValueError('comparisons: must be a list with something in it, unless there is a threshold')
+        if self.best and len({(each.left.model_dump_json(), each.relation) for each in self.comparisons}) != 1:
+            raise ValueError('best: all comparisons must have the same left side and relation')
+        return self
 
 
 class _Layout(Model):
@@ -192,7 +227,7 @@ class _Layout(Model):
             self._check_cell(cell, f'cells[{i}]')
         places = [cell.at for cell in self.cells]
         for claim in self.claims:
-            for side in (side for each in claim.comparisons for side in (each.left, each.right)):
+            for side in (side for each in claim.every_comparison for side in (each.left, each.right)):
                 if side.at not in places:
                     raise ValueError(f'claim {called(claim.id)} names {short(side.at)}, which is no cell of the table')
         return self

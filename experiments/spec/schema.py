@@ -3,15 +3,16 @@
 YAML and JSON are read by the same models. A file that does not fit is refused in one line that names the file and the
 key. This module does not import torch, so ``analysis`` reads stored files with it.
 
-===============================================  ==================  ==============================================
-file                                             model               written by
-===============================================  ==================  ==============================================
-``experiments/tables/<name>.yaml``               :class:`Table`      people (:mod:`experiments.spec.table_file`)
-``<runs>/<profile>/tables/<name>.json``          :class:`StoredPlan`  ``run.py``: a table and the runs of its cells
-``<runs>/<profile>/<run>/result.json``           :class:`Result`     a training that is finished
-``<runs>/<profile>/<run>/metrics.json``          :class:`Epochs`     a training after each epoch
-``<runs>/<profile>/<run>/speed.json``            :class:`Speed`      ``run.py``, for a table that shows speeds
-===============================================  ==================  ==============================================
+============================================  ====================  =============================================
+file                                          model                 written by
+============================================  ====================  =============================================
+``experiments/tables/<name>.yaml``            :class:`Table`        people (:mod:`experiments.spec.table_file`)
+``<runs>/<profile>/tables/<name>.json``       :class:`StoredPlan`   ``run.py``: a table and the runs of its cells
+``<runs>/<profile>/<run>/result.json``        :class:`Result`       a training that is finished
+``<runs>/<profile>/<run>/metrics.json``       :class:`Epochs`       a training after each epoch
+``<runs>/<profile>/<run>/image_groups.json``  :class:`ImageGroups`  the last evaluation of a training
+``<runs>/<profile>/<run>/speed.json``         :class:`Speed`        ``run.py``, for a table that shows speeds
+============================================  ====================  =============================================
 """
 
 import hashlib
@@ -360,6 +361,31 @@ class Epochs(Stored):
     def _numbered(self) -> 'Epochs':
         if [each.epoch for each in self.epochs] != list(range(1, len(self.epochs) + 1)):
             raise ValueError('epochs are not numbered from 1 on')
+        return self
+
+
+class ImageGroups(Stored):
+    """The metrics of a run without each group of its test images (:mod:`o2f.evaluation.leave_out`).
+
+    Attributes:
+        evaluated (str): a digest of annotations and images. Runs with the same digest have the same groups.
+        images (int): number of images.
+        metrics (dict): the metrics on all images, as fractions.
+        left_out (dict): by how many millionths each metric is higher without each group; None if it is not defined.
+    """
+
+    schema_: Literal[1] = Field(alias='schema')
+    evaluated: StrictStr
+    images: Annotated[StrictInt, Field(ge=1)]
+    metrics: Dict[StrictStr, Number]
+    left_out: Dict[StrictStr, Tuple[Optional[StrictInt], ...]]
+
+    @model_validator(mode='after')
+    def _complete(self) -> 'ImageGroups':
+        if self.metrics.keys() != self.left_out.keys():
+            raise ValueError('metrics and left_out must have the same keys')
+        if len({len(values) for values in self.left_out.values()}) > 1:
+            raise ValueError('left_out must have a number for each group')
         return self
 
 

@@ -19,7 +19,7 @@ from experiments.spec.schema import SPEED, Cell, Epoch, Epochs, ImageGroups, Res
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.model import Metrics, Stored, called, read_stored, short
-from experiments.store.runs import IMAGE_GROUPS
+from experiments.store.runs import IMAGE_GROUPS, wall_seconds
 
 _KINDS = ('table', 'fig')
 _NUMBER = re.compile(r'[0-9]+(\.[0-9]+)?')
@@ -260,6 +260,11 @@ def load_epochs(runs: Path, profile: str, plan: StoredPlan) -> Tuple[Dict[str, L
             except ValueError as error:
                 warnings.append(f'{path}: {error}: left out')
     return found, warnings
+
+
+def training_seconds(epochs: Iterable[Epoch]) -> float:
+    """The time of a training without what a stalled machine adds; 0 if it is not known."""
+    return wall_seconds([epoch.seconds for epoch in epochs if epoch.seconds is not None])
 
 
 def load_image_groups(runs: Path, profile: str, results: Dict[str, Result]) -> Tuple[Dict[str, ImageGroups], List[str]]:

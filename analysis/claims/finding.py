@@ -17,9 +17,9 @@ from analysis.claims.statistics import (
     Side,
     Variance,
     estimate,
+    image_error,
     log_ratios,
     rank_effect,
-    rank_image_error,
     rank_interval,
     seeds_to_settle,
     t_value,
@@ -230,7 +230,7 @@ def _by_estimate(
     estimated = estimate(sides)
     if estimated is None:
         effect = sides[0].values.mean() - sum(side.values.mean() for side in sides[1:])
-        return dataclasses.replace(found, effect=shown(effect))
+        return dataclasses.replace(found, effect=shown(effect), image_error=image_error(sides))
 
     def at(confidence: float) -> Interval:
         low, high = estimated.interval(confidence)
@@ -264,7 +264,7 @@ def _settled(estimated: Estimate, sides: Sequence[Side], level: float) -> Callab
 
 def _by_ranks(found: Finding, sides: Sequence[Side]) -> Finding:
     found = dataclasses.replace(
-        found, effect=rank_effect(sides), image_error=rank_image_error(sides), ranks=True, noise=None
+        found, effect=rank_effect(sides), image_error=image_error(sides), ranks=True, noise=None
     )
     return _judged(found, lambda confidence: rank_interval(sides, confidence))
 

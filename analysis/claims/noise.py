@@ -4,7 +4,8 @@ Cells are trained alike if they have the same schedule, and their tables the sam
 without enough seeds takes the noise of the nearest table: one of the same schedule if there is one.
 
 Cells whose variance is far above the others' are left out, by Cochran's test. They must be few, one or one in twenty,
-and the variances of the rest must be equal, by Bartlett's test. Otherwise each cell of three seeds keeps its own variance.
+and the variances of the rest must be equal, by Bartlett's test. Otherwise each cell of three seeds keeps its own
+variance.
 """
 
 from dataclasses import dataclass, field

@@ -144,7 +144,7 @@ def equal_variances(cells: Sequence[np.ndarray]) -> bool:
     Cells of equal values do not take part: a method that learns nothing says nothing of noise.
     """
     spread = [values for values in cells if len(values) > 1 and np.ptp(values) > 0]
-    return len(spread) < 2 or bool(bartlett(*spread).pvalue >= UNLIKELY)
+    return len(spread) < 2 or not bartlett(*spread).pvalue < UNLIKELY  # NaN if they are equal to the last digit
 
 
 def outliers(cells: Sequence[np.ndarray]) -> List[int]:
@@ -175,7 +175,7 @@ def rank_interval(sides: Sequence[Side], confidence: float) -> Optional[Interval
     It has all shifts that an exact test by ranks does not reject: Mann and Whitney's for two sides, Wilcoxon's for the
     differences of one. The test knows nothing of the images. Their error is added as for independent errors.
     """
-    image, middle = rank_image_error(sides), rank_effect(sides)
+    image, middle = image_error(sides) or 0.0, rank_effect(sides)
     shifts = _shifts(sides)
     ends = np.unique(shifts)
     middles = np.concatenate(([ends[0] - 1], (ends[1:] + ends[:-1]) / 2, [ends[-1] + 1]))
@@ -193,10 +193,10 @@ def rank_effect(sides: Sequence[Side]) -> float:
     return float(np.median(_shifts(sides)))
 
 
-def rank_image_error(sides: Sequence[Side]) -> float:
-    """The standard error over test images, with the interaction; 0 if it is not known."""
+def image_error(sides: Sequence[Side]) -> Optional[float]:
+    """The standard error over test images, with all that these trainings make of them; None if it is not known."""
     groups = _group_differences(sides)
-    return 0.0 if groups is None else math.sqrt(jackknife_covariance(groups[None])[0, 0])
+    return None if groups is None else math.sqrt(jackknife_covariance(groups[None])[0, 0])
 
 
 def _shifts(sides: Sequence[Side]) -> np.ndarray:

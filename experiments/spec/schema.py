@@ -297,7 +297,8 @@ def plan_name(table: str, overrides: Overrides) -> str:
 
 
 class Provenance(Stored):
-    """Where a result comes from. Older results lack fields. ``wall_s`` is the time of training and evaluation, in s."""
+    """Where a result comes from. Older results lack fields. ``wall_s`` is the time of training and evaluation, in s
+    (:func:`experiments.store.runs.wall_seconds`)."""
 
     commit: Optional[StrictStr]
     dirty: Annotated[Optional[bool], Field(strict=True)]
@@ -340,7 +341,7 @@ class Speed(Stored):
 
 
 class Epoch(Stored):
-    """One epoch, counted from 1: metrics as fractions, mean losses, and mean positives per instance by kind.
+    """One epoch, counted from 1: metrics as fractions, mean losses, mean positives per instance by kind, and seconds.
 
     Undefined values are None. Values that were not stored are missing.
     """
@@ -349,6 +350,7 @@ class Epoch(Stored):
     metrics: Metrics
     losses: Metrics = {}
     positives: Metrics = {}
+    seconds: Optional[Number] = None
 
 
 class Epochs(Stored):
@@ -378,7 +380,7 @@ class ImageGroups(Stored):
     evaluated: StrictStr
     images: Annotated[StrictInt, Field(ge=1)]
     metrics: Dict[StrictStr, Number]
-    left_out: Dict[StrictStr, Tuple[Optional[StrictInt], ...]]
+    left_out: Dict[StrictStr, Tuple[Optional[Annotated[StrictInt, Field(ge=-(10**6), le=10**6)]], ...]]
 
     @model_validator(mode='after')
     def _complete(self) -> 'ImageGroups':

@@ -24,7 +24,8 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Set
+from statistics import median
+from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set
 
 from experiments.store.errors import UserError
 from experiments.store.files import (
@@ -304,7 +305,7 @@ class RunFolder:
     def finish(self, run_id: str, profile: str, seed: int, provenance: Dict[str, Any]) -> None:
         """Write the final result from the last recorded epoch."""
         epochs = self.epochs()
-        provenance = dict(provenance, wall_s=round(sum(entry['seconds'] for entry in epochs), 1))
+        provenance = dict(provenance, wall_s=round(wall_seconds([entry['seconds'] for entry in epochs]), 1))
         write_json(
             self._result,
             dict(
@@ -349,6 +350,14 @@ class RunFolder:
             UserError: the folder cannot be written.
         """
         return open_to_append(self.log_of(rank))
+
+
+def wall_seconds(epochs: Sequence[float]) -> float:
+    """The time of a training from the seconds of its epochs: their median times their number.
+
+    So an epoch during which the machine slept does not count.
+    """
+    return median(epochs) * len(epochs) if epochs else 0.0
 
 
 def write_image_groups(path: Path, record: Dict[str, Any]) -> None:

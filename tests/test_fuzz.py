@@ -154,7 +154,7 @@ def test_arrays(tmp_path, refused, count):
     path = tmp_path / 'smoke' / 'captures' / 'fig6.npz'
     path.parent.mkdir(parents=True)
     whole = io.BytesIO()
-    np.savez_compressed(whole, meta=np.arange(50), degrees=np.random.default_rng(0).random((10, 60)))
+    np.savez_compressed(whole, **{f'stage{i}.degrees': np.arange(i, i + 3) for i in range(9)})
     for number in range(count):
         path.write_bytes(mutate_bytes(draw, whole.getvalue()))
         outcomes.append(refused(lambda: read_arrays(path), ValueError))
@@ -167,9 +167,9 @@ def test_arrays(tmp_path, refused, count):
 def test_image_groups(tmp_path, count):
     """A broken file is left out with a line. One that is read has the result's metrics and a number for each group."""
     metrics = {'without_nms/AP': 0.25, 'with_nms/AP': 0.5}
-    groups = dict(
-        schema=1, evaluated='a digest', images=3, metrics=metrics, left_out={key: [1, -2, 1] for key in metrics}
-    )
+    later = dict(of='a later version', ignored=[1, 2, 3], more={'a': 1, 'b': [2]}, and_more=[{}, {}, None])
+    left_out = {key: [1, -2, 1] for key in metrics}
+    groups = dict(schema=1, evaluated='a digest', images=3, metrics=metrics, left_out=left_out, later=later)
     provenance = dict(commit=None, dirty=None, device='cpu')
     result = Result(schema=1, run='a', profile='desk', seed=0, metrics=metrics, provenance=provenance)
     path = tmp_path / 'desk' / 'a' / 'image_groups.json'

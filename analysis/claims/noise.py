@@ -14,7 +14,7 @@ from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from analysis.claims.evidence import Evidence, Group, Measure, Statistic
-from analysis.claims.statistics import Variance, equal_variances, interaction, outliers, pooled
+from analysis.claims.statistics import Variance, alike, interaction, pooled
 from experiments.spec.schema import Position, StoredPlan
 
 #: Degrees of freedom that a table's own noise needs; with fewer, another table's is the better estimate.
@@ -117,12 +117,8 @@ class NoiseModel:
         # Cells with equal values are one training under two names: α = 0 is the same with both matching functions.
         distinct = {values[group].tobytes(): group for group in reversed(groups)}
         cells = [group for group in groups if len(values[group]) > 1 and group in distinct.values()]
-        heavy = [cells[i] for i in outliers([values[group] for group in cells])]
-        kept = [group for group in cells if group not in heavy]
-        few = len(heavy) <= max(1, len(cells) // 20)
-        if few and equal_variances([values[group] for group in kept]):
-            return self._noise(kept, heavy, True, statistic)
-        return self._noise(cells, [], False, statistic)
+        kept, heavy, equal = alike([values[group] for group in cells])
+        return self._noise([cells[i] for i in kept], [cells[i] for i in heavy], equal, statistic)
 
     def _noise(self, groups: List[Group], heavy: List[Group], equal: bool, statistic: Statistic) -> Optional[Noise]:
         training = pooled([self._values(group, statistic) for group in groups])

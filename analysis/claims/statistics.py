@@ -169,6 +169,19 @@ def outliers(cells: Sequence[np.ndarray]) -> List[int]:
     return found
 
 
+def alike(cells: Sequence[np.ndarray]) -> Tuple[List[int], List[int], bool]:
+    """Which cells may be pooled: their indices, those of cells with far more noise, and whether the former are equal.
+
+    Cells with far more noise must be few, one or one in twenty. Otherwise the variances differ in general, and no cell
+    is left out.
+    """
+    heavy = outliers(cells)
+    kept = [i for i in range(len(cells)) if i not in heavy]
+    if len(heavy) <= max(1, len(cells) // 20) and equal_variances([cells[i] for i in kept]):
+        return kept, heavy, True
+    return list(range(len(cells))), [], False
+
+
 def rank_interval(sides: Sequence[Side], confidence: float) -> Optional[Interval]:
     """An interval of a shift that holds for any distribution; None if there are too few values for this level.
 

@@ -58,7 +58,8 @@ def test_figures_are_drawn_where_their_captures_are(claimed, tmp_path):
 
 
 def test_what_is_broken_is_named_and_left_out(claimed, tmp_path):
-    claimed.write(f'desk/{run_id(1)}/result.json', '{')
+    for seed in (0, 1):
+        claimed.write(f'desk/{run_id(1, seed)}/result.json', '{')
     done = make(claimed, tmp_path / 'docs')
     assert done.returncode == 0 and 'is not JSON' in done.stderr
     assert 'Not measured' in (tmp_path / 'docs' / 'results.md').read_text()

@@ -395,8 +395,10 @@ def _judgement_content(verdict: Verdict, judgement: Judgement) -> Dict[str, Any]
     return dict(verdict=judgement.verdict, findings=findings)
 
 
-_TOLD = ('relation', 'unit', 'level', 'effect', 'interval', 'corrected', 'training_error', 'image_error', 'freedom')
-_TOLD += ('ranks', 'paper', 'size', 'of_interest', 'matters', 'seeds', 'verdict')
+_TOLD = (
+    *('relation', 'unit', 'level', 'effect', 'interval', 'corrected', 'training_error', 'image_error', 'freedom'),
+    *('ranks', 'paper', 'size', 'of_interest', 'matters', 'seeds', 'verdict'),
+)
 
 
 def _finding_content(verdict: Verdict, found: Finding) -> Dict[str, Any]:

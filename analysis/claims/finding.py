@@ -124,10 +124,10 @@ class Comparer:
     def finding(self, comparison: Comparison, level: float) -> Finding:
         """Test a comparison. It fails if its interval at ``level`` is on the wrong side of 0."""
         asked = self._measure(comparison.left)
-        values = [self.noise.evidence.over_seeds(self.plan, side, self.share) for side in _quantities(comparison)]
+        left, right = (self.noise.evidence.over_seeds(self.plan, side, self.share) for side in _quantities(comparison))
         paper = None if self.share else paper_difference(self.plan, comparison)
-        found = Finding(comparison, *values, asked.unit, level, paper)
-        if not all(each.count() for each in values):
+        found = Finding(comparison, left, right, asked.unit, level, paper)
+        if not left.count() or not right.count():
             return found
         if is_speed(asked.keys):
             return self._speeds(found)

@@ -155,7 +155,7 @@ def outliers(cells: Sequence[np.ndarray]) -> List[int]:
     """
     squares = {i: float(((values - values.mean()) ** 2).sum()) for i, values in enumerate(cells) if len(values) > 1}
     found: List[int] = []
-    while len(squares) > 1 and sum(squares.values()):
+    while len(squares) > 1 and any(squares.values()):
         freedom, total = sum(len(cells[i]) - 1 for i in squares), sum(squares.values())
         chances = {
             i: float(beta.sf(own / total, (len(cells[i]) - 1) / 2, (freedom - len(cells[i]) + 1) / 2))

@@ -294,10 +294,10 @@ class _Claims:
         return tuple(self._claim(entry, f'claims[{i}]') for i, entry in enumerate(entries))
 
     def _claim(self, entry: ClaimEntry, where: str) -> Claim:
-        threshold = entry.threshold and Threshold(
-            statement=entry.threshold.statement,
-            comparisons=self._all(entry.threshold.compare, f'{where}.threshold'),
-        )
+        own, threshold = entry.threshold, None
+        if own is not None:
+            comparisons = self._all(own.compare, f'{where}.threshold')
+            threshold = Threshold(statement=own.statement, comparisons=comparisons)
         comparisons = self._all(entry.compare or [], where)
         try:
             return Claim(

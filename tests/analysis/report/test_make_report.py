@@ -149,7 +149,7 @@ def test_bad_files_are_named_once_and_left_out(full, capsys):
     full.write(f'desk/{run_id(2)}/worker.log', '')
     full.write(f'desk/{run_id(3)}/failure.json', '3')
     (full.runs / 'desk' / run_id(3) / 'result.json').unlink()
-    full.write(f'desk/{run_id(3)}/matches.npz', 'no zip')
+    full.write(f'desk/{run_id(3)}/image_groups.json', 'no JSON')
     assert make(full) == 0
     said = capsys.readouterr().err.splitlines()
     paths = [f'{full.runs}/desk/{name}' for name in ('tables/table9.json', *_broken())]

@@ -130,17 +130,17 @@ def test_runs_are_filtered_by_text_state_and_table(browser):
         return [row.get_attribute('data-state') for row in find(browser, '#runs-list tbody tr') if row.is_displayed()]
 
     form = find(browser, '#runs form')[0]
-    assert len(shown()) == 4 and '4 of 4 shown' in form.text
+    assert len(shown()) == 7 and '7 of 7 shown' in form.text
     search, state, table = find(browser, '#runs form input, #runs form select')
     choose(state, 'not started')
-    assert shown() == ['not started'] and '1 of 4 shown' in form.text
+    assert shown() == ['not started'] and '1 of 7 shown' in form.text
     choose(state, 'all')
     choose(table, 'Table 1')
-    assert len(shown()) == 3
+    assert len(shown()) == 6
     search.send_keys('LA OLD')
-    assert len(shown()) == 1
+    assert len(shown()) == 2
     search.send_keys(' of nothing')
-    assert shown() == [] and '0 of 4 shown' in form.text
+    assert shown() == [] and '0 of 7 shown' in form.text
 
 
 def test_claims_are_filtered_by_verdict(browser):

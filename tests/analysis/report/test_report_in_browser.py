@@ -164,10 +164,10 @@ def test_columns_sort_by_keyboard_and_say_so(browser):
     button.send_keys(Keys.ENTER)
     assert header.get_attribute('aria-sort') == 'ascending'
     numbers = [float(text) for text in column() if text != '–']
-    assert len(numbers) == 3 and numbers == sorted(numbers) and column()[3] == '–'
+    assert len(numbers) == 6 and numbers == sorted(numbers) and column()[6] == '–'
     button.send_keys(Keys.SPACE)
     assert header.get_attribute('aria-sort') == 'descending'
-    assert [float(text) for text in column()[:3]] == numbers[::-1] and column()[3] == '–'
+    assert [float(text) for text in column()[:6]] == numbers[::-1] and column()[6] == '–'
 
 
 def test_a_link_from_a_number_unfolds_its_run(browser):
@@ -250,7 +250,7 @@ def test_without_javascript_all_is_there(driver, page):
     driver.execute_cdp_cmd('Emulation.setScriptExecutionDisabled', {'value': True})
     try:
         show(driver, page)
-        assert len([row for row in find(driver, '#runs-list tbody tr') if row.is_displayed()]) == 4
+        assert len([row for row in find(driver, '#runs-list tbody tr') if row.is_displayed()]) == 7
         assert not any(each.is_displayed() for each in find(driver, 'form, #theme'))
     finally:
         driver.execute_cdp_cmd('Emulation.setScriptExecutionDisabled', {'value': False})

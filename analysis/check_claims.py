@@ -10,7 +10,7 @@ if __package__ in (None, ''):
 
 from analysis import cli  # noqa: E402
 from analysis.claims import explain, judge  # noqa: E402
-from analysis.claims.statistics import SAMPLES  # noqa: E402
+from analysis.claims.finding import Finding  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -28,18 +28,14 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     )
     parser.add_argument('--format', choices=explain.SUFFIXES, default='markdown')
     parser.add_argument('--out', type=Path, help='write claims.md or claims.json into this folder instead of printing')
-    parser.add_argument('--samples', type=int, default=SAMPLES, help='samples of the images (default: %(default)s)')
     parser.add_argument(
         '--strict', action='store_true', help='exit with status 1 if a claim lacks a number or an interval'
     )
-    args = parser.parse_args(argv)
-    if args.samples < 2:
-        parser.error('--samples must be at least 2')
-    return args
+    return parser.parse_args(argv)
 
 
 def _check(args: argparse.Namespace) -> int:
-    verdicts, warnings = judge.judge(args.runs, args.profile, cli.names_of(args), args.samples)
+    verdicts, warnings = judge.judge(args.runs, args.profile, cli.names_of(args))
     for warning in warnings:
         cli.warner('check_claims.py')(warning)
     text = explain.render(verdicts, args.format)
@@ -48,7 +44,7 @@ def _check(args: argparse.Namespace) -> int:
     else:
         path = args.out / f'claims{explain.SUFFIXES[args.format]}'
         cli.write_and_say(path, text.encode('utf-8', errors='replace'))
-    lacking = [verdict.claim.id for verdict in verdicts if not all(map(_whole, verdict.findings))]
+    lacking = [verdict.claim.id for verdict in verdicts if not all(map(_is_whole, verdict.findings))]
     if args.strict and lacking:
         which = ', '.join(lacking)
         print(f'check_claims.py: {len(lacking)} claims lack numbers or an interval ({which})', file=sys.stderr)
@@ -56,7 +52,7 @@ def _check(args: argparse.Namespace) -> int:
     return 0
 
 
-def _whole(found: judge.Finding) -> bool:
+def _is_whole(found: Finding) -> bool:
     """Whether it has the numbers of every planned seed and an interval."""
     return bool(found.left.notna().all() and found.right.notna().all()) and found.interval is not None
 

@@ -9,7 +9,6 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli  # noqa: E402
-from analysis.claims.statistics import SAMPLES  # noqa: E402
 from analysis.report.page import gather, render  # noqa: E402
 
 #: The desired maximum size of a page in bytes. Mail and browsers handle it easily.
@@ -28,17 +27,14 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, help='its folder, or a file that ends in .html (default: the folder of the profile)'
     )
-    parser.add_argument('--samples', type=int, default=SAMPLES, help='samples of the images (default: %(default)s)')
     args = parser.parse_args(argv)
     args.names = list(dict.fromkeys(args.names)) or None
-    if args.samples < 2:
-        parser.error('--samples must be at least 2')
     return args
 
 
 def _write(args: argparse.Namespace) -> int:
     warn = cli.warner('make_report.py')
-    content = render(gather(args.runs, args.profile, args.names, warn, args.samples)).encode('utf-8', 'replace')
+    content = render(gather(args.runs, args.profile, args.names, warn)).encode('utf-8', 'replace')
     if len(content) > LIMIT:
         warn(f'the page has {len(content) / 1e6:.1f} MB: name some of the tables for a smaller one')
     out = args.out or args.runs / args.profile

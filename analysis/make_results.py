@@ -16,10 +16,9 @@ if __package__ in (None, ''):
 
 from analysis import cli, figures, results  # noqa: E402
 from analysis.claims import explain, judge  # noqa: E402
-from analysis.claims.judge import FAILS, HOLDS, UNDECIDED  # noqa: E402
-from analysis.claims.statistics import SAMPLES  # noqa: E402
+from analysis.claims.finding import FAILS, HOLDS, UNDECIDED  # noqa: E402
 from analysis.tables import render  # noqa: E402
-from experiments.spec.schema import Cell, StoredPlan  # noqa: E402
+from experiments.spec.schema import Cell, Epoch, StoredPlan  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 
@@ -48,12 +47,11 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument('--profile', default='desk', help='profile of the runs (default: desk)')
     parser.add_argument('--runs', type=Path, default=HOME / 'results', help='folder of the runs (default: %(default)s)')
     parser.add_argument('--out', type=Path, default=HOME / 'docs', help='folder of the page (default: %(default)s)')
-    parser.add_argument('--samples', type=int, default=SAMPLES, help='samples of the images (default: %(default)s)')
     return parser.parse_args(argv)
 
 
 def _write(args: argparse.Namespace) -> int:
-    text, pictures, short = page(args.runs, args.profile, args.samples)
+    text, pictures, short = page(args.runs, args.profile)
     for name, content in pictures.items():
         cli.write_and_say(args.out / 'images' / name, content)
     cli.write_and_say(args.out / 'results.md', text.encode('utf-8'))
@@ -61,7 +59,7 @@ def _write(args: argparse.Namespace) -> int:
     return 0
 
 
-def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[str, bytes], str]:
+def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
     """The page as Markdown, its pictures by file name, and the table of ``HEADLINE``. Pictures that cannot be drawn are
     left out and named.
 
@@ -71,13 +69,14 @@ def page(runs: Path, profile: str, samples: int = SAMPLES) -> Tuple[str, Dict[st
     names = results.plan_names(runs, profile)
     if not names:
         raise results.no_plans(runs, profile)
-    verdicts, warnings = judge.judge(runs, profile, names, samples)
+    verdicts, warnings = judge.judge(runs, profile, names)
     plans = [results.load_plan(runs, profile, name) for name in names]
     stored = [results.load_results(runs, profile, plan) for plan in plans]
+    epochs = {run: of_run for plan in plans for run, of_run in results.load_epochs(runs, profile, plan)[0].items()}
     for warning in dict.fromkeys([*warnings, *(line for each in stored for line in each.warnings)]):
         cli.warner('make_results.py')(warning)
     pictures = _pictures(names, runs, profile)
-    parts = [f'# Results (profile {profile})', _note(runs, 'head'), *_summary(verdicts), _machines(stored)]
+    parts = [f'# Results (profile {profile})', _note(runs, 'head'), *_summary(verdicts), _machines(stored, epochs)]
     for plan, found in zip(plans, stored):
         of_table = [verdict for verdict in verdicts if verdict.plan.name == plan.name]
         shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
@@ -101,11 +100,11 @@ def _summary(found: List[judge.Verdict]) -> List[str]:
     return parts
 
 
-def _machines(stored: List[results.Results]) -> str:
+def _machines(stored: List[results.Results], epochs: Dict[str, List[Epoch]]) -> str:
     """The number of trainings, their devices and commits, and the time that they took."""
     by_run = {run: result for each in stored for run, result in each.runs.items()}
     origins = [result.provenance for result in by_run.values()]
-    hours = sum(origin.wall_s or 0 for origin in origins) / 3600
+    hours = sum(results.training_seconds(epochs.get(run, ())) for run in by_run) / 3600
     devices = ', '.join(sorted({origin.device for origin in origins}))
     commits = ', '.join(sorted({origin.commit or 'unknown' for origin in origins}))
     seeds = len({result.seed for result in by_run.values()})

@@ -1,15 +1,15 @@
 """Copy finished runs to the folder of published results: python analysis/publish.py [table3 ...] [--to results].
 
 For each run it copies what tables, claims, figures and the report read: the result, the metrics after every epoch, the
-speed, the config, and the matches if a claim compares the run. That is a few dozen kilobytes. Weights and logs are not
-copied. The qualitative results for Figs. 6 to 9 are copied too.
+speed, the config, and the metrics without each group of test images. That is about ten kilobytes. Weights and logs are
+not copied. The qualitative results for Figs. 6 to 9 are copied too.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
@@ -17,9 +17,10 @@ if __package__ in (None, ''):
 from analysis import cli, results  # noqa: E402
 from experiments.spec.schema import StoredPlan  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
+from experiments.store.runs import IMAGE_GROUPS  # noqa: E402
 
-ALWAYS = ('metrics.json', 'speed.json', 'config.py')
-RESULT, MATCHES = 'result.json', 'matches.npz'
+ALWAYS = ('metrics.json', IMAGE_GROUPS, 'speed.json', 'config.py')
+RESULT = 'result.json'
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -46,14 +47,13 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
     found = results.load_results(args.runs, args.profile, plan)
     for warning in found.warnings:
         cli.warner('publish.py')(warning)
-    compared = _compared(plan)
     target = args.to / args.profile
     new = 0
     for run, result in found.runs.items():
         if result.provenance.dirty is not False:
             cli.warner('publish.py')(f'{run} was trained by code that no commit holds: left out')
         elif args.replace or not (target / run / RESULT).exists():
-            _copy(args.runs / args.profile / run, target / run, run in compared)
+            _copy(args.runs / args.profile / run, target / run)
             new += 1
     path = Path(args.runs) / args.profile / 'tables' / f'{plan.name}.json'
     content = _only_published(json.loads(path.read_text(encoding='utf-8')), target, plan.name)
@@ -63,15 +63,9 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
     return f'{plan.name}: {new} runs published, {len(kept)} are there' + (f', {missing} missing' if missing else '')
 
 
-def _compared(plan: StoredPlan) -> Set[str]:
-    """The runs whose final metrics a claim compares. They need matches for its interval."""
-    sides = [side for claim in plan.claims for each in claim.comparisons for side in (each.left, each.right)]
-    return {run for side in sides if side.epoch is None for run in plan.cell_at(side.at).runs.values()}
-
-
-def _copy(source: Path, target: Path, with_matches: bool) -> None:
+def _copy(source: Path, target: Path) -> None:
     """Copy a run. The result comes last, because its presence means that the run is complete."""
-    for name in (*ALWAYS, *([MATCHES] if with_matches else []), RESULT):
+    for name in (*ALWAYS, RESULT):
         path = source / name
         if path.exists():
             cli.write(target / name, path.read_bytes(), '--to')

@@ -15,10 +15,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 
 import pandas as pd
 
-from experiments.spec.schema import SPEED, Cell, Epoch, Epochs, Result, Speed, StoredPlan
+from experiments.spec.schema import SPEED, Cell, Epoch, Epochs, ImageGroups, Result, Speed, StoredPlan
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.model import Metrics, Stored, called, read_stored, short
+from experiments.store.runs import IMAGE_GROUPS, wall_seconds
 
 _KINDS = ('table', 'fig')
 _NUMBER = re.compile(r'[0-9]+(\.[0-9]+)?')
@@ -76,7 +77,7 @@ _COLUMNS = ['table', 'profile', 'run', 'seed', 'epoch', 'metric', 'nms', 'value'
 
 def _cell_rows(results: 'Results', cell: Cell, epochs: Optional[Dict[str, List[Epoch]]]) -> Iterator[dict]:
     """The rows of :func:`load` for a cell."""
-    plan, paper = results.plan, _paper_numbers(cell)
+    plan, paper = results.plan, paper_numbers(cell)
     place = {f'axis_{axis}': value for axis, value in cell.at.items()}
     for seed, run in cell.runs.items():
         measured: List[Tuple[Optional[int], Metrics]] = []
@@ -139,7 +140,7 @@ class Results:
         shown: List[tuple] = []
         values: List[tuple] = []
         for cell in self.plan.cells:
-            paper = _paper_numbers(cell)
+            paper = paper_numbers(cell)
             for metric, keys in cell.keys.items():
                 for key in keys:
                     unit = unit_of(key)
@@ -192,7 +193,7 @@ def lower_is_better(keys: Iterable[str]) -> bool:
     return all(key.endswith(('/mMR', '_ms')) for key in keys)
 
 
-def _paper_numbers(cell: Cell) -> Dict[str, float]:
+def paper_numbers(cell: Cell) -> Dict[str, float]:
     """The paper's numbers of a cell by key, as printed."""
     numbers = {}
     for metric, keys in cell.keys.items():
@@ -256,6 +257,35 @@ def load_epochs(runs: Path, profile: str, plan: StoredPlan) -> Tuple[Dict[str, L
         if path.exists():
             try:
                 found[run] = list(read_stored(Epochs, path).epochs)
+            except ValueError as error:
+                warnings.append(f'{path}: {error}: left out')
+    return found, warnings
+
+
+def training_seconds(epochs: Iterable[Epoch]) -> float:
+    """The time of a training without what a stalled machine adds; 0 if it is not known."""
+    return wall_seconds([epoch.seconds for epoch in epochs if epoch.seconds is not None])
+
+
+def load_image_groups(runs: Path, profile: str, results: Dict[str, Result]) -> Tuple[Dict[str, ImageGroups], List[str]]:
+    """The metrics of finished runs without each group of test images, by run id, and a line for each broken file.
+
+    A file whose metrics are not those of the run's result is broken. Runs without such a file are left out.
+    """
+    found: Dict[str, ImageGroups] = {}
+    warnings = []
+    for run, result in results.items():
+        path = Path(runs) / profile / run / IMAGE_GROUPS
+        if path.exists():
+            try:
+                stored = read_stored(ImageGroups, path)
+                for key, value in stored.metrics.items():
+                    expected = result.metrics.get(key)
+                    if expected is None or abs(value - expected) > 1e-9:
+                        raise ValueError(
+                            f'has {called(key)} {value:.6f}, but the result has {expected}: of another run'
+                        )
+                found[run] = stored
             except ValueError as error:
                 warnings.append(f'{path}: {error}: left out')
     return found, warnings

@@ -13,7 +13,7 @@ NAMES = (
     'export',
     'readings',
     'metrics',
-    'bootstrap',
+    'leave-out',
     'commands',
     'desk-step',
     'grid',

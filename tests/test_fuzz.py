@@ -1,17 +1,20 @@
 """Broken files by the thousand: each is read, or refused in one line; no other file's content is lost by it."""
 
+import io
 import json
 import random
 
+import numpy as np
 import pytest
 import yaml
 from mutations import mutate_bytes, mutated
 
-from analysis.claims.matches import load_matches
-from analysis.results import load_epochs, load_plan, load_results
+from analysis.results import load_epochs, load_image_groups, load_plan, load_results
 from experiments.data.annotations import check_coco, check_crowdhuman
+from experiments.spec.schema import Result
 from experiments.spec.table_file import FOLDER, load_table
 from experiments.store.errors import UserError
+from experiments.store.files import read_arrays
 from experiments.store.qualitative import load_assignment
 from experiments.store.runs import RunFolder
 
@@ -146,40 +149,37 @@ def test_results(tmp_path, refused, count):
 
 
 @broken_files(200, 1000)
-def test_arrays(tmp_path, refused, matches_file, count):
+def test_arrays(tmp_path, refused, count):
     draw, outcomes = random.Random(5), []
     path = tmp_path / 'smoke' / 'captures' / 'fig6.npz'
     path.parent.mkdir(parents=True)
+    whole = io.BytesIO()
+    np.savez_compressed(whole, **{f'stage{i}.degrees': np.arange(i, i + 3) for i in range(9)})
     for number in range(count):
-        path.write_bytes(mutate_bytes(draw, matches_file))
-        outcomes.append(refused(lambda: load_matches(path), ValueError))
+        path.write_bytes(mutate_bytes(draw, whole.getvalue()))
+        outcomes.append(refused(lambda: read_arrays(path), ValueError))
         if number % 4 == 0:
             assert refused(lambda: load_assignment(tmp_path, 'smoke', 'fig6'), UserError)
     both(outcomes)
 
 
-@pytest.fixture
-def matches_file(tmp_path):
-    """The file of matches of a small evaluation."""
-    import numpy as np
-
-    from o2f.evaluation.matches import Matches, Outcomes
-
-    (tmp_path / 'truth.json').write_text('{}')
-    matches = Matches('coco', str(tmp_path / 'truth.json'), range(20))
-    draw = np.random.default_rng(0)
-    right = draw.random((10, 60)) < 0.3
-    objects = np.full((3, 20), 9)
-    outcomes = Outcomes(
-        np.sort(draw.integers(0, 3, 60)),
-        draw.integers(0, 20, 60),
-        draw.random(60),
-        right,
-        np.zeros_like(right),
-        objects,
-    )
-    matches.add('without_nms/', outcomes)
-    with open(tmp_path / 'matches.npz', 'wb') as file:
-        np.savez_compressed(file, **matches.arrays())
-    load_matches(tmp_path / 'matches.npz')
-    return (tmp_path / 'matches.npz').read_bytes()
+@broken_files(200, 2000)
+def test_image_groups(tmp_path, count):
+    """A broken file is left out with a line. One that is read has the result's metrics and a number for each group."""
+    metrics = {'without_nms/AP': 0.25, 'with_nms/AP': 0.5}
+    later = dict(of='a later version', ignored=[1, 2, 3], more={'a': 1, 'b': [2]}, and_more=[{}, {}, None])
+    left_out = {key: [1, -2, 1] for key in metrics}
+    groups = dict(schema=1, evaluated='a digest', images=3, metrics=metrics, left_out=left_out, later=later)
+    provenance = dict(commit=None, dirty=None, device='cpu')
+    result = Result(schema=1, run='a', profile='desk', seed=0, metrics=metrics, provenance=provenance)
+    path = tmp_path / 'desk' / 'a' / 'image_groups.json'
+    path.parent.mkdir(parents=True)
+    draw, outcomes = random.Random(6), []
+    for number in range(count):
+        path.write_bytes(mutated(draw, groups) if number % 2 else mutate_bytes(draw, json.dumps(groups).encode()))
+        found, warnings = load_image_groups(tmp_path, 'desk', {'a': result})
+        assert len(found) + len(warnings) == 1 and all('\n' not in line for line in warnings)
+        for stored in found.values():
+            assert stored.metrics.items() <= metrics.items() and stored.metrics.keys() == stored.left_out.keys()
+        outcomes.append(not found)
+    both(outcomes)

@@ -2,66 +2,168 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from analysis.claims.matches import StoredMatches, load_matches
-from analysis.claims.statistics import over_images
-from analysis.results import SPEED, Results, load_epochs, load_results
-from experiments.spec.schema import Claim, Epoch, Quantity, StoredPlan
+from analysis.results import SPEED, is_speed, load_epochs, load_image_groups, load_plan, load_results, plan_names
+from experiments.spec.schema import Claim, Comparison, Epoch, ImageGroups, Quantity, Result, Speed, StoredPlan
+from experiments.store.errors import UserError
+from experiments.store.model import Metrics
+
+N = TypeVar('N', float, np.ndarray)
+
+
+class Measure(NamedTuple):
+    """What a quantity is of a run, whatever its cell.
+
+    Attributes:
+        key (str): the metric.
+        minus (str, optional): a metric that is subtracted.
+        times (float): a factor.
+        epoch (int, optional): the epoch after which it is taken; None is the last one.
+        share (bool): the difference is divided by the metric: a gap as a share of the metric with NMS.
+    """
+
+    key: str
+    minus: Optional[str] = None
+    times: float = 1.0
+    epoch: Optional[int] = None
+    share: bool = False
+
+    @property
+    def keys(self) -> Tuple[str, ...]:
+        """The metrics that it is computed from."""
+        return (self.key,) if self.minus is None else (self.key, self.minus)
+
+    @property
+    def unit(self) -> str:
+        """The unit of its differences. Speeds are compared as ratios, in percent."""
+        return '%' if self.share or is_speed(self.keys) else 'points'
+
+    def of(self, metrics: Sequence[N]) -> N:
+        """The value from the stored metrics: points, or percent of ``key``. Speeds stay in ms and 1/s."""
+        value = metrics[0] - sum(metrics[1:])
+        if self.share:
+            value = value / metrics[0]
+        return self.times * value * (1 if is_speed(self.keys) else 100)
+
+
+def measure(quantity: Quantity, share: bool = False) -> Measure:
+    """The measure of a quantity."""
+    return Measure(quantity.key, quantity.minus, quantity.times, quantity.epoch, share)
+
+
+class Statistic(NamedTuple):
+    """A value of one training: a measure, or the difference of two measures of the same training."""
+
+    measure: Measure
+    less: Optional[Measure] = None
+
+    @property
+    def measures(self) -> Tuple[Measure, ...]:
+        return (self.measure,) if self.less is None else (self.measure, self.less)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trainings that differ only in the seed: a cell, in all tables that show it.
+
+    Attributes:
+        runs (tuple): their ids.
+        tables (tuple): names of the tables.
+        variants (frozenset): the variants that all cells of these tables share, such as the backbone of Table 6.
+        epochs (int): number of epochs.
+        metrics (frozenset): the names of their metrics.
+    """
+
+    runs: Tuple[str, ...]
+    tables: Tuple[str, ...]
+    variants: frozenset
+    epochs: int
+    metrics: frozenset
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The stored data of a plan's runs.
+    """The stored data of all runs of a folder.
 
     Attributes:
-        plan (StoredPlan): the plan.
-        results (Results): the final results and speeds.
+        runs (dict): results by run id.
+        speeds (dict): speeds by run id.
         epochs (dict): epochs by run id; empty if no claim needs them.
-        matches (dict): matches by run id.
-        resampled (dict): (samples,) fractions on samples of the test images, by run id and key.
+        image_groups (dict): metrics without each group of test images, by run id.
+        groups (tuple[Group]): the trainings by what they train.
     """
 
-    plan: StoredPlan
-    results: Results
+    runs: Dict[str, Result]
+    speeds: Dict[str, Speed]
     epochs: Dict[str, List[Epoch]]
-    matches: Dict[str, StoredMatches]
-    resampled: Dict[Tuple[str, str], np.ndarray]
+    image_groups: Dict[str, ImageGroups]
+    groups: Tuple[Group, ...]
 
-    def value(self, run: str, quantity: Quantity) -> Optional[float]:
-        """A quantity of a run, whatever its cell, in its unit; None if it was not measured."""
-        stored = [self._stored(run, key, quantity.epoch) for key in quantity.keys]
-        values = [value for value in stored if value is not None]
-        if len(values) < len(stored):
-            return None
-        return quantity.times * scale(quantity.key) * (values[0] - sum(values[1:]))
+    def value(self, run: str, statistic: Statistic) -> Optional[float]:
+        """A statistic of a run; None if it was not measured."""
+        values = [self._value(run, each) for each in statistic.measures]
+        known = [value for value in values if value is not None]
+        return known[0] - sum(known[1:]) if len(known) == len(values) else None
 
-    def over_seeds(self, quantity: Quantity) -> pd.Series:
+    def left_out(self, run: str, statistic: Statistic) -> Optional[np.ndarray]:
+        """(G,) a statistic of a run without each group of its test images; None if that was not stored."""
+        values = [self._left_out(run, each) for each in statistic.measures]
+        known = [value for value in values if value is not None]
+        return known[0] - sum(known[1:]) if len(known) == len(values) else None
+
+    def left_out_of(self, runs: Sequence[str], statistic: Statistic) -> Optional[np.ndarray]:
+        """(n, G) a statistic of runs on the same images; None if it is not known of all, or if the images differ."""
+        values = [self.left_out(run, statistic) for run in runs]
+        known = [value for value in values if value is not None]
+        return np.stack(known) if len(known) == len(values) and self.same_images(runs) else None
+
+    def same_images(self, runs: Sequence[str]) -> bool:
+        """Whether runs were evaluated on the same images, as far as that was stored."""
+        return len({self.image_groups[run].evaluated for run in runs if run in self.image_groups}) == 1
+
+    def over_seeds(self, plan: StoredPlan, quantity: Quantity, share: bool = False) -> pd.Series:
         """A quantity of its cell by seed, NaN if it was not measured. The name of the series describes the quantity."""
-        runs = self.plan.cell_at(quantity.at).runs
-        values = {seed: self.value(run, quantity) for seed, run in runs.items()}
-        return pd.Series(values, dtype=float, name=words(self.plan, quantity))
+        asked = Statistic(measure(quantity, share))
+        values = {seed: self.value(run, asked) for seed, run in plan.cell_at(quantity.at).runs.items()}
+        return pd.Series(values, dtype=float, name=words(plan, quantity, share))
 
-    def on_samples(self, run: str, quantity: Quantity) -> Optional[np.ndarray]:
-        """(samples,) a quantity of a run on samples of the test images; None if there are no matches."""
-        if quantity.epoch is not None or any((run, key) not in self.resampled for key in quantity.keys):
+    def group_of(self, run: str) -> Optional[Group]:
+        """The trainings that a run belongs to; None if it has no result."""
+        return next((group for group in self.groups if run in group.runs), None)
+
+    def _value(self, run: str, asked: Measure) -> Optional[float]:
+        metrics = self._metrics(run, asked)
+        values = [metrics.get(key) for key in asked.keys]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or asked.share and not known[0]:
             return None
-        values = [self.resampled[run, key] for key in quantity.keys]
-        return quantity.times * scale(quantity.key) * (values[0] - sum(values[1:]))
+        return asked.of(known)
 
-    def _stored(self, run: str, key: str, epoch: Optional[int]) -> Optional[float]:
-        if epoch is None:
-            return self.results.number(run, key)
-        epochs = self.epochs.get(run, ())
-        return epochs[epoch - 1].metrics.get(key) if epoch <= len(epochs) else None
+    def _metrics(self, run: str, asked: Measure) -> Metrics:
+        if asked.epoch is not None:
+            epochs = self.epochs.get(run, ())
+            return epochs[asked.epoch - 1].metrics if asked.epoch <= len(epochs) else {}
+        stored = self.speeds if is_speed(asked.keys) else self.runs
+        return stored[run].metrics if run in stored else {}
+
+    def _left_out(self, run: str, asked: Measure) -> Optional[np.ndarray]:
+        stored = self.image_groups.get(run)
+        if stored is None or asked.epoch is not None or any(key not in stored.metrics for key in asked.keys):
+            return None
+        if any(None in stored.left_out[key] for key in asked.keys):
+            return None
+        return asked.of([stored.metrics[key] + np.array(stored.left_out[key]) / 1e6 for key in asked.keys])
 
 
-def words(plan: StoredPlan, quantity: Quantity) -> str:
+def words(plan: StoredPlan, quantity: Quantity, share: bool = False) -> str:
     """A quantity in words: '0.5 × AP with NMS, Method FCOS, 1×, after epoch 6'."""
-    value = ' − '.join(map(_metric_words, quantity.keys))
+    value = ' − '.join(map(_metric_words, (quantity.key, quantity.minus) if quantity.minus else (quantity.key,)))
+    if share:
+        value = f'({value}) / {_metric_words(quantity.key)}'
     if quantity.times != 1:
         value = f'{quantity.times:g} × ' + (f'({value})' if quantity.minus else value)
     when = [f'after epoch {quantity.epoch}'] if quantity.epoch else []
@@ -74,69 +176,70 @@ def _metric_words(key: str) -> str:
     return f'{name} {reading}'.replace('_', ' ').replace('nms', 'NMS').strip()
 
 
-def unit(key: str) -> str:
-    """The unit of differences of a metric."""
-    if not key.startswith(SPEED):
-        return 'points'
-    return '1/s' if key.endswith('fps') else 'ms'
+def load_evidence(runs: Path, profile: str, plans: Sequence[StoredPlan]) -> Tuple[Evidence, List[str]]:
+    """The evidence for the plans' claims, and a line for each broken file.
 
-
-def scale(key: str) -> float:
-    """The factor from the stored number to that unit."""
-    return 1.0 if key.startswith(SPEED) else 100.0
-
-
-def load_evidence(
-    runs: Path, profile: str, plans: Sequence[StoredPlan], samples: int
-) -> Tuple[List[Evidence], List[str]]:
-    """The evidence for each plan's claims, and a line for each broken file.
+    The noise of training is estimated from all stored runs. So the runs of other tables are read too.
 
     Args:
         runs (Path): folder of the runs.
         profile (str): their profile.
         plans (sequence): the plans.
-        samples (int): number of samples of the test images.
     """
-    stored = [load_results(runs, profile, plan) for plan in plans]
-    warnings = [warning for each in stored for warning in each.warnings]
-    epochs = []
-    for plan in plans:
-        needed = any(quantity.epoch is not None for quantity in _quantities(plan.claims))
-        found, broken = load_epochs(runs, profile, plan) if needed else ({}, [])
-        epochs.append(found)
-        warnings += broken
-    wanted = [
-        (run, key)
-        for plan in plans
-        for quantity in _quantities(plan.claims)
-        for run in plan.cell_at(quantity.at).runs.values()
-        for key in quantity.keys
-        if quantity.epoch is None
-    ]
-    metrics = {run: result.metrics for each in stored for run, result in each.runs.items()}
-    matches, broken = _load_matches(runs, profile, {run: metrics[run] for run, _ in wanted if run in metrics})
-    resampled = over_images(matches, wanted, samples)
-    evidence = [Evidence(*each, matches, resampled) for each in zip(plans, stored, epochs)]
-    return evidence, list(dict.fromkeys(warnings + broken))
+    every = [*plans, *_other_plans(runs, profile, {plan.name for plan in plans})]
+    stored = [load_results(runs, profile, plan) for plan in every]
+    warnings = [warning for each in stored[: len(plans)] for warning in each.warnings]
+    results = {run: result for each in stored for run, result in each.runs.items()}
+    speeds = {run: speed for each in stored for run, speed in each.speeds.items()}
+    epochs: Dict[str, List[Epoch]] = {}
+    if any(side.epoch is not None for plan in plans for side in _sides(plan.claims)):
+        for plan in every:
+            found, broken = load_epochs(runs, profile, plan)
+            epochs |= found
+            warnings += broken if plan in plans else []
+    image_groups, broken = load_image_groups(runs, profile, results)
+    warnings += broken
+    evidence = Evidence(results, speeds, epochs, image_groups, _groups(every, results))
+    return evidence, list(dict.fromkeys(warnings))
 
 
-def _quantities(claims: Sequence[Claim]) -> List[Quantity]:
-    comparisons = [comparison for claim in claims for comparison in claim.comparisons]
-    return [quantity for each in comparisons for quantity in (each.left, each.right)]
-
-
-def _load_matches(
-    runs: Path, profile: str, metrics: Dict[str, Dict[str, Optional[float]]]
-) -> Tuple[Dict[str, StoredMatches], List[str]]:
-    """The matches of runs by id, checked against the metrics of their results, and a line for each broken file."""
-    found, warnings = {}, []
-    for run, of_run in metrics.items():
-        path = Path(runs) / profile / run / 'matches.npz'
-        if path.exists():
+def _other_plans(runs: Path, profile: str, names: Set[str]) -> List[StoredPlan]:
+    """The other plans of the profile. Those that cannot be read are left out. Plans with other settings differ."""
+    plans = []
+    for name in plan_names(runs, profile):
+        if name not in names:
             try:
-                matches = load_matches(path)
-                matches.check(of_run)
-                found[run] = matches
-            except ValueError as error:
-                warnings.append(f'{path}: {error}: left out')
-    return found, warnings
+                plans.append(load_plan(runs, profile, name))
+            except UserError:
+                continue
+    return plans
+
+
+def _sides(claims: Iterable[Claim]) -> List[Quantity]:
+    comparisons: List[Comparison] = [comparison for claim in claims for comparison in claim.every_comparison]
+    return [side for each in comparisons for side in (each.left, each.right)]
+
+
+def _groups(plans: Sequence[StoredPlan], results: Dict[str, Result]) -> Tuple[Group, ...]:
+    """The trainings of all cells. Cells of several tables that share a run are one group."""
+    found: List[Tuple[Set[str], Set[str], Set[str]]] = []  # runs, tables, variants
+    for plan in plans:
+        settings = {f'{key}={value}' for key, value in plan.overrides.items()}
+        shared = settings | frozenset.intersection(*(frozenset(cell.use) for cell in plan.cells))
+        for cell in plan.cells:
+            runs = {run for run in cell.runs.values() if run in results}
+            if runs:
+                same = [group for group in found if group[0] & runs]
+                found = [group for group in found if not group[0] & runs]
+                merged = set(runs), {plan.name}, set(shared)
+                for group in same:
+                    merged = merged[0] | group[0], merged[1] | group[1], merged[2] & group[2]
+                found.append(merged)
+    return tuple(_group(runs, tables, variants, results) for runs, tables, variants in found)
+
+
+def _group(runs: Set[str], tables: Set[str], variants: Set[str], results: Dict[str, Result]) -> Group:
+    first = results[min(runs)]
+    return Group(
+        tuple(sorted(runs)), tuple(sorted(tables)), frozenset(variants), first.epochs or 0, frozenset(first.metrics)
+    )

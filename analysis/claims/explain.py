@@ -8,8 +8,9 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import pandas as pd
 
-from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, Finding, Verdict
-from analysis.claims.statistics import ENOUGH_SEEDS
+from analysis.claims.finding import AS_PRINTED, FAILS, HOLDS, LARGER, NO, SMALLER, UNDECIDED, YES, Finding
+from analysis.claims.judge import Judgement, Verdict
+from analysis.claims.noise import Noise
 from analysis.tables.render import table
 
 
@@ -21,9 +22,17 @@ def counts(verdicts: List[Verdict]) -> str:
 
 
 def why(verdict: Verdict) -> str:
-    """Why a claim holds, fails or is undecided, and which errors its intervals leave out."""
-    sentences = {HOLDS: _why_holds, FAILS: _why_fails, UNDECIDED: _why_undecided}[verdict.verdict](verdict)
-    return ' '.join(sentences + _limits(verdict))
+    """Why a claim holds, fails or is undecided; the paper's size; what else was judged; and what the intervals lack."""
+    by_words = bool(verdict.claim.comparisons)
+    sentences = [] if by_words else [f"Judged by this suite's own threshold: {_threshold(verdict)}."]
+    sentences += _direction(verdict.verdict, verdict.findings) if verdict.best is None else [_best(verdict)]
+    sentences += [_size(verdict), _matters(verdict)]
+    if verdict.share:
+        sentences.append(f'As a share of {_whole(verdict)}, this {_verb(verdict.share)} ({_shown(verdict.share)}).')
+    if verdict.threshold and by_words:
+        shown = f'{_verb(verdict.threshold)} ({_shown(verdict.threshold)})'
+        sentences.append(f"This suite's own threshold, {_threshold(verdict)}, {shown}.")
+    return ' '.join(each for each in sentences + _limits(verdict) if each)
 
 
 def effect(found: Finding) -> str:
@@ -36,17 +45,17 @@ def interval(found: Finding) -> str:
     return _range(found.interval)
 
 
-def deciding(verdict: Verdict) -> Optional[Finding]:
+def deciding(findings: Sequence[Finding]) -> Optional[Finding]:
     """The deciding comparison: the one furthest from the claimed side, among those that fail if any fails."""
-    found = [each for each in verdict.findings if each.effect is not None]
+    found = [each for each in findings if each.effect is not None]
     failing = [each for each in found if each.verdict == FAILS]
     return min(failing or found, key=lambda each: each.towards, default=None)
 
 
-def settled_with(verdict: Verdict) -> Optional[Tuple[int, int]]:
+def settled_with(findings: Sequence[Finding]) -> Optional[Tuple[int, int]]:
     """How many more seeds per cell, and how many in total, would settle an undecided claim, if effects and spread stay
     the same. Settled means that one comparison fails, or else that all hold. None if no number would, or if unknown."""
-    open_ = [each for each in verdict.findings if each.verdict != HOLDS]
+    open_ = [each for each in findings if each.verdict != HOLDS]
     if any(each.effect is None for each in open_):
         return None
     against = [each.seeds for each in open_ if each.towards < 0]
@@ -69,22 +78,28 @@ def side(each: pd.Series) -> str:
 
 
 def errors(found: Finding) -> str:
-    """The errors: 'standard error 0.41 from trainings, 0.20 from test images'. Unknown errors are named as missing."""
-    speed = found.unit != 'points'
-    noise = ('timings' if speed else 'trainings') + (' (of other cells of this table)' if found.borrowed else '')
-    known = [
-        f'{error:.2f} from {name}'
-        for error, name in ((found.training_error, noise), (found.image_error, 'test images'))
-        if error is not None
-    ]
+    """The errors: 'standard error 0.41 from trainings, 0.20 from test images; 72 degrees of freedom'."""
+    speed = found.comparison.left.key.startswith('speed/')
     if found.interval is None:
-        return 'nothing is known of its error'
-    missing = [
-        name
-        for error, name in ((found.training_error, 'training noise'), (found.image_error, 'the choice of test images'))
-        if error is None and not speed  # speeds hardly depend on the choice of images
-    ]
-    return f'standard error {", ".join(known)}' + ''.join(f'; without {name}' for name in missing)
+        return 'by ranks: too few seeds for an interval' if found.ranks else 'nothing is known of its error'
+    images = '' if found.image_error is None else f'{found.image_error:.2f} from test images'
+    if found.ranks:
+        return f'by ranks; standard error {images}' if images else 'by ranks; without the choice of test images'
+    known = [f'{found.training_error:.2f} from {"timings" if speed else "trainings"}', *([images] if images else [])]
+    freedom = f'; {found.freedom:.0f} degrees of freedom' if found.freedom and math.isfinite(found.freedom) else ''
+    missing = '' if images or speed else '; without the choice of test images'  # speeds hardly depend on images
+    return f'standard error {", ".join(known)}{freedom}{missing}'
+
+
+def paper(found: Finding) -> str:
+    """The paper's difference: '+1.40', or a dash if it prints none."""
+    return '–' if found.paper is None else signed(found.paper)
+
+
+def noise(findings: Sequence[Finding]) -> List[str]:
+    """What the noise of training was estimated from, a sentence for each source."""
+    sources = {(each.noise.training, each.noise.groups): each.noise for each in findings if each.noise}
+    return [_noise(each) for each in sources.values()]
 
 
 def signed(number: float) -> str:
@@ -92,49 +107,52 @@ def signed(number: float) -> str:
     return f'{round(number, 2) + 0.0:+.2f}'.replace('-', '−')  # + 0.0 turns -0.0 into 0.0
 
 
-def _why_holds(verdict: Verdict) -> List[str]:
-    number = len(verdict.findings)
-    least = deciding(verdict)
+def _direction(verdict: str, findings: Sequence[Finding]) -> List[str]:
+    return {HOLDS: _why_holds, FAILS: _why_fails, UNDECIDED: _why_undecided}[verdict](findings)
+
+
+def _why_holds(findings: Sequence[Finding]) -> List[str]:
+    least = deciding(findings)
     assert least is not None  # a claim that holds was measured
-    if number == 1:
+    if len(findings) == 1:
         return [f'The difference is {effect(least)}, 95 % interval {interval(least)}.']
     return [
-        f'All {number} differences lie on the claimed side; the smallest is {effect(least)}, '
+        f'All {len(findings)} differences lie on the claimed side; the smallest is {effect(least)}, '
         f'95 % interval {interval(least)}.'
     ]
 
 
-def _why_fails(verdict: Verdict) -> List[str]:
-    failing = [each for each in verdict.findings if each.verdict == FAILS]
-    worst = deciding(verdict)
+def _why_fails(findings: Sequence[Finding]) -> List[str]:
+    failing = [each for each in findings if each.verdict == FAILS]
+    worst = deciding(findings)
     assert worst is not None  # a comparison that fails was measured
     level = f'{100 * worst.level:.3g} % interval {_range(worst.corrected)}'
-    if len(verdict.findings) == 1:
+    if len(findings) == 1:
         return [f'The difference is {effect(worst)}, {level}: on the other side.']
-    several = f'{len(failing)} of {len(verdict.findings)} differences lie on the other side'
-    return [f'{several}; the clearest is {effect(worst)}, {level} (corrected for {len(verdict.findings)} comparisons).']
+    several = f'{len(failing)} of {len(findings)} differences lie on the other side'
+    return [f'{several}; the clearest is {effect(worst)}, {level} (corrected for {len(findings)} comparisons).']
 
 
-def _why_undecided(verdict: Verdict) -> List[str]:
-    sides = [each for found in verdict.findings for each in (found.left, found.right)]
+def _why_undecided(findings: Sequence[Finding]) -> List[str]:
+    sides = [each for found in findings for each in (found.left, found.right)]
     missing = list(dict.fromkeys(str(each.name) for each in sides if not each.count()))
     if missing:
         more = f' and {len(missing) - 3} more' if len(missing) > 3 else ''
         return [f'Not measured: {"; ".join(missing[:3])}{more}.']
-    if any(found.interval is None for found in verdict.findings):
-        return [f'Nothing is known of the error: at least {ENOUGH_SEEDS} seeds of each cell would show it.']
-    open_ = [found for found in verdict.findings if found.verdict != HOLDS]
-    if len(verdict.findings) == 1:
+    if any(found.interval is None and found.ranks for found in findings):
+        return ['The seeds of a cell differ far more than those of other cells, and are too few for a test by ranks.']
+    if any(found.interval is None for found in findings):
+        return ['Nothing is known of the noise of training: several seeds of some cells would show it.']
+    open_ = [found for found in findings if found.verdict != HOLDS]
+    if len(findings) == 1:
         sentence = f'The difference is {effect(open_[0])}, and its 95 % interval, {interval(open_[0])}, contains 0.'
     else:
-        sentence = f'{len(open_)} of {len(verdict.findings)} differences may lie on either side of 0.'
-    return [sentence, _what_would_settle(verdict, open_)]
+        sentence = f'{len(open_)} of {len(findings)} differences may lie on either side of 0.'
+    return [sentence, _what_would_settle(findings, open_)]
 
 
-def _what_would_settle(verdict: Verdict, open_: List[Finding]) -> str:
-    if any(found.training_error is None for found in open_):
-        return f'At least {ENOUGH_SEEDS} seeds of each cell would show how many it takes.'
-    settled = settled_with(verdict)
+def _what_would_settle(findings: Sequence[Finding], open_: List[Finding]) -> str:
+    settled = settled_with(findings)
     if settled is None:
         images = ' for these test images' if any(found.image_error is not None for found in open_) else ''
         return f'More seeds alone would not settle it: the differences are too small{images}.'
@@ -143,22 +161,104 @@ def _what_would_settle(verdict: Verdict, open_: List[Finding]) -> str:
     return f'About {seeds} per cell ({total} in all) would settle it, if differences and spread stay as they are.'
 
 
+def _best(verdict: Verdict) -> str:
+    """How far the claimed best cell may be from the best of the others."""
+    assert verdict.best is not None
+    low, high = verdict.best
+    unit = verdict.findings[0].unit
+    others = f'the best of {len(verdict.findings)} others'
+    if verdict.verdict == HOLDS:
+        return f'It is better than {others}, by at most {high:.2f} {unit}, with 95 % confidence.'
+    if verdict.verdict == FAILS:
+        return f'It is worse than {others}, by at most {-low:.2f} {unit}, with 95 % confidence.'
+    return (
+        f'It is at most {-low:.2f} {unit} below {others} and at most {high:.2f} above, with 95 % confidence '
+        '(multiple comparisons with the best).'
+    )
+
+
+def _size(verdict: Verdict) -> str:
+    """The paper's difference beside the measured one."""
+    printed = [each for each in verdict.findings if each.size == verdict.size]
+    if verdict.size is None or not printed:
+        return ''
+    if len(verdict.findings) == 1:
+        number = f"The paper's difference is {paper(printed[0])}"
+        return {
+            AS_PRINTED: f'{number}, inside the interval.',
+            SMALLER: f'{number}: the measured one is smaller.',
+            LARGER: f'{number}: the measured one is larger.',
+        }[verdict.size]
+    return {
+        AS_PRINTED: "The paper's differences are inside the intervals.",
+        SMALLER: 'The paper prints a larger difference than the intervals allow.',
+        LARGER: 'The paper prints a smaller difference than the intervals allow.',
+    }[verdict.size]
+
+
+def _matters(verdict: Verdict) -> str:
+    limit = f'{verdict.findings[0].of_interest:g} {verdict.findings[0].unit}'
+    what = 'The difference is' if len(verdict.findings) == 1 else 'All differences are'
+    if verdict.matters == NO:
+        return f'{what} smaller than {limit}: no difference that matters (equivalence test at 5 %).'
+    if verdict.matters == YES and verdict.verdict != FAILS:
+        return f'{what} larger than {limit}, the smallest of interest.'
+    return ''
+
+
+def _verb(judgement: Judgement) -> str:
+    return {HOLDS: 'holds', FAILS: 'fails', UNDECIDED: 'is undecided'}[judgement.verdict]
+
+
+def _shown(judgement: Judgement) -> str:
+    found = deciding(judgement.findings)
+    return f'{effect(found)}, 95 % interval {interval(found)}' if found else 'not measured'
+
+
+def _threshold(verdict: Verdict) -> str:
+    return _line(verdict.claim.threshold.statement) if verdict.claim.threshold else ''
+
+
+def _whole(verdict: Verdict) -> str:
+    """What a share is a share of: 'AP with NMS'."""
+    return str(verdict.share.findings[0].left.name).split(') / ')[1].split(',')[0] if verdict.share else ''
+
+
 def _limits(verdict: Verdict) -> List[str]:
-    """Which errors the intervals leave out."""
+    """Whose noise the intervals have, and what they leave out."""
     shown = [found for found in verdict.findings if found.interval is not None]
     sentences = []
-    if any(found.training_error is None for found in shown):
-        sentences.append(
-            'Intervals over test images alone contain no training noise: this is about these trainings, and others may '
-            'turn out otherwise.'
-        )
-    if any(found.borrowed for found in shown):
-        sentences.append(
-            f'Where a cell has fewer than {ENOUGH_SEEDS} seeds, its training noise is that of other cells of the table.'
-        )
-    if any(found.image_error is None and found.unit == 'points' for found in shown):
-        sentences.append('Intervals over seeds alone are about these test images.')
+    borrowed = [found.noise for found in shown if found.noise and verdict.plan.name not in found.noise.tables]
+    if borrowed:
+        boxes = ' (of boxes)' if any('mask_' in found.comparison.left.key for found in shown) else ''
+        sentences.append(f'The noise of training is that of {_tables(borrowed[0].tables)}{boxes}.')
+    if any(found.ranks for found in shown):
+        sentences.append("A cell's seeds differ far more than those of other cells, so ranks are compared.")
+    if any(found.image_error is None and not found.comparison.left.key.startswith('speed/') for found in shown):
+        sentences.append('The intervals are about these test images.')
     return sentences
+
+
+def _noise(source: Noise) -> str:
+    """'Training noise: standard deviation 0.96 points, from 36 cells of Tables 1 to 5, 12 epochs, ...'."""
+    measures = ' − '.join(dict.fromkeys(key for each in source.statistic.measures for key in each.keys))
+    cells = f'{len(source.groups)} cell{"" if len(source.groups) == 1 else "s"} of {_tables(source.tables)}'
+    spread = f'standard deviation {math.sqrt(source.training.value):.2f}, from {cells} with {source.epochs} epochs'
+    text = f'Noise of one training, {measures}: {spread}, {source.training.freedom} degrees of freedom'
+    if source.interaction.value:
+        text += f'; {math.sqrt(source.interaction.value):.2f} of it with these test images'
+    if source.heavy:
+        text += f'; {len(source.heavy)} cell{"" if len(source.heavy) == 1 else "s"} with far more noise left out'
+    return text + ('.' if source.equal else "; the cells' variances differ.")
+
+
+def _tables(names: Sequence[str]) -> str:
+    """Names of tables in words: 'Tables 1, 3 and Fig. 5'."""
+    numbers = sorted(name.removeprefix('table') for name in names if name.startswith('table'))
+    words = ([f'Table{"s" * (len(numbers) > 1)} {", ".join(numbers)}'] if numbers else []) + sorted(
+        f'Fig. {name.removeprefix("fig")}' if name.startswith('fig') else name for name in names if name[:5] != 'table'
+    )
+    return ' and '.join(words)
 
 
 def _seeds(found: Finding) -> int:
@@ -189,7 +289,7 @@ def _markdown(verdicts: List[Verdict]) -> str:
 
 def brief(verdicts: List[Verdict]) -> str:
     """A table with a row for each claim: its statement and the deciding comparison."""
-    rows = [['table', 'what is claimed', 'difference', '95 % interval']]
+    rows = [['table', 'what is claimed', *_NUMBERS]]
     for verdict in verdicts:
         rows.append([verdict.plan.name, f'{_line(verdict.claim.statement)} (`{verdict.claim.id}`)', *_numbers(verdict)])
     return table(rows)
@@ -198,7 +298,7 @@ def brief(verdicts: List[Verdict]) -> str:
 def headline(verdicts: List[Verdict], ids: Sequence[str]) -> str:
     """A table of the judged claims with these ids, in this order, and the counts of all verdicts."""
     by_id = {verdict.claim.id: verdict for verdict in verdicts}
-    rows = [['what the paper claims', 'here', 'difference', '95 % interval']]
+    rows = [['what the paper claims', 'here', *_NUMBERS]]
     for verdict in (by_id[id_] for id_ in ids if id_ in by_id):
         rows.append([_line(verdict.claim.statement), verdict.verdict, *_numbers(verdict)])
     return f'{table(rows)}\n\n{counts(verdicts)}.'
@@ -206,22 +306,44 @@ def headline(verdicts: List[Verdict], ids: Sequence[str]) -> str:
 
 def evidence(verdict: Verdict) -> str:
     """A claim's comparisons: the values on each side, and the error of the difference."""
-    return '\n'.join([f'`{verdict.claim.id}`', '', *map(_finding, verdict.findings)])
+    lines = [f'`{verdict.claim.id}`', '', *map(_finding, verdict.findings)]
+    for title, judgement in parts(verdict):
+        lines += ['', f'{title}: {judgement.verdict}.', '', *map(_finding, judgement.findings)]
+    notes = noise(verdict.findings)
+    return '\n'.join(lines + (['', *notes] if notes else []))
+
+
+def parts(verdict: Verdict) -> List[Tuple[str, Judgement]]:
+    """What is judged beside the paper's words: titles and judgements."""
+    found = []
+    if verdict.share:
+        found.append((f'As a share of {_whole(verdict)}', verdict.share))
+    if verdict.threshold and verdict.claim.comparisons:
+        found.append((f"The suite's own threshold: {_threshold(verdict)}", verdict.threshold))
+    return found
+
+
+#: Headers of :func:`_numbers`.
+_NUMBERS = ('difference', '95 % interval', 'paper', 'size')
+
+
+def _numbers(verdict: Verdict) -> List[str]:
+    """Effect and interval of the deciding comparison, the paper's difference, and its size; dashes if none was
+    measured."""
+    found = deciding(verdict.findings)
+    size = verdict.size or '–'
+    return [effect(found), interval(found), paper(found), size] if found else ['–', '–', '–', size]
 
 
 def _summary(verdicts: List[Verdict]) -> str:
     """A line for each claim, with the deciding comparison."""
-    rows = [['table', 'claim', 'verdict', 'claimed', 'difference', '95 % interval']]
+    rows = [['table', 'claim', 'verdict', 'claimed', *_NUMBERS, 'matters', 'own threshold']]
     for verdict in verdicts:
-        claimed = (deciding(verdict) or verdict.findings[0]).relation
-        rows.append([verdict.plan.name, verdict.claim.id, verdict.verdict, claimed, *_numbers(verdict)])
+        claimed = (deciding(verdict.findings) or verdict.findings[0]).relation
+        own = verdict.threshold.verdict if verdict.threshold else '–'
+        numbers = _numbers(verdict)
+        rows.append([verdict.plan.name, verdict.claim.id, verdict.verdict, claimed, *numbers, verdict.matters, own])
     return table(rows)
-
-
-def _numbers(verdict: Verdict) -> List[str]:
-    """Effect and interval of the deciding comparison; dashes if none was measured."""
-    found = deciding(verdict)
-    return [effect(found), interval(found)] if found else ['–', '–']
 
 
 def _claim(verdict: Verdict) -> str:
@@ -230,7 +352,7 @@ def _claim(verdict: Verdict) -> str:
         f'### {claim.id}: {verdict.verdict}',
         f'Claimed: {_line(claim.statement)} ({_line(claim.where)}). Paper: "{_line(claim.quote)}"',
         f'**{verdict.verdict.capitalize()}.** {why(verdict)}',
-        '\n'.join(map(_finding, verdict.findings)),
+        evidence(verdict).partition('\n\n')[2],
     ]
     return '\n\n'.join(lines)
 
@@ -238,12 +360,13 @@ def _claim(verdict: Verdict) -> str:
 def _finding(found: Finding) -> str:
     text = f'- {side(found.left)}; claimed to be {found.relation} than {side(found.right)}.'
     if found.effect is not None:
-        text += f' Difference {effect(found)}, 95 % interval {interval(found)} ({errors(found)}).'
+        printed = '' if found.paper is None else f' The paper has {paper(found)}.'
+        text += f' Difference {effect(found)}, 95 % interval {interval(found)} ({errors(found)}).{printed}'
     return f'{text} {found.verdict.capitalize()}.'
 
 
 def _json(verdicts: List[Verdict]) -> str:
-    content = dict(schema=2, claims=[_claim_content(verdict) for verdict in verdicts])
+    content = dict(schema=3, claims=[_claim_content(verdict) for verdict in verdicts])
     return json.dumps(content, indent=1, ensure_ascii=False) + '\n'
 
 
@@ -253,11 +376,29 @@ def _claim_content(verdict: Verdict) -> Dict[str, Any]:
         table=plan.name,
         title=plan.title,
         profile=plan.profile,
-        **claim.model_dump(exclude={'comparisons'}),
+        **claim.model_dump(include={'id', 'statement', 'quote', 'where'}),
         verdict=verdict.verdict,
+        judged_by='words' if claim.comparisons else 'threshold',
+        size=verdict.size,
+        matters=verdict.matters,
+        best=verdict.best,
         findings=[_finding_content(verdict, found) for found in verdict.findings],
+        share=verdict.share and _judgement_content(verdict, verdict.share),
+        threshold=verdict.threshold
+        and dict(statement=_threshold(verdict), **_judgement_content(verdict, verdict.threshold)),
         why=why(verdict),
     )
+
+
+def _judgement_content(verdict: Verdict, judgement: Judgement) -> Dict[str, Any]:
+    findings = [_finding_content(verdict, found) for found in judgement.findings]
+    return dict(verdict=judgement.verdict, findings=findings)
+
+
+_TOLD = (
+    *('relation', 'unit', 'level', 'effect', 'interval', 'corrected', 'training_error', 'image_error', 'freedom'),
+    *('ranks', 'paper', 'size', 'of_interest', 'matters', 'seeds', 'verdict'),
+)
 
 
 def _finding_content(verdict: Verdict, found: Finding) -> Dict[str, Any]:
@@ -268,8 +409,23 @@ def _finding_content(verdict: Verdict, found: Finding) -> Dict[str, Any]:
         by_seed = values.astype(object).where(values.notna(), None).to_dict()
         runs = verdict.plan.cell_at(quantity.at).runs
         sides[name] = dict(words=values.name, at=quantity.at, runs=runs, values=by_seed)
-    told = ('relation', 'unit', 'level', 'effect', 'interval', 'corrected', 'training_error', 'borrowed', 'image_error')
-    return dict(**sides, **{key: getattr(found, key) for key in (*told, 'seeds', 'verdict')})
+    told = {key: getattr(found, key) for key in _TOLD}
+    if told['freedom'] is not None and not math.isfinite(told['freedom']):
+        told['freedom'] = None  # nothing varies
+    return dict(**sides, **told, noise=found.noise and _noise_content(found.noise))
+
+
+def _noise_content(source: Noise) -> Dict[str, Any]:
+    return dict(
+        tables=source.tables,
+        epochs=source.epochs,
+        cells=[group.runs for group in source.groups],
+        left_out=[group.runs for group in source.heavy],
+        equal=source.equal,
+        variance=source.training.value,
+        freedom=source.training.freedom,
+        interaction=source.interaction.value,
+    )
 
 
 def _line(text: str) -> str:

@@ -1,132 +1,293 @@
-"""The certainty of a difference: its errors over trainings and test images, its interval, the seeds to settle it."""
+"""The certainty of a difference: its variance, its interval, and tests. docs/claims.md has the formulas."""
 
 import math
 from bisect import bisect_left
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
+from scipy.stats import bartlett, beta, mannwhitneyu, multivariate_t, wilcoxon
 from scipy.stats import t as student
 
-from analysis.claims.matches import StoredMatches
-
-#: From this number of seeds on, a cell gives an estimate of its training noise.
-ENOUGH_SEEDS = 3
 #: Confidence level of the shown intervals.
 CONFIDENCE = 0.95
+#: Level of the tests of equal variances.
+UNLIKELY = 0.01
+#: Draws of the largest of several t values. They give a critical value with an error of 0.3 %.
+_DRAWS = 200_000
 _MANY = 1000
 
-
-#: The trainings of one side of a comparison, or of both if they are the same: their number, the variance of a single
-#: value (None if it is not known), and the degrees of freedom of that variance.
-Trainings = Tuple[int, Optional[float], int]
+Interval = Tuple[float, float]
 
 
-def training_error(trainings: Sequence[Trainings]) -> Optional[float]:
-    """A difference's standard error over trainings; None if nothing is known about one of its sides.
+class Variance(NamedTuple):
+    """An estimated variance and its degrees of freedom."""
 
-    Args:
-        trainings (sequence): one entry if both sides are the same trainings, else one for each side.
+    value: float
+    freedom: int
+
+
+class Side(NamedTuple):
+    """One side of a comparison, or the differences of both if they come from the same trainings.
+
+    Attributes:
+        values (ndarray): (n,) the value of each training.
+        left_out (ndarray, optional): (n, G) the values without each group of test images.
+        training (Variance, optional): of one training's value; None if it is not known.
+        interaction (Variance): the part of a training's variance over images that another training does not share.
     """
-    known = [variance / number for number, variance, _ in trainings if variance is not None]
-    return math.sqrt(sum(known)) if len(known) == len(trainings) else None
+
+    values: np.ndarray
+    left_out: Optional[np.ndarray] = None
+    training: Optional[Variance] = None
+    interaction: Variance = Variance(0.0, 1)
 
 
-def interval(
-    effect: float,
-    trainings: Sequence[Trainings],
-    image_error: Optional[float],
-    images: int,
-    confidence: float = CONFIDENCE,
-) -> Optional[Tuple[float, float]]:
-    """Student's t interval of a difference, from the known errors; None if none is known.
+class Estimate(NamedTuple):
+    """A difference.
 
-    Args:
-        effect (float): the left side minus the right side.
-        trainings (sequence): see :func:`training_error`.
-        image_error (float, optional): its standard error over test images; None if there are no matches.
-        images (int): number of test images.
-        confidence (float): confidence level of the interval.
+    Attributes:
+        effect (float): the left side's mean minus the right side's.
+        training (float): its variance over trainings.
+        image (float, optional): its variance over test images, without what the first one contains already.
+        freedom (float): degrees of freedom of the sum of both variances.
     """
-    half = _half_width(trainings, image_error, images, confidence)
-    return None if half is None else (effect - half, effect + half)
+
+    effect: float
+    training: float
+    image: Optional[float]
+    freedom: float
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return math.sqrt(self.training + (self.image or 0.0))
+
+    def interval(self, confidence: float = CONFIDENCE) -> Interval:
+        """Student's t interval."""
+        half = t_value(confidence, self.freedom) * self.error if self.error else 0.0
+        return self.effect - half, self.effect + half
 
 
-def seeds_to_settle(
-    effect: float, trainings: Sequence[Trainings], image_error: Optional[float], images: int, confidence: float
-) -> Optional[int]:
-    """The total number of seeds per cell at which the interval would exclude 0.
+def t_value(confidence: float, freedom: float) -> float:
+    """Student's t value of an interval."""
+    return float(student.ppf((1 + confidence) / 2, freedom))
 
-    The effect and the spread are assumed to stay the same. None if nothing is known about training noise, or if the
-    error over images alone leaves the sign open.
+
+def estimate(sides: Sequence[Side]) -> Optional[Estimate]:
+    """The difference of the first side and the others; None if the noise of training is not known.
+
+    A value of a training varies with the training, sigma_T^2, and with what this training makes of these test images,
+    sigma_E^2. The seeds' variance is the sum of both. The images' own variance is that of all groups of images, less
+    the sigma_E^2 that it contains.
     """
-    if training_error(trainings) is None:
+    pools: Dict[Variance, float] = {}  # sides of one pool have one variance between them
+    for side in sides:
+        if side.training is None:
+            return None
+        pools[side.training] = pools.get(side.training, 0.0) + 1 / len(side.values)
+    terms = [(share * pool.value, pool.freedom) for pool, share in pools.items()]
+    training = sum(variance for variance, _ in terms)
+    image = None
+    groups = _group_differences(sides)
+    if groups is not None:
+        own = [(-side.interaction.value / len(side.values), side.interaction.freedom) for side in sides]
+        total = float(jackknife_covariance(groups[None])[0, 0]), groups.size - 1
+        image = max(0.0, total[0] + sum(variance for variance, _ in own))
+        terms += [total, *own] if image else []
+    below = sum(variance**2 / degrees for variance, degrees in terms)
+    freedom = (training + (image or 0.0)) ** 2 / below if below else math.inf  # Satterthwaite
+    return Estimate(_difference([side.values for side in sides]), training, image, freedom)
+
+
+def _difference(of_sides: Sequence[np.ndarray]) -> float:
+    first, *others = (float(values.mean()) for values in of_sides)
+    return first - sum(others)
+
+
+def _group_differences(sides: Sequence[Side]) -> Optional[np.ndarray]:
+    """(G,) the difference without each group of images; None if a side lacks it or has other groups."""
+    left_out = [side.left_out for side in sides if side.left_out is not None]
+    if len(left_out) < len(sides) or len({values.shape[1] for values in left_out}) > 1:
         return None
-    numbers = range(max(2, 1 + max(number for number, _, _ in trainings)), _MANY)
+    first, *others = (values.mean(axis=0) for values in left_out)
+    return first - sum(others)
 
-    def settled(number: int) -> bool:
-        # With this many seeds, the spread would be estimated from them.
-        then = [(number, variance, max(freedom, number - 1)) for _, variance, freedom in trainings]
-        half = _half_width(then, image_error, images, confidence)
-        return half is not None and half < abs(effect)
 
+def jackknife_covariance(left_out: np.ndarray) -> np.ndarray:
+    """(k, k) covariances over test images of k values, from (k, G) values without each group of images."""
+    centred = left_out - left_out.mean(axis=1, keepdims=True)
+    number = left_out.shape[1]
+    return (number - 1) / number * centred @ centred.T
+
+
+def interaction(left_out: Sequence[np.ndarray]) -> Variance:
+    """The variance over images that a training does not share with others, from (n, G) values of several cells."""
+    squares, freedom = 0.0, 0
+    for cell in left_out:
+        if len(cell) > 1:
+            squares += float(np.trace(jackknife_covariance(cell - cell.mean(axis=0))))
+            freedom += len(cell) - 1
+    groups = max((cell.shape[1] for cell in left_out), default=2)
+    return Variance(squares / freedom, freedom * (groups - 1)) if freedom else Variance(0.0, 1)
+
+
+def pooled(cells: Sequence[np.ndarray]) -> Optional[Variance]:
+    """The variance of one value within cells; None if no cell has two values."""
+    freedom = sum(len(values) - 1 for values in cells)
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in cells)
+    return Variance(squares / freedom, freedom) if freedom else None
+
+
+def equal_variances(cells: Sequence[np.ndarray]) -> bool:
+    """Whether Bartlett's test lets all cells of two and more values have the same variance.
+
+    Cells of equal values do not take part: a method that learns nothing says nothing of noise.
+    """
+    spread = [values for values in cells if len(values) > 1 and np.ptp(values) > 0]
+    return len(spread) < 2 or not bartlett(*spread).pvalue < UNLIKELY  # NaN if they are equal to the last digit
+
+
+def outliers(cells: Sequence[np.ndarray]) -> List[int]:
+    """Indices of the cells whose variance is far above the others', by Cochran's test, the largest first.
+
+    If all variances are equal, a cell's share of the sum of squares follows a beta distribution. The test is repeated
+    without the cell that it finds. Cells of one value have no variance.
+    """
+    squares = {i: float(((values - values.mean()) ** 2).sum()) for i, values in enumerate(cells) if len(values) > 1}
+    found: List[int] = []
+    while len(squares) > 1 and any(squares.values()):
+        freedom, total = sum(len(cells[i]) - 1 for i in squares), sum(squares.values())
+        chances = {
+            i: float(beta.sf(own / total, (len(cells[i]) - 1) / 2, (freedom - len(cells[i]) + 1) / 2))
+            for i, own in squares.items()
+        }
+        least = min(chances, key=lambda i: chances[i])
+        if len(squares) * chances[least] >= UNLIKELY:  # Bonferroni's correction for the choice of the cell
+            break
+        found.append(least)
+        del squares[least]
+    return found
+
+
+def alike(cells: Sequence[np.ndarray]) -> Tuple[List[int], List[int], bool]:
+    """Which cells may be pooled: their indices, those of cells with far more noise, and whether the former are equal.
+
+    Cells with far more noise must be few, one or one in twenty. Otherwise the variances differ in general, and no cell
+    is left out.
+    """
+    heavy = outliers(cells)
+    kept = [i for i in range(len(cells)) if i not in heavy]
+    if len(heavy) <= max(1, len(cells) // 20) and equal_variances([cells[i] for i in kept]):
+        return kept, heavy, True
+    return list(range(len(cells))), [], False
+
+
+def rank_interval(sides: Sequence[Side], confidence: float) -> Optional[Interval]:
+    """An interval of a shift that holds for any distribution; None if there are too few values for this level.
+
+    It has all shifts that an exact test by ranks does not reject: Mann and Whitney's for two sides, Wilcoxon's for the
+    differences of one. The test knows nothing of the images. Their error is added as for independent errors.
+    """
+    image, middle = image_error(sides) or 0.0, rank_effect(sides)
+    shifts = _shifts(sides)
+    ends = np.unique(shifts)
+    middles = np.concatenate(([ends[0] - 1], (ends[1:] + ends[:-1]) / 2, [ends[-1] + 1]))
+    kept = np.array([_rank_test(sides, shift) > 1 - confidence for shift in middles])
+    if kept[0] or kept[-1] or not kept.any():
+        return None
+    first, last = np.flatnonzero(kept)[[0, -1]]
+    more = t_value(confidence, 99) * image
+    low, high = middle - ends[first - 1], ends[last] - middle
+    return middle - math.hypot(low, more), middle + math.hypot(high, more)
+
+
+def rank_effect(sides: Sequence[Side]) -> float:
+    """Hodges and Lehmann's estimate of the shift: the median of all differences."""
+    return float(np.median(_shifts(sides)))
+
+
+def image_error(sides: Sequence[Side]) -> Optional[float]:
+    """The standard error over test images, with all that these trainings make of them; None if it is not known."""
+    groups = _group_differences(sides)
+    return None if groups is None else math.sqrt(jackknife_covariance(groups[None])[0, 0])
+
+
+def _shifts(sides: Sequence[Side]) -> np.ndarray:
+    first = sides[0].values
+    if len(sides) == 2:
+        return np.subtract.outer(first, sides[1].values).ravel()
+    return ((first[:, None] + first) / 2)[np.triu_indices(len(first))]
+
+
+def _rank_test(sides: Sequence[Side], shift: float) -> float:
+    if len(sides) == 2:
+        return float(mannwhitneyu(sides[0].values - shift, sides[1].values, method='exact').pvalue)
+    return float(wilcoxon(sides[0].values - shift, method='exact').pvalue)
+
+
+def best_interval(
+    candidate: Side, others: Sequence[Side], sign: int = 1, confidence: float = CONFIDENCE
+) -> Optional[Interval]:
+    """Hsu's interval of how far a cell is above the best of the others; None if the noise of training is not known.
+
+    If it lies above 0, the cell is the best one; if it lies below, it is not. Either end alone may be wrong, so the
+    interval that is stretched to 0 has this confidence level. The critical value is Dunnett's for one side, with the
+    correlations that the differences have.
+
+    Args:
+        candidate (Side): the cell.
+        others (sequence): the others.
+        sign (int): -1 if lower values are better.
+        confidence (float): confidence level.
+    """
+    estimates = [estimate((candidate, other)) for other in others]
+    known = [each for each in estimates if each is not None]
+    if len(known) < len(estimates):
+        return None
+    effects, errors = np.array([sign * each.effect for each in known]), np.array([each.error for each in known])
+    critical = largest_t(_correlations(candidate, others, errors), min(each.freedom for each in known), confidence)
+    return float((effects - critical * errors).min()), float((effects + critical * errors).min())
+
+
+def largest_t(correlations: np.ndarray, freedom: float, confidence: float) -> float:
+    """The quantile of the largest of several t values with these correlations, by simulation."""
+    draws = multivariate_t.rvs(shape=correlations, df=freedom, size=_DRAWS, random_state=0)
+    return float(np.quantile(draws.reshape(_DRAWS, -1).max(axis=1), confidence))
+
+
+def _correlations(candidate: Side, others: Sequence[Side], errors: np.ndarray) -> np.ndarray:
+    """(k, k) correlations of the candidate's differences from the others. The candidate's noise is in all of them."""
+    assert candidate.training is not None
+    shared = np.full((len(others),) * 2, candidate.training.value / len(candidate.values))
+    groups = [_group_differences((candidate, other)) for other in others]
+    there = [each for each in groups if each is not None]
+    if len(there) == len(groups):
+        shared += jackknife_covariance(np.stack(there)) - candidate.interaction.value / len(candidate.values)
+    scale = np.where(errors > 0, errors, 1.0)
+    found = shared / np.outer(scale, scale)
+    np.fill_diagonal(found, 1.0)
+    values, vectors = np.linalg.eigh(found)  # a difference of variances may leave it slightly indefinite
+    found = (vectors * values.clip(1e-9)) @ vectors.T
+    return found / np.sqrt(np.outer(np.diag(found), np.diag(found)))
+
+
+def log_ratios(times: np.ndarray) -> Variance:
+    """The variance of one timing on a log scale, from (methods, sittings) logarithms, NaN where there is none.
+
+    Each method has its speed and each sitting its own, and what is left is noise.
+    """
+    method, sitting = np.nonzero(np.isfinite(times))
+    design = np.zeros((len(method), sum(times.shape)))
+    design[np.arange(len(method)), method] = 1
+    design[np.arange(len(method)), len(times) + sitting] = 1
+    fitted, _, rank, _ = np.linalg.lstsq(design, times[method, sitting], rcond=None)
+    freedom = len(method) - int(rank)
+    squares = float(((times[method, sitting] - design @ fitted) ** 2).sum())
+    return Variance(squares / freedom if freedom else math.nan, freedom)
+
+
+def seeds_to_settle(settled: Callable[[int], bool], least: int) -> Optional[int]:
+    """The smallest number of seeds per cell, above ``least``, at which a comparison is settled; None if none is."""
+    numbers = range(least + 1, _MANY)
     first = bisect_left(numbers, True, key=settled)
     return numbers[first] if first < len(numbers) else None
-
-
-def _half_width(
-    trainings: Sequence[Trainings], image_error: Optional[float], images: int, confidence: float
-) -> Optional[float]:
-    parts = [] if image_error is None else [(image_error**2, images - 1)]  # (variance, degrees of freedom)
-    parts += [(variance / number, freedom) for number, variance, freedom in trainings if variance is not None]
-    if not parts or image_error is None and training_error(trainings) is None:
-        return None
-    total = sum(variance for variance, _ in parts)
-    if total == 0:
-        return 0.0
-    # Welch-Satterthwaite degrees of freedom of a sum of variances.
-    of_sum = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
-    return float(student.ppf((1 + confidence) / 2, of_sum) * np.sqrt(total))
-
-
-#: Number of samples of the images. It gives a standard error with an error of 2 %.
-SAMPLES = 1000
-#: Number of samples that are evaluated at once, to limit memory.
-_AT_ONCE = 250
-
-
-def over_images(
-    matches: Dict[str, StoredMatches], wanted: Iterable[Tuple[str, str]], samples: int = SAMPLES
-) -> Dict[Tuple[str, str], np.ndarray]:
-    """The values of metrics on samples of the test images, drawn with replacement.
-
-    Runs that were evaluated on the same images share each sample, so their differences are paired.
-
-    Args:
-        matches (dict): matches by run id.
-        wanted (iterable): pairs of a run id and the key of a metric. Pairs without matches are left out.
-        samples (int): number of samples.
-
-    Returns:
-        dict: (samples,) fractions by run id and key.
-    """
-    groups: Dict[str, List[Tuple[str, str]]] = {}
-    for run, key in dict.fromkeys(wanted):
-        if run in matches and key in matches[run].keys:
-            groups.setdefault(matches[run].evaluated, []).append((run, key))
-    values: Dict[Tuple[str, str], np.ndarray] = {}
-    for pairs in groups.values():
-        values.update(zip(pairs, _on_shared_images(matches, pairs, samples)))
-    return values
-
-
-def _on_shared_images(matches: Dict[str, StoredMatches], pairs: List[Tuple[str, str]], samples: int) -> np.ndarray:
-    """(pairs, samples) values of runs that share their test images."""
-    images = matches[pairs[0][0]].images
-    sets = list(dict.fromkeys((run, matches[run].prefix(key)) for run, key in pairs))
-    # The count of each image in each sample.
-    drawn = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=samples)
-    parts = []
-    for times in np.array_split(drawn, -(-samples // _AT_ONCE)):
-        found = {(run, prefix): matches[run].metrics(prefix, times) for run, prefix in sets}
-        parts.append(np.stack([found[run, matches[run].prefix(key)][key] for run, key in pairs]))
-    return np.concatenate(parts, axis=1)

@@ -11,8 +11,8 @@ from markupsafe import Markup, escape
 
 from analysis import results
 from analysis.claims import explain
-from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, judge
-from analysis.claims.statistics import SAMPLES
+from analysis.claims.finding import FAILS, HOLDS, UNDECIDED
+from analysis.claims.judge import judge
 from analysis.report import runs, views
 from analysis.report.runs import (
     FINISHED,
@@ -25,7 +25,6 @@ from analysis.report.runs import (
     origins,
     representative,
     shared,
-    wall_seconds,
 )
 from analysis.report.views import ClaimView, view
 from analysis.tables import layout, notes
@@ -70,9 +69,7 @@ class Contents:
         return [training for training in self.trainings if training.state == FINISHED]
 
 
-def gather(
-    runs: Path, profile: str, names: Optional[Sequence[str]] = None, warn: Warn = lambda line: None, samples=SAMPLES
-) -> Contents:
+def gather(runs: Path, profile: str, names: Optional[Sequence[str]] = None, warn: Warn = lambda line: None) -> Contents:
     """Read, judge and draw all stored results.
 
     Args:
@@ -80,7 +77,6 @@ def gather(
         profile (str): their profile.
         names (sequence, optional): the tables; default: all that have a plan. By default a broken plan is left out.
         warn (callable): called once with a line for each broken file, which is left out.
-        samples (int): number of samples of the test images for the claims' intervals.
 
     Raises:
         UserError: there is no plan, or one of ``names`` is missing or broken.
@@ -95,7 +91,7 @@ def gather(
     plans = _plans(runs, profile, names, tell)
     found = [results.load_results(runs, profile, plan) for plan in plans]
     trainings, broken = load_trainings(runs, profile, plans, found)
-    verdicts, broken_files = judge(runs, profile, [plan.name for plan in plans], samples)
+    verdicts, broken_files = judge(runs, profile, [plan.name for plan in plans])
     for line in [*(line for each in found for line in each.warnings), *broken, *broken_files]:
         tell(line)
     drawn = views.draw_all(runs, profile, None if names is None else [plan.name for plan in plans], tell)
@@ -191,7 +187,7 @@ def _environment() -> Environment:
         AGAIN=runs.AGAIN,
         difference=difference,
         profile_words=notes.profile,
-        wall_seconds=wall_seconds,
+        training_seconds=results.training_seconds,
         percent=runs.percent,
         metric_rows=views.metric_rows,
         curves_of=views.curves_of,
@@ -209,7 +205,7 @@ def _counts(contents: Contents) -> dict:
     return dict(
         verdict_counts={verdict: verdicts.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)},
         seeds=sorted({training.seed for training in contents.trainings}),
-        seconds=sum(map(wall_seconds, finished)),
+        seconds=sum(results.training_seconds(training.epochs) for training in finished),
         days=list(dict.fromkeys([started[0], started[-1]])) if started else [],
         devices=list(dict.fromkeys(source.device for source in sources)),
         commits=list(dict.fromkeys(source.commit or 'unknown' for source in sources)),

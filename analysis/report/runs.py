@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from analysis.results import RUNS, Results, command, load_epochs
+from analysis.results import RUNS, Results, command, load_epochs, training_seconds
 from experiments.spec.schema import SPEED, Cell, Epoch, Failure, Provenance, Result, Speed, StoredPlan
 from experiments.store.model import read_stored
 
@@ -247,17 +247,11 @@ def origins(trainings: Iterable[Training]) -> Tuple[List[Origin], Dict[str, str]
     facts = {each.id: _facts(each.provenance) for each in finished if each.provenance}
     seconds: Dict[Tuple[Tuple[str, str], ...], float] = dict.fromkeys(facts.values(), 0.0)
     for training in finished:
-        seconds[facts[training.id]] += wall_seconds(training)
+        seconds[facts[training.id]] += training_seconds(training.epochs)
     counts = Counter(facts.values())
     names = {each: f'origin {number}' for number, (each, _) in enumerate(counts.most_common(), 1)}
     found = [Origin(name, each, counts[each], seconds[each]) for each, name in names.items()]
     return found, {run: names[each] for run, each in facts.items()}
-
-
-def wall_seconds(training: Training) -> float:
-    """The training time in seconds; 0 if it is not known."""
-    seconds = training.provenance.wall_s if training.provenance else None
-    return seconds if isinstance(seconds, (int, float)) else 0.0
 
 
 def duration(seconds: float) -> str:

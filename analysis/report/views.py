@@ -14,7 +14,8 @@ from PIL import Image
 
 from analysis import figures
 from analysis.claims import explain
-from analysis.claims.judge import FAILS, HOLDS, UNDECIDED, Finding, Verdict
+from analysis.claims.finding import FAILS, HOLDS, UNDECIDED, Finding
+from analysis.claims.judge import Verdict
 from analysis.report.runs import READINGS, Training, percent
 from analysis.tables.layout import DASH, TableLayout
 from experiments.spec.schema import Cell, StoredPlan
@@ -103,43 +104,53 @@ class Bar:
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """A comparison of a claim: its finding, the finding in words, and a bar if it has an interval."""
+    """A comparison of a claim: its finding, the finding and the paper's difference in words, and a bar if it has an
+    interval."""
 
     found: Finding
     effect: str
     interval: str
+    paper: str
     errors: str
     bar: Optional[Bar]
 
 
 @dataclass(frozen=True)
 class ClaimView:
-    """A claim: its verdict, its name in links, the reason, the deciding comparison, and all comparisons."""
+    """A claim: its verdict, its name in links, the reason, the deciding comparison, all comparisons by what they judge
+    (a title, '' for the paper's words), and where the noise of training comes from."""
 
     verdict: Verdict
     anchor: str
     why: str
     deciding: Optional[ComparisonView]
-    comparisons: Tuple[ComparisonView, ...]
+    comparisons: Tuple[Tuple[str, Tuple[ComparisonView, ...]], ...]
+    noise: Tuple[str, ...]
 
 
 def view(verdict: Verdict) -> ClaimView:
     """The view of a verdict."""
-    scale = _scale(verdict.findings)
-    comparisons = tuple(_comparison(found, scale) for found in verdict.findings)
-    deciding = explain.deciding(verdict)
+    comparisons = _comparisons(verdict.findings)
+    deciding = explain.deciding(verdict.findings)
+    others = [(title, _comparisons(judgement.findings)) for title, judgement in explain.parts(verdict)]
     return ClaimView(
         verdict,
         f'claim-{verdict.plan.name}-{verdict.claim.id}',
         explain.why(verdict),
         next((each for each in comparisons if each.found is deciding), None),
-        comparisons,
+        (('', comparisons), *others),
+        tuple(explain.noise(verdict.findings)),
     )
 
 
+def _comparisons(findings: Tuple[Finding, ...]) -> Tuple[ComparisonView, ...]:
+    scale = _scale(findings)
+    return tuple(_comparison(found, scale) for found in findings)
+
+
 def _comparison(found: Finding, scale: Tuple[float, float]) -> ComparisonView:
-    words = (explain.effect(found), explain.interval(found))
-    return ComparisonView(found, *words, explain.errors(found), _bar(found, scale))
+    words = (explain.effect(found), explain.interval(found), explain.paper(found), explain.errors(found))
+    return ComparisonView(found, *words, _bar(found, scale))
 
 
 def _scale(findings: Tuple[Finding, ...]) -> Tuple[float, float]:

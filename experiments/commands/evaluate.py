@@ -24,6 +24,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from experiments.training import evaluate as evaluation
 
     with open_view({}) as view:
-        metrics = evaluation.evaluate(run.config, args.checkpoint, args.data, view.progress, view.say, args.matches)
+        groups = args.image_groups
+        metrics = evaluation.evaluate(run.config, args.checkpoint, args.data, view.progress, view.say, groups)
     print(evaluation.format_metrics(metrics))
     return 0

@@ -224,7 +224,12 @@ def _evaluate(add: Add) -> None:
     parser.add_argument('--cell', action='append', default=[], metavar='NAME', help="a row's or column's name")
     _add_profile(parser)
     _add_set(parser)
-    parser.add_argument('--matches', type=Path, metavar='FILE', help="write the matches here, as a run's matches.npz")
+    parser.add_argument(
+        '--image-groups',
+        type=Path,
+        metavar='FILE',
+        help="also write the metrics without each group of images, as a run's image_groups.json",
+    )
     _add_folders(parser, 'data')
 
 

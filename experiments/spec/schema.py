@@ -3,21 +3,22 @@
 YAML and JSON are read by the same models. A file that does not fit is refused in one line that names the file and the
 key. This module does not import torch, so ``analysis`` reads stored files with it.
 
-===============================================  ==================  ==============================================
-file                                             model               written by
-===============================================  ==================  ==============================================
-``experiments/tables/<name>.yaml``               :class:`Table`      people (:mod:`experiments.spec.table_file`)
-``<runs>/<profile>/tables/<name>.json``          :class:`StoredPlan`  ``run.py``: a table and the runs of its cells
-``<runs>/<profile>/<run>/result.json``           :class:`Result`     a training that is finished
-``<runs>/<profile>/<run>/metrics.json``          :class:`Epochs`     a training after each epoch
-``<runs>/<profile>/<run>/speed.json``            :class:`Speed`      ``run.py``, for a table that shows speeds
-===============================================  ==================  ==============================================
+============================================  ====================  =============================================
+file                                          model                 written by
+============================================  ====================  =============================================
+``experiments/tables/<name>.yaml``            :class:`Table`        people (:mod:`experiments.spec.table_file`)
+``<runs>/<profile>/tables/<name>.json``       :class:`StoredPlan`   ``run.py``: a table and the runs of its cells
+``<runs>/<profile>/<run>/result.json``        :class:`Result`       a training that is finished
+``<runs>/<profile>/<run>/metrics.json``       :class:`Epochs`       a training after each epoch
+``<runs>/<profile>/<run>/image_groups.json``  :class:`ImageGroups`  the last evaluation of a training
+``<runs>/<profile>/<run>/speed.json``         :class:`Speed`        ``run.py``, for a table that shows speeds
+============================================  ====================  =============================================
 """
 
 import hashlib
 from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple
 
-from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from experiments.store.model import Metrics, Model, Number, Stored, Text, Texts, called, short
 
@@ -128,11 +129,28 @@ class Quantity(Model):
 
 
 class Comparison(Model):
-    """``left`` is ``relation`` than ``right``."""
+    """``left`` is ``relation`` than ``right``, by ``size`` if the paper's text prints the size.
+
+    The size is positive, in points, and of speeds in percent. Without it, the size is that of the numbers in the
+    paper's table.
+    """
 
     left: Quantity
     relation: Literal['less', 'greater']
     right: Quantity
+    size: Optional[Annotated[Number, Field(gt=0)]] = None
+
+
+class Threshold(Model):
+    """The suite's own reading of a claim's words as a number, such as 'less than half'. It is judged apart.
+
+    Attributes:
+        statement (str): the threshold in a few words.
+        comparisons (tuple[Comparison]): the comparisons that must all hold.
+    """
+
+    statement: StrictStr
+    comparisons: Tuple[Comparison, ...] = Field(min_length=1)
 
 
 class Claim(Model):
@@ -143,14 +161,32 @@ class Claim(Model):
         statement (str): the claim in a few words.
         quote (str): the paper's sentence.
         where (str): where the paper has that sentence.
-        comparisons (tuple[Comparison]): the comparisons that must all hold.
+        comparisons (tuple[Comparison]): the comparisons that must all hold. There are none if the paper's words compare
+            nothing; then the threshold alone is judged.
+        best (bool): the comparisons say that one cell is better than each of several others.
+        threshold (Threshold, optional): the suite's own threshold.
     """
 
     id: StrictStr
     statement: StrictStr
     quote: StrictStr
     where: StrictStr
-    comparisons: Tuple[Comparison, ...] = Field(min_length=1)
+    comparisons: Tuple[Comparison, ...] = ()
+    best: StrictBool = False
+    threshold: Optional[Threshold] = None
+
+    @property
+    def every_comparison(self) -> Tuple[Comparison, ...]:
+        """The comparisons of the paper's words, then those of the threshold."""
+        return self.comparisons + (self.threshold.comparisons if self.threshold else ())
+
+    @model_validator(mode='after')
+    def _compares(self) -> 'Claim':
+        if not self.every_comparison:
+            raise ValueError('comparisons: must be a list with something in it, unless there is a threshold')
+        if self.best and len({(each.left.model_dump_json(), each.relation) for each in self.comparisons}) != 1:
+            raise ValueError('best: all comparisons must have the same left side and relation')
+        return self
 
 
 class _Layout(Model):
@@ -192,7 +228,7 @@ class _Layout(Model):
             self._check_cell(cell, f'cells[{i}]')
         places = [cell.at for cell in self.cells]
         for claim in self.claims:
-            for side in (side for each in claim.comparisons for side in (each.left, each.right)):
+            for side in (side for each in claim.every_comparison for side in (each.left, each.right)):
                 if side.at not in places:
                     raise ValueError(f'claim {called(claim.id)} names {short(side.at)}, which is no cell of the table')
         return self
@@ -261,7 +297,8 @@ def plan_name(table: str, overrides: Overrides) -> str:
 
 
 class Provenance(Stored):
-    """Where a result comes from. Older results lack fields. ``wall_s`` is the time of training and evaluation, in s."""
+    """Where a result comes from. Older results lack fields. ``wall_s`` is the time of training and evaluation, in s
+    (:func:`experiments.store.runs.wall_seconds`)."""
 
     commit: Optional[StrictStr]
     dirty: Annotated[Optional[bool], Field(strict=True)]
@@ -304,7 +341,7 @@ class Speed(Stored):
 
 
 class Epoch(Stored):
-    """One epoch, counted from 1: metrics as fractions, mean losses, and mean positives per instance by kind.
+    """One epoch, counted from 1: metrics as fractions, mean losses, mean positives per instance by kind, and seconds.
 
     Undefined values are None. Values that were not stored are missing.
     """
@@ -313,6 +350,7 @@ class Epoch(Stored):
     metrics: Metrics
     losses: Metrics = {}
     positives: Metrics = {}
+    seconds: Optional[Number] = None
 
 
 class Epochs(Stored):
@@ -325,6 +363,31 @@ class Epochs(Stored):
     def _numbered(self) -> 'Epochs':
         if [each.epoch for each in self.epochs] != list(range(1, len(self.epochs) + 1)):
             raise ValueError('epochs are not numbered from 1 on')
+        return self
+
+
+class ImageGroups(Stored):
+    """The metrics of a run without each group of its test images (:mod:`o2f.evaluation.leave_out`).
+
+    Attributes:
+        evaluated (str): a digest of annotations and images. Runs with the same digest have the same groups.
+        images (int): number of images.
+        metrics (dict): the metrics on all images, as fractions.
+        left_out (dict): by how many millionths each metric is higher without each group; None if it is not defined.
+    """
+
+    schema_: Literal[1] = Field(alias='schema')
+    evaluated: StrictStr
+    images: Annotated[StrictInt, Field(ge=1)]
+    metrics: Dict[StrictStr, Number]
+    left_out: Dict[StrictStr, Tuple[Optional[Annotated[StrictInt, Field(ge=-(10**6), le=10**6)]], ...]]
+
+    @model_validator(mode='after')
+    def _complete(self) -> 'ImageGroups':
+        if self.metrics.keys() != self.left_out.keys():
+            raise ValueError('metrics and left_out must have the same keys')
+        if len({len(values) for values in self.left_out.values()}) > 1:
+            raise ValueError('left_out must have a number for each group')
         return self
 
 

@@ -40,19 +40,26 @@ A table file is YAML::
             is: less                         # or greater
             right: {key: with_nms/AP, minus: without_nms/AP, at: {t_min: 0.4}}
             for_each: [t_max]                # once for each value of these axes, the same on both sides
+            size: [1.0, 0.8]                 # by how much, if the sentence says it: a number per comparison
+        best: true                           # the left side is claimed to be better than all right sides
+        threshold:                           # the suite's own reading of the words, judged apart
+          statement: less than half of it
+          compare: [...]
 
 A quantity is a stored metric (``key``) of one cell (``at``: one value of each axis that ``for_each`` does not name).
 Optionally, another metric of the same cell is subtracted (``minus``) and the difference is multiplied (``times``). It
 is taken after the epoch ``epoch`` (counted from 1, default the last). ``at: {k: others}`` on the right makes one
-comparison with each value of the axis except the left side's. A claim holds when all of its comparisons hold.
+comparison with each value of the axis except the left side's. A claim holds when all of its comparisons hold. The
+difference that the paper prints is ``size``, or else that of its numbers in the table. ``size`` is positive, in points,
+and of speeds in percent.
 """
 
 import itertools
 import math
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Literal, Optional, Sequence, Set, Tuple
+from typing import Annotated, Any, Dict, Iterable, List, Literal, Optional, Sequence, Set, Tuple
 
-from pydantic import Field, StrictInt, StrictStr, model_validator
+from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationError, field_validator, model_validator
 
 from experiments.spec.schema import (
     READINGS,
@@ -65,11 +72,12 @@ from experiments.spec.schema import (
     Position,
     Quantity,
     Table,
+    Threshold,
     Value,
 )
 from experiments.store.errors import UserError
 from experiments.store.files import read_yaml
-from experiments.store.model import Model, Number, Text, Texts, called, naming, short
+from experiments.store.model import Model, Number, Text, Texts, called, explain, naming, short
 
 FOLDER = Path(__file__).parents[1] / 'tables'
 OTHERS = 'others'
@@ -166,16 +174,31 @@ class ComparisonEntry(Model):
     is_: Literal['less', 'greater'] = Field(alias='is')
     right: QuantityEntry
     for_each: Texts = ()
+    size: Tuple[Annotated[Number, Field(gt=0)], ...] = ()
+
+    @field_validator('size', mode='before')
+    @classmethod
+    def _each(cls, size: Any) -> Any:
+        return size if isinstance(size, list) else [size]
+
+
+class ThresholdEntry(Model):
+    """The suite's own threshold in a table file."""
+
+    statement: StrictStr
+    compare: List[ComparisonEntry] = Field(min_length=1)
 
 
 class ClaimEntry(Model):
-    """A claim in a table file."""
+    """A claim in a table file. Without ``compare`` it has a threshold alone."""
 
     id: StrictStr
     statement: StrictStr
     quote: StrictStr
     where: StrictStr
-    compare: List[ComparisonEntry] = Field(min_length=1)
+    compare: Optional[Annotated[List[ComparisonEntry], Field(min_length=1)]] = None
+    best: StrictBool = False
+    threshold: Optional[ThresholdEntry] = None
 
 
 class TableFile(Model):
@@ -271,23 +294,43 @@ class _Claims:
         return tuple(self._claim(entry, f'claims[{i}]') for i, entry in enumerate(entries))
 
     def _claim(self, entry: ClaimEntry, where: str) -> Claim:
+        own, threshold = entry.threshold, None
+        if own is not None:
+            comparisons = self._all(own.compare, f'{where}.threshold')
+            threshold = Threshold(statement=own.statement, comparisons=comparisons)
+        comparisons = self._all(entry.compare or [], where)
+        try:
+            return Claim(
+                **entry.model_dump(exclude={'compare', 'threshold'}), comparisons=comparisons, threshold=threshold
+            )
+        except ValidationError as error:
+            raise ValueError(f'{where}.{explain(error).removeprefix("the file: ")}') from error
+
+    def _all(self, entries: Sequence[ComparisonEntry], where: str) -> Tuple[Comparison, ...]:
         comparisons: List[Comparison] = []
-        for i, compared in enumerate(entry.compare):
+        for i, compared in enumerate(entries):
             comparisons += self._comparisons(compared, f'{where}.compare[{i}]')
-        if not comparisons:
+        if entries and not comparisons:
             raise ValueError(f'{where}.compare: compares nothing: the axis has no other value')
-        return Claim(**entry.model_dump(exclude={'compare'}), comparisons=tuple(comparisons))
+        return tuple(comparisons)
 
     def _comparisons(self, entry: ComparisonEntry, where: str) -> List[Comparison]:
         for axis in entry.for_each:
             if axis not in self.axes:
                 known = ', '.join(map(called, self.axes))
                 raise ValueError(f'{where}.for_each: there is no axis {short(axis)}; there are {known}')
-        return [
-            Comparison(left=left, relation=entry.is_, right=right)
+        sides = [
+            (left, right)
             for names in itertools.product(*(self.axes[axis] for axis in entry.for_each))
             for left in self._quantities(entry.left, f'{where}.left', dict(zip(entry.for_each, names)), None)
             for right in self._quantities(entry.right, f'{where}.right', dict(zip(entry.for_each, names)), left)
+        ]
+        sizes: Sequence[Optional[float]] = entry.size or [None] * len(sides)
+        if len(sizes) != len(sides):
+            raise ValueError(f'{where}.size: has {len(sizes)} numbers, but there are {len(sides)} comparisons')
+        return [
+            Comparison(left=left, relation=entry.is_, right=right, size=size)
+            for (left, right), size in zip(sides, sizes)
         ]
 
     def _quantities(

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import io
 import json
 import math
 import os
@@ -124,15 +123,6 @@ def cannot_write(path: Path, error: OSError) -> UserError:
 def write_json(path: Path, content: Any) -> None:
     """:func:`write_whole` for JSON."""
     write_whole(path, json.dumps(content, indent=1, allow_nan=False) + '\n')
-
-
-def write_arrays(path: Path, arrays: Dict[str, Any]) -> None:
-    """:func:`write_whole` for named NumPy arrays, compressed. Equal arrays give equal bytes."""
-    import numpy as np  # imported here so that the command line starts fast
-
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    write_whole(path, content.getvalue())
 
 
 def read_json(path: Path) -> Any:

@@ -6,7 +6,7 @@ lock               held by the training process (rank 0 of several); the kernel 
 progress.json      current epoch, number of epochs and time left (a hint; not flushed)
 metrics.json       metrics of each finished epoch
 epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
-matches.npz        which detections of the last epoch were right on which image (o2f/evaluation/matches.py)
+image_groups.json  metrics of the last epoch without each group of the test images (o2f/evaluation/leave_out.py)
 result.json        final metrics and provenance; its presence means that the run is done
 failure.json       why the last attempt failed
 tracking.json      the experiment trackers of the run, if any were asked for
@@ -24,7 +24,8 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Set
+from statistics import median
+from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set
 
 from experiments.store.errors import UserError
 from experiments.store.files import (
@@ -36,7 +37,6 @@ from experiments.store.files import (
     read_json,
     remove,
     rename_whole,
-    write_arrays,
     write_json,
     write_whole,
 )
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from experiments.spec.config import Run
 
 SCHEMA = 1
+IMAGE_GROUPS = 'image_groups.json'
 #: States of a run, from its folder alone.
 WAITING, RUNNING, STOPPED, FAILED, DONE = 'waiting', 'running', 'stopped', 'failed', 'done'
 #: States that a launcher with a queue adds.
@@ -91,7 +92,7 @@ class RunFolder:
         self._lock = path / 'lock'
         self._progress = path / 'progress.json'
         self._metrics = path / 'metrics.json'
-        self._matches = path / 'matches.npz'
+        self._image_groups = path / IMAGE_GROUPS
         self._result = path / 'result.json'
         self._failure = path / 'failure.json'
         self._tracking = path / 'tracking.json'
@@ -268,9 +269,9 @@ class RunFolder:
         )
         write_json(self._metrics, dict(schema=SCHEMA, epochs=kept))
 
-    def add_matches(self, matches: Dict[str, Any]) -> None:
-        """Store the matches of an evaluation, as :meth:`o2f.evaluation.matches.Matches.arrays` gives them."""
-        write_arrays(self._matches, matches)
+    def add_image_groups(self, record: Dict[str, Any]) -> None:
+        """Store what :attr:`o2f.evaluation.leave_out.LeftOut.record` gives of an evaluation."""
+        write_image_groups(self._image_groups, record)
 
     def checkpoint(self) -> Optional[Path]:
         """The newest checkpoint, or None if there is none."""
@@ -304,7 +305,7 @@ class RunFolder:
     def finish(self, run_id: str, profile: str, seed: int, provenance: Dict[str, Any]) -> None:
         """Write the final result from the last recorded epoch."""
         epochs = self.epochs()
-        provenance = dict(provenance, wall_s=round(sum(entry['seconds'] for entry in epochs), 1))
+        provenance = dict(provenance, wall_s=round(wall_seconds([entry['seconds'] for entry in epochs]), 1))
         write_json(
             self._result,
             dict(
@@ -349,6 +350,24 @@ class RunFolder:
             UserError: the folder cannot be written.
         """
         return open_to_append(self.log_of(rank))
+
+
+def wall_seconds(epochs: Sequence[float]) -> float:
+    """The time of a training from the seconds of its epochs: their median times their number.
+
+    So an epoch during which the machine slept does not count.
+    """
+    return median(epochs) * len(epochs) if epochs else 0.0
+
+
+def write_image_groups(path: Path, record: Dict[str, Any]) -> None:
+    """Write a record of :attr:`o2f.evaluation.leave_out.LeftOut.record`. It has thousands of numbers, so it has no
+    line breaks.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_whole(path, json.dumps(dict(schema=SCHEMA, **record), separators=(',', ':'), allow_nan=False) + '\n')
 
 
 def _short(value: float) -> float:

@@ -21,7 +21,8 @@ from mmengine.runner import Runner  # noqa: E402
 from experiments.data.prepare import Progress, prepare  # noqa: E402
 from experiments.spec.paths import data_paths, substitute_paths  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
-from experiments.store.files import make_folder, write_arrays  # noqa: E402
+from experiments.store.files import make_folder  # noqa: E402
+from experiments.store.runs import write_image_groups  # noqa: E402
 from experiments.training.datasets import name_images, of_worker  # noqa: E402
 from o2f.errors import InputError  # noqa: E402
 from o2f.inference import Detector  # noqa: E402
@@ -55,7 +56,7 @@ def evaluate(
     data: Path,
     progress: Progress,
     say: Callable[[str], None],
-    matches: Optional[Path] = None,
+    image_groups: Optional[Path] = None,
 ) -> Dict[str, float]:
     """The metrics of a checkpoint, named and scaled as in a run's ``result.json``.
 
@@ -65,11 +66,12 @@ def evaluate(
         data (Path): the data folder.
         progress (callable): called with the progress of generating data.
         say (callable): called with a line about the progress of the evaluation.
-        matches (Path, optional): where to write the matches, in the format of a run's ``matches.npz``.
+        image_groups (Path, optional): where to write the metrics without each group of images, in the format of a run's
+            ``image_groups.json``.
 
     Raises:
-        UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or ``matches``
-            cannot be written.
+        UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or
+            ``image_groups`` cannot be written.
     """
     model = load_detector(config, checkpoint)
     try:
@@ -81,16 +83,16 @@ def evaluate(
             needed = dict(config, train_dataloader=config['val_dataloader'])  # training data are not needed
             prepare([needed], data, progress, lambda function, *args: function(*args))
             [metric] = runner.val_evaluator.metrics
-            metric.keep_matches = matches is not None
+            metric.leave_out = image_groups is not None
             metrics = runner.val()
     except UserError as error:
         raise of_worker(error) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         # The registries wrap the error of a constructor. The original message names the wrong setting or file.
         raise UserError(f'{checkpoint} cannot be evaluated: {error}') from error
-    if matches is not None:
-        make_folder(matches.parent)
-        write_arrays(matches, metric.matches)
+    if image_groups is not None:
+        make_folder(image_groups.parent)
+        write_image_groups(image_groups, metric.left_out.record)
     return metrics
 
 

@@ -256,7 +256,7 @@ class RunFolderHook(Hook):
             mmengine.dist.broadcast(buffer)
         self.left_off = time.monotonic()
         for metric in runner.val_evaluator.metrics:
-            metric.keep_matches = runner.epoch == runner.max_epochs
+            metric.leave_out = runner.epoch == runner.max_epochs
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Dict[str, torch.Tensor]
@@ -290,7 +290,7 @@ class RunFolderHook(Hook):
         last = runner.epoch == runner.max_epochs
         if last:  # before the metrics: once these exist, nothing is evaluated again
             [metric] = runner.val_evaluator.metrics
-            self.folder.add_matches(metric.matches)
+            self.folder.add_image_groups(metric.left_out.record)
         means = {name: value.item() for name, value in training.items()}
         self.folder.add_epoch(runner.epoch, metrics, means, time.monotonic() - self.epoch_begin, self.loading)
         aside = f'{ASIDE}checkpoint'

@@ -1,1 +1,1 @@
-"""COCO's and CrowdHuman's metrics without and with NMS, and the matches behind them."""
+"""COCO's and CrowdHuman's metrics without and with NMS, and without groups of the images."""

@@ -22,7 +22,8 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from o2f.evaluation.duplicates import ImageBoxes, duplicate_metrics
-from o2f.evaluation.matches import Matches, Outcomes, without_collection
+from o2f.evaluation.garbage import without_collection
+from o2f.evaluation.leave_out import LeftOut, Outcomes, coco
 from o2f.models.postprocess import FIELDS
 
 
@@ -45,9 +46,9 @@ class TwoReadingsMetric(BaseMetric):
         backend (str): 'faster_coco_eval' or 'pycocotools'. The values are the same.
 
     Attributes:
-        keep_matches (bool): whether the next evaluation keeps its matches.
-        matches (dict | None): the matches of the last evaluation, in the format of [`Matches.arrays`][]. None if they
-            were not kept, and on all processes but the first.
+        leave_out (bool): whether the next evaluation also leaves out groups of images.
+        left_out (LeftOut | None): AP, AP50, AP75 and AR of the last evaluation with each group left out. None if it
+            left out none, and on all processes but the first.
 
     Raises:
         ValueError: the backend is unknown.
@@ -68,8 +69,8 @@ class TwoReadingsMetric(BaseMetric):
         self.masks = masks
         self.evaluation = CocoEvaluation(ann_file, backend)
         self.objects = _objects(self.evaluation.truth.dataset['annotations'])
-        self.keep_matches = False
-        self.matches: Optional[Dict[str, np.ndarray]] = None
+        self.leave_out = False
+        self.left_out: Optional[LeftOut] = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect the detections of each image without and with NMS.
@@ -101,16 +102,15 @@ class TwoReadingsMetric(BaseMetric):
         """
         metrics = {}
         image_ids = sorted({image_id for image_id, *_ in results})
-        matches = Matches('coco', self.evaluation.ann_file, image_ids) if self.keep_matches else None
+        self.left_out = LeftOut(self.evaluation.ann_file, image_ids) if self.leave_out else None
         for reading in self.fields:
             found = [(image_id, rows[reading], codes.get(reading)) for image_id, rows, codes in results]
-            metrics.update(self._evaluate(f'{reading}/', found, matches))
-        self.matches = matches.arrays() if matches else None
+            metrics.update(self._evaluate(f'{reading}/', found))
         logger = MMLogger.get_current_instance()
         logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
         return metrics
 
-    def _evaluate(self, prefix: str, found: List[tuple], matches: Optional[Matches]) -> Dict[str, float]:
+    def _evaluate(self, prefix: str, found: List[tuple]) -> Dict[str, float]:
         """The metrics of one set of detections. ``found`` has the image id, the rows and the codes of each image."""
         image_ids = [image_id for image_id, *_ in found]
         category_ids = self.evaluation.category_ids((self.dataset_meta or {}).get('classes'))
@@ -126,12 +126,13 @@ class TwoReadingsMetric(BaseMetric):
             kinds['mask_'] = ('segm', DetectionLists(*columns, np.asarray(area(codes)).tolist(), codes))
         metrics = {}
         for name, (kind, detections) in kinds.items():
-            if matches is None:
-                values = self.evaluation.metrics(kind, detections, image_ids, category_ids)
+            asked = kind, detections, image_ids, category_ids
+            if self.left_out is None:
+                values = self.evaluation.metrics(*asked)
             else:
-                asked = kind, detections, image_ids, category_ids
                 values, outcomes = self.evaluation.metrics_and_outcomes(*asked)
-                matches.add(f'{prefix}{name}', outcomes)
+                left_out = coco(outcomes, self.left_out.groups)
+                self.left_out.values |= {f'{prefix}{name}{key}': value for key, value in left_out.items()}
             metrics.update({f'{prefix}{name}{key}': value for key, value in values.items()})
         classes = np.array(category_ids)
         boxes = [ImageBoxes(rows[:, :4], classes[rows[:, 5].astype(int)], rows[:, 4]) for _, rows, _ in found]

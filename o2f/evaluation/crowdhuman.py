@@ -15,7 +15,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from o2f.evaluation.duplicates import ImageBoxes, duplicate_metrics
-from o2f.evaluation.matches import Matches, Outcomes, without_collection
+from o2f.evaluation.garbage import without_collection
+from o2f.evaluation.leave_out import LeftOut, indicators
 from o2f.models.postprocess import FIELDS
 
 NAMES = ('AP', 'mMR', 'recall', 'JI')
@@ -43,9 +44,9 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
         prefix (str, optional): prefix of the metrics' names.
 
     Attributes:
-        keep_matches (bool): whether the next evaluation keeps its matches.
-        matches (dict | None): the matches of the last evaluation, in the format of [`Matches.arrays`][]. None if they
-            were not kept, and on all processes but the first.
+        leave_out (bool): whether the next evaluation also leaves out groups of images.
+        left_out (LeftOut | None): AP, mMR, recall and JI of the last evaluation with each group left out. None if it
+            left out none, and on all processes but the first.
     """
 
     default_prefix = None
@@ -55,8 +56,8 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
     def __init__(self, ann_file: str, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(ann_file, collect_device=collect_device, prefix=prefix)
         self.truth = _read_truth(ann_file)
-        self.keep_matches = False
-        self.matches: Optional[Dict[str, np.ndarray]] = None
+        self.leave_out = False
+        self.left_out: Optional[LeftOut] = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Collect the detections of each image without and with NMS as (n, 5) rows x1, y1, x2, y2, score.
@@ -90,51 +91,22 @@ class TwoReadingsCrowdHumanMetric(CrowdHumanMetric):
         metrics = {}
         # Equal scores are ordered by the place of the image in the file. No other order matters.
         image_ids = [image_id for image_id in self.truth if image_id in found]
-        matches = Matches('crowdhuman', self.ann_file, image_ids) if self.keep_matches else None
+        self.left_out = LeftOut(self.ann_file, image_ids) if self.leave_out else None
+        groups = self.left_out.groups if self.left_out else np.full(len(image_ids), -1)
         for reading in self.fields:
             images = [
                 _Crowd(self.truth[image_id], found[image_id][1][reading], found[image_id][0], self.iou_thres)
                 for image_id in image_ids
             ]
-            outcomes = [image.match() for image in images]
-            counts = [[image.jaccard(threshold) for image in images] for threshold in JI_THRESHOLDS]
-            values = dict(zip(NAMES, (*self._curve_metrics(images, outcomes), self._jaccard_index(images, counts))))
+            left_out = dict(zip(NAMES, (*_curve_metrics(images, groups), _jaccard_index(images, groups))))
+            if self.left_out:
+                self.left_out.values |= {f'{reading}/{name}': values for name, values in left_out.items()}
+            values = {name: values[-1] for name, values in left_out.items()}
             values |= duplicate_metrics(*zip(*(image.boxes() for image in images)))
             metrics.update({f'{reading}/{name}': float(value) for name, value in values.items()})
-            if matches:
-                matches.add(f'{reading}/', _columns(images, outcomes), _of_jaccard(counts))
-        self.matches = matches.arrays() if matches else None
         logger = MMLogger.get_current_instance()
         logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
         return metrics
-
-    def _curve_metrics(self, images: Sequence['_Crowd'], outcomes: Sequence[np.ndarray]) -> Tuple[float, float, float]:
-        """AP, mMR and recall, from one set of matches."""
-        people = sum(len(image.people) for image in images)
-        if not people:
-            return np.nan, np.nan, np.nan
-        outcome = np.concatenate(outcomes)
-        scores = np.concatenate([image.scores for image in images])
-        counted = outcome != IGNORED
-        if not counted.any():
-            return 0.0, 1.0, 0.0
-        order = np.argsort(-scores[counted], kind='stable')
-        right = np.cumsum(outcome[counted][order] == TRUE_POSITIVE)
-        wrong = np.arange(1, len(right) + 1) - right
-        recall = right / people
-        average_precision = trapezoid(right / (right + wrong), recall)
-        # The miss rate at that many false positives per image, or at the end if there are fewer.
-        reached = np.searchsorted(wrong / len(images), WRONG_PER_IMAGE).clip(max=len(right) - 1)
-        with np.errstate(divide='ignore'):  # a miss rate of 0 has the logarithm -inf, and the mean rate is then 0
-            miss_rate = np.exp(np.log(1 - recall[reached]).mean())
-        return average_precision, miss_rate, recall[-1]
-
-    def _jaccard_index(self, images: Sequence['_Crowd'], counts: Sequence[List[dict]]) -> float:
-        """JI at the best threshold. It is undefined at thresholds where no image has anything to count."""
-        defined = [each for each in counts if any(count['m'] or count['n'] for count in each)]
-        if not any(len(image.people) for image in images) or not defined:
-            return np.nan
-        return max(self.gather(each)[1] for each in defined)
 
 
 class _Crowd:
@@ -220,22 +192,50 @@ class _Crowd:
         return csr_matrix((np.ones(len(people), bool), people, starts), shape=(len(starts) - 1, len(self.people)))
 
 
-def _columns(images: Sequence[_Crowd], outcomes: Sequence[np.ndarray]) -> Outcomes:
-    """The matches as columns. AP, mMR and recall all come from them."""
-    outcome = np.concatenate(outcomes)
-    return Outcomes(
-        categories=np.zeros(len(outcome), int),
-        images=np.repeat(np.arange(len(images)), [len(image.scores) for image in images]),
-        scores=np.concatenate([image.scores for image in images]),
-        right=outcome[None] == TRUE_POSITIVE,
-        ignored=outcome[None] == IGNORED,
-        objects=np.array([[len(image.people) for image in images]]),
-    )
+def _curve_metrics(images: Sequence[_Crowd], groups: np.ndarray) -> np.ndarray:
+    """(3, G + 1) AP, mMR and recall without each group of images; the last column leaves out nothing."""
+    outcome = np.concatenate([image.match() for image in images])
+    scores = np.concatenate([image.scores for image in images])
+    order = np.argsort(-scores, kind='stable')
+    order = order[outcome[order] != IGNORED]
+    right = outcome[order] == TRUE_POSITIVE
+    in_group = np.repeat(groups, [len(image.scores) for image in images])[order]
+    kept = 1 - indicators(groups)
+    people = np.array([len(image.people) for image in images]) @ kept
+    without = [right[in_group != group] for group in range(len(people))]
+    return np.array([_curve(*each) for each in zip(without, people, kept.sum(axis=0))]).T
 
 
-def _of_jaccard(counts: Sequence[List[dict]]) -> np.ndarray:
-    """k, m and n as (3, thresholds, images)."""
-    return np.array([[[count[name] for count in each] for each in counts] for name in 'kmn'])
+def _curve(right: np.ndarray, people: int, images: int) -> Tuple[float, float, float]:
+    """AP, mMR and recall. ``right`` (n,) says which detections are right, best first."""
+    if not people:
+        return np.nan, np.nan, np.nan
+    if not len(right):
+        return 0.0, 1.0, 0.0
+    found = np.cumsum(right)
+    wrong = np.arange(1, len(found) + 1) - found
+    recall = found / people
+    average_precision = trapezoid(found / (found + wrong), recall)
+    # The miss rate at that many false positives per image, or at the end if there are fewer.
+    reached = np.searchsorted(wrong / images, WRONG_PER_IMAGE).clip(max=len(found) - 1)
+    with np.errstate(divide='ignore'):  # a miss rate of 0 has the logarithm -inf, and the mean rate is then 0
+        miss_rate = np.exp(np.log(1 - recall[reached]).mean())
+    return average_precision, miss_rate, recall[-1]
+
+
+def _jaccard_index(images: Sequence[_Crowd], groups: np.ndarray) -> np.ndarray:
+    """(G + 1,) JI without each group, at the best threshold. It is the mean over the images that have anything to
+    count, and is undefined at thresholds where none has."""
+    kept = 1 - indicators(groups)
+    best = np.full(kept.shape[1], np.nan)
+    for threshold in JI_THRESHOLDS:
+        counts = [image.jaccard(threshold) for image in images]
+        ratios = np.array([count['ratio'] for count in counts]) @ kept
+        with np.errstate(invalid='ignore'):
+            mean = ratios / (np.array([count['m'] + count['n'] > 0 for count in counts]) @ kept)
+        best = np.fmax(best, mean)
+    people = np.array([len(image.people) for image in images]) @ kept
+    return np.where(people > 0, best, np.nan)
 
 
 def _read_truth(path: str) -> Dict[str, np.ndarray]:

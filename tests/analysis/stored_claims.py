@@ -1,13 +1,12 @@
-"""Plans with claims, and matches of made-up detections as a run's evaluation leaves them."""
+"""Plans with claims, and metrics of made-up detections, as a run's evaluation leaves them."""
 
 import json
 
 import numpy as np
 from stored_files import axis, run_id
 
-from analysis.claims.matches import load_matches
-from experiments.store.files import write_arrays
-from o2f.evaluation.matches import Matches, Outcomes
+from experiments.store.runs import RunFolder
+from o2f.evaluation.leave_out import LeftOut, Outcomes, coco
 
 IMAGES, CATEGORIES = 80, 3
 
@@ -21,9 +20,9 @@ def compare(left, relation, right):
     return dict(left=left, relation=relation, right=right)
 
 
-def claim(*comparisons, name='better'):
+def claim(*comparisons, name='better', **more):
     texts = dict(id=name, statement='it is better', quote='It is better.', where='section 9')
-    return dict(texts, comparisons=list(comparisons))
+    return dict(texts, comparisons=list(comparisons), **more)
 
 
 def write_plan(store, *claims, seeds=(0,), values=('new', 'old', 'other')):
@@ -39,36 +38,36 @@ def write_plan(store, *claims, seeds=(0,), values=('new', 'old', 'other')):
 
 
 def write_seeds(store, *values):
-    """Results without matches: for each run its AP without NMS, in percent, seed by seed."""
+    """Results without groups of images: for each run its AP without NMS, in percent, seed by seed."""
     for number, of_run in enumerate(values):
         for seed, value in enumerate(of_run):
             store.result(number, value / 100, (value + 1) / 100, seed=seed)
 
 
-def write_epochs(store, number, gaps, seed=0):
-    """The gap between the readings after each epoch, in points."""
+def write_epochs(store, number, gaps, seed=0, without=(0.3, 0.3, 0.3)):
+    """The gap between the readings after each epoch, in points, and AP without NMS."""
     epochs = [
-        dict(epoch=i, metrics={'without_nms/AP': 0.3, 'with_nms/AP': 0.3 + gap / 100}) for i, gap in enumerate(gaps, 1)
+        dict(epoch=i, metrics={'without_nms/AP': low, 'with_nms/AP': low + gap / 100})
+        for i, (gap, low) in enumerate(zip(gaps, without), 1)
     ]
     store.write(f'desk/{run_id(number, seed)}/metrics.json', json.dumps(dict(schema=1, epochs=epochs)))
 
 
 def write_run(store, number, quality, seed=0, truth=0):
-    """A run with matches: of each object, one detection that is right at more overlaps the better the quality is, and
-    two more that are wrong. ``truth`` makes other images."""
+    """A run with groups of images: of each object, one detection that is right at more overlaps the better the quality
+    is, and two more that are wrong. ``truth`` makes other images."""
     objects = np.random.default_rng(truth).integers(0, 4, (CATEGORIES, IMAGES))
     store.write('truth.json', f'annotations {truth}')
-    matches = Matches('coco', str(store.runs / 'truth.json'), range(IMAGES))
+    left_out = LeftOut(str(store.runs / 'truth.json'), range(IMAGES))
     for i, prefix in enumerate(('without_nms/', 'with_nms/')):
-        matches.add(prefix, outcomes(objects, quality + 0.02 * i, 7 * seed + number + 1000 * i))
-    path = store.runs / 'desk' / run_id(number, seed) / 'matches.npz'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(path, matches.arrays())
-    stored = load_matches(path)
-    once = np.ones((1, IMAGES), int)
-    metrics = {key: value[0] for prefix in stored.sets for key, value in stored.metrics(prefix, once).items()}
+        found = outcomes(objects, quality + 0.02 * i, 7 * seed + number + 1000 * i)
+        left_out.values |= {prefix + name: values for name, values in coco(found, left_out.groups).items()}
+    folder = RunFolder(store.runs / 'desk' / run_id(number, seed))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.add_image_groups(left_out.record)
+    metrics = left_out.record['metrics']
     store.result(number, metrics.pop('without_nms/AP'), metrics.pop('with_nms/AP'), seed=seed, metrics=metrics)
-    return stored
+    return left_out
 
 
 def outcomes(objects, quality, seed):

@@ -23,9 +23,11 @@ def claimed(store):
         stored_claims.claim(stored_claims.compare(left, 'greater', right), name=name)
         for name, (left, right) in pairs.items()
     ]
-    stored_claims.write_plan(store, *claims)
+    stored_claims.write_plan(store, *claims, seeds=(0, 1))
     for number, quality in enumerate((0.8, 0.3, 0.3)):
-        stored_claims.write_run(store, number, quality)
+        for seed in (0, 1):
+            stored_claims.write_run(store, number, quality, seed)
+            store.epochs(number, [(0.1, 0.1)] * 6, seed)
     return store
 
 
@@ -40,8 +42,8 @@ def test_claims_stand_under_their_verdict_and_tables_with_their_commands(claimed
     places += [text.index(part, places[-1]) for part in ('`worse`', '## What is undecided (1)', '`equal`')]
     places += [text.index(part, places[-1]) for part in ('## What was run', 'Measured (profile desk)', 'What we make')]
     assert places == sorted(places)
-    assert '3 trainings, one seed per cell, 0.1 hours' in text
-    assert 'python experiments/run.py table1 --only la=new --seeds 0 --runs again' in text
+    assert '6 trainings, up to 2 seeds per cell, 0.1 hours' in text
+    assert 'python experiments/run.py table1 --only la=new --seeds 0 1 --runs again' in text
 
 
 def test_figures_are_drawn_where_their_captures_are(claimed, tmp_path):
@@ -56,7 +58,8 @@ def test_figures_are_drawn_where_their_captures_are(claimed, tmp_path):
 
 
 def test_what_is_broken_is_named_and_left_out(claimed, tmp_path):
-    claimed.write(f'desk/{run_id(1)}/result.json', '{')
+    for seed in (0, 1):
+        claimed.write(f'desk/{run_id(1, seed)}/result.json', '{')
     done = make(claimed, tmp_path / 'docs')
     assert done.returncode == 0 and 'is not JSON' in done.stderr
     assert 'Not measured' in (tmp_path / 'docs' / 'results.md').read_text()

@@ -65,12 +65,11 @@ def test_a_published_run_is_replaced_only_on_demand(full, publish):
     assert json.loads(path.read_text())['metrics']['without_nms/AP'] == 0.5
 
 
-def test_matches_go_where_a_claim_compares(store, publish):
-    stored_claims.write_plan(store, stored_claims.claim(stored_claims.compare('new', 'greater', 'old')))
-    for number in range(3):
-        stored_claims.write_run(store, number, 0.5)
+def test_groups_of_images_go_with_their_run(store, publish):
+    stored_claims.write_plan(store)
+    stored_claims.write_run(store, 0, 0.5)
     assert publish().returncode == 0
-    assert [(publish.target / run_id(number) / 'matches.npz').exists() for number in range(3)] == [True, True, False]
+    assert names(publish.target / run_id(0)) == ['image_groups.json', 'result.json']
 
 
 def test_broken_and_uncommitted_runs_stay_behind(full, publish):

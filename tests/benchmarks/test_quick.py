@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from benchmarks import bootstrap, commands, export, grid, inference, loading, step
+from benchmarks import commands, export, grid, inference, leave_out, loading, step
 from benchmarks.rows import table
 
 
 @pytest.mark.parametrize(
     'module',
     [
-        *(export, loading, bootstrap),
+        *(export, loading, leave_out),
         *(pytest.param(module, marks=pytest.mark.slow) for module in (step, inference, commands, grid)),
     ],
     ids=lambda module: module.__name__,

@@ -10,9 +10,9 @@ from experiments.commands.estimate.counts import counts
 
 #: Number of tensors that an optimiser keeps for each trained parameter.
 _STATES = dict(SGD=1, Adam=2, AdamW=2)
-#: Bytes of matches.npz per detection that an evaluation may keep, without and with NMS together; of mmengine's history
-#: of losses in a checkpoint per iteration; and of all other files of a run per epoch. Measured on the desk's runs.
-_PER_DETECTION, _PER_ITERATION, _PER_EPOCH = 2, 160, 4000
+#: Bytes of image_groups.json; of mmengine's history of losses in a checkpoint per iteration; and of all other files of
+#: a run per epoch. Measured on the desk's runs.
+_IMAGE_GROUPS, _PER_ITERATION, _PER_EPOCH = 5000, 160, 4000
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ def disk_usage(config: dict, parameters: int, trained: int) -> DiskUsage:
     seen = counts(config)
     history = rest = 0
     if seen is not None:
-        detections = seen.val * config['model'].get('test_cfg', {}).get('max_per_img', 100)
-        rest = _PER_DETECTION * detections + _PER_EPOCH * seen.epochs
+        rest = _IMAGE_GROUPS + _PER_EPOCH * seen.epochs
         history = _PER_ITERATION * seen.epochs * seen.train // config['train_dataloader']['batch_size']
     return DiskUsage(4 * parameters + history + rest, 2 * (4 * (parameters + states * trained) + history) + rest)
 

@@ -35,9 +35,10 @@ def page(tmp_path_factory):
         claim(compare('old', 'greater', 'new'), name='fails'),
         claim(compare('other', 'greater', 'old'), compare('new', 'greater', 'other'), name='open'),
     ]
-    write_plan(store, *claims)
+    write_plan(store, *claims, seeds=(0, 1))
     for number, quality in enumerate((1.05, 0.75, 0.752)):
-        write_run(store, number, quality)
+        for seed in (0, 1):
+            write_run(store, number, quality, seed)
     store.plan('table3', rows=[dict(store.plan()['axes']['t_min'], label='T^min')])
     write_epochs(store, 1, [0.5, 0.4, 0.3])
     store.detections()
@@ -46,7 +47,7 @@ def page(tmp_path_factory):
     store.write(f'desk/{run_id(1)}/worker.log', 'a line that is far too long for a phone ' * 20)
     store.write(f'desk/{run_id(2)}/speed.json', '{}')
     path = store.runs / 'report.html'
-    path.write_text(render(gather(store.runs, 'desk', samples=100)), encoding='utf-8')
+    path.write_text(render(gather(store.runs, 'desk')), encoding='utf-8')
     return path
 
 
@@ -129,17 +130,17 @@ def test_runs_are_filtered_by_text_state_and_table(browser):
         return [row.get_attribute('data-state') for row in find(browser, '#runs-list tbody tr') if row.is_displayed()]
 
     form = find(browser, '#runs form')[0]
-    assert len(shown()) == 4 and '4 of 4 shown' in form.text
+    assert len(shown()) == 7 and '7 of 7 shown' in form.text
     search, state, table = find(browser, '#runs form input, #runs form select')
     choose(state, 'not started')
-    assert shown() == ['not started'] and '1 of 4 shown' in form.text
+    assert shown() == ['not started'] and '1 of 7 shown' in form.text
     choose(state, 'all')
     choose(table, 'Table 1')
-    assert len(shown()) == 3
+    assert len(shown()) == 6
     search.send_keys('LA OLD')
-    assert len(shown()) == 1
+    assert len(shown()) == 2
     search.send_keys(' of nothing')
-    assert shown() == [] and '0 of 4 shown' in form.text
+    assert shown() == [] and '0 of 7 shown' in form.text
 
 
 def test_claims_are_filtered_by_verdict(browser):
@@ -163,10 +164,10 @@ def test_columns_sort_by_keyboard_and_say_so(browser):
     button.send_keys(Keys.ENTER)
     assert header.get_attribute('aria-sort') == 'ascending'
     numbers = [float(text) for text in column() if text != '–']
-    assert len(numbers) == 3 and numbers == sorted(numbers) and column()[3] == '–'
+    assert len(numbers) == 6 and numbers == sorted(numbers) and column()[6] == '–'
     button.send_keys(Keys.SPACE)
     assert header.get_attribute('aria-sort') == 'descending'
-    assert [float(text) for text in column()[:3]] == numbers[::-1] and column()[3] == '–'
+    assert [float(text) for text in column()[:6]] == numbers[::-1] and column()[6] == '–'
 
 
 def test_a_link_from_a_number_unfolds_its_run(browser):
@@ -249,7 +250,7 @@ def test_without_javascript_all_is_there(driver, page):
     driver.execute_cdp_cmd('Emulation.setScriptExecutionDisabled', {'value': True})
     try:
         show(driver, page)
-        assert len([row for row in find(driver, '#runs-list tbody tr') if row.is_displayed()]) == 4
+        assert len([row for row in find(driver, '#runs-list tbody tr') if row.is_displayed()]) == 7
         assert not any(each.is_displayed() for each in find(driver, 'form, #theme'))
     finally:
         driver.execute_cdp_cmd('Emulation.setScriptExecutionDisabled', {'value': False})

@@ -54,7 +54,7 @@ def test_results_stay_when_weights_go(cleaned, finished):
     assert not list(cleaned.runs.glob('*/epoch_*.pth'))
     for result in finished.runs.glob('smoke/*/result.json'):
         mine = cleaned.runs / result.parent.name
-        for name in ('result.json', 'metrics.json', 'matches.npz', 'config.py'):
+        for name in ('result.json', 'metrics.json', 'image_groups.json', 'config.py'):
             assert (mine / name).read_bytes() == (result.parent / name).read_bytes()
     status = main(['table3', '--dry-run', '--profile', 'smoke', '--runs', str(cleaned.runs.parent)])
     assert status == 0

@@ -74,7 +74,7 @@ def test_room_on_the_disk_is_that_of_real_checkpoints(finished):
     [room] = disk.disk_usages({run_id: run.config}).values()
     folder = finished.runs / 'smoke' / run_id
     there = sum(
-        (folder / name).stat().st_size for name in ('epoch_1.pth', 'matches.npz', 'metrics.json', 'result.json')
+        (folder / name).stat().st_size for name in ('epoch_1.pth', 'image_groups.json', 'metrics.json', 'result.json')
     )
     assert 0.8 * there < room.done < 1.25 * there
     assert room.peak > 5 * room.done and disk.needed([room, room], 1) == room.done + room.peak

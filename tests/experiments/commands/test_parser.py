@@ -10,7 +10,7 @@ COMMANDS = {
     'status': ('--seeds', '--jobs'),
     'search': ('--space', '--launcher'),
     'doctor': ('--launcher', '--dry-run'),
-    'evaluate': ('--matches', '--runs'),
+    'evaluate': ('--image-groups', '--runs'),
     'capture': ('--images', '--seeds'),
     'clean': ('--unfinished', '--data'),
 }

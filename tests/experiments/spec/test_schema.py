@@ -169,6 +169,18 @@ def test_for_each_and_others_stand_for_many_comparisons(tmp_path):
     assert places == [(y, '2', y, x) for y in 'mn' for x in '13']
 
 
+def test_sizes_best_and_threshold(tmp_path):
+    """A size for each comparison in order; a threshold of the suite's own beside or in place of the paper's words."""
+    comparison = {**CLAIM['compare'][0], 'size': 1.5}
+    sides = {side: {'key': key, 'at': {'y': 'n'}} for side, key in (('left', 'u'), ('right', 'v'))}
+    threshold = {'statement': 'half', 'compare': [{**comparison, **sides, 'size': [2, 3], 'for_each': ['x']}]}
+    (claim,) = load(tmp_path, with_claim(compare=[comparison], best=True, threshold=threshold)).claims
+    assert claim.best and [each.size for each in claim.every_comparison] == [1.5, 2, 3]
+    content = {**TABLE, 'claims': [{**without('compare', CLAIM), 'threshold': threshold}]}
+    (claim,) = load(tmp_path, content).claims
+    assert claim.comparisons == () and claim.threshold.statement == 'half' and not claim.best
+
+
 def test_a_claim_may_name_either_reading(tmp_path):
     claim = {**CLAIM, 'compare': [{**CLAIM['compare'][0], 'left': {**QUANTITY, 'key': 'with_nms/AP'}}]}
     content = {**TABLE, 'metrics': {'AP': ['{reading}/AP', 'v']}, 'claims': [claim]}
@@ -231,6 +243,18 @@ def test_a_claim_may_name_either_reading(tmp_path):
         ({**TABLE, 'claims': [CLAIM, without('quote', CLAIM)]}, "claims[1]: key 'quote' is missing"),
         (with_claim(page=4), "claims[0]: unknown key 'page'"),
         (with_claim(compare=[]), 'claims[0].compare: must be a list with something in it'),
+        (
+            {**TABLE, 'claims': [without('compare', CLAIM)]},
+            'claims[0].comparisons: must be a list with something in it, unless there is a threshold',
+        ),
+        (
+            with_claim(best=True, compare=[CLAIM['compare'][0], {**CLAIM['compare'][0], 'is': 'greater'}]),
+            'claims[0].best: all comparisons must have the same left side and relation',
+        ),
+        (with_claim(best='yes'), "claims[0].best: must be true or false, not 'yes'"),
+        (with_claim(threshold={'compare': []}), "claims[0].threshold: key 'statement' is missing"),
+        (with_comparison(size=0), 'claims[0].compare[0].size[0]: must be more than 0.0, not 0'),
+        (with_comparison(size=[1, 2]), 'claims[0].compare[0].size: has 2 numbers, but there are 1 comparisons'),
         (with_claim(compare=['a < b']), 'claims[0].compare[0]: must be a mapping'),
         (with_claim(compare=[without('right', CLAIM['compare'][0])]), "claims[0].compare[0]: key 'right' is missing"),
         (with_comparison(than={}), "claims[0].compare[0]: unknown key 'than'"),

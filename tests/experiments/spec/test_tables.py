@@ -268,7 +268,7 @@ def test_every_table_has_claims():
 @pytest.mark.parametrize('name, claim', CLAIMS, ids=[f'{name}-{claim.id}' for name, claim in CLAIMS])
 def test_the_papers_numbers_agree_with_its_claims(name, claim):
     table = load_table(name)
-    verdicts = [(comparison, judge(table, comparison)) for comparison in claim.comparisons]
+    verdicts = [(comparison, judge(table, comparison)) for comparison in claim.every_comparison]
     contradicted, _ = CONTRADICTED.get((name, claim.id), ([], ''))
     assert [in_words(comparison) for comparison, agrees in verdicts if agrees is False] == contradicted
     lacking = [agrees is None for _, agrees in verdicts]
@@ -280,9 +280,18 @@ def test_the_papers_numbers_agree_with_its_claims(name, claim):
 
 @pytest.mark.parametrize('name, claim', CLAIMS, ids=[f'{name}-{claim.id}' for name, claim in CLAIMS])
 def test_a_claim_can_fail_and_says_where_it_stands(name, claim):
-    assert claim.comparisons and claim.statement and claim.where
-    assert all(comparison.left != comparison.right for comparison in claim.comparisons)
+    assert claim.every_comparison and claim.statement and claim.where
+    assert all(comparison.left != comparison.right for comparison in claim.every_comparison)
     assert claim.quote.endswith('.') and not set(claim.quote) & set('$\\{}\n')
+
+
+@pytest.mark.parametrize('name, claim', CLAIMS, ids=[f'{name}-{claim.id}' for name, claim in CLAIMS])
+def test_sizes_of_the_text_are_those_of_the_table(name, claim):
+    table = load_table(name)
+    for comparison in claim.every_comparison:
+        if comparison.size is not None:
+            left, right = (printed_quantity(table, side) for side in (comparison.left, comparison.right))
+            assert abs(left - right) == Decimal(str(comparison.size))
 
 
 def test_best_means_better_than_every_other_cell():

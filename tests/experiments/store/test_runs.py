@@ -9,7 +9,7 @@ import pytest
 
 from experiments.spec.config import resolve
 from experiments.store.errors import UserError
-from experiments.store.runs import DONE, FAILED, RUNNING, STOPPED, WAITING, Busy, RunFolder, Status
+from experiments.store.runs import DONE, FAILED, RUNNING, STOPPED, WAITING, Busy, RunFolder, Status, wall_seconds
 
 
 @pytest.fixture
@@ -44,6 +44,10 @@ def test_the_states_in_turn(folder):
         metrics={'without_nms/AP': 0.25, 'without_nms/APl': None},
         provenance=dict(device='cpu', wall_s=9.5),
     )
+
+
+def test_a_stalled_epoch_does_not_count():
+    assert wall_seconds([10.0, 12.0, 6000.0, 11.0, 10.0]) == 55 and wall_seconds([]) == 0
 
 
 def test_a_run_is_held_by_one_process_and_freed_by_its_death(folder):

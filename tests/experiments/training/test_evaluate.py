@@ -36,7 +36,7 @@ def trained(tmp_path_factory, data):
 
 
 def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
-    """To the last bit, as in the run's result.json, and its matches; the reading without NMS is printed first."""
+    """To the last bit, as in the run's result.json, and its groups of images; without NMS is printed first."""
     stored = trained.result()['metrics']
     said = []
     found = evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, said.append)
@@ -44,9 +44,9 @@ def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
         key: value for key, value in stored.items() if value is not None
     }
     assert set(found) == set(stored) and said == ['evaluated 1/1 batches of images']
-    matches = suite.runs / 'new' / 'matches.npz'
-    done = suite.run('evaluate', trained.checkpoint(), *CELL, '--profile', 'smoke', '--matches', matches, check=0)
-    assert matches.read_bytes() == (trained.path / 'matches.npz').read_bytes()
+    groups = suite.runs / 'new' / 'image_groups.json'
+    done = suite.run('evaluate', trained.checkpoint(), *CELL, '--profile', 'smoke', '--image-groups', groups, check=0)
+    assert groups.read_bytes() == (trained.path / 'image_groups.json').read_bytes()
     first, second = done.stdout.splitlines()
     assert done.stdout == format_metrics(found) + '\n'
     assert first.startswith(f'without NMS  AP {100 * stored["without_nms/AP"]:.2f}  AP50 ')

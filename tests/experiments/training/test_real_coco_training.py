@@ -10,9 +10,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from analysis.claims.matches import load_matches
 from experiments.spec.config import resolve
 from experiments.spec.paths import substitute_paths
+from experiments.spec.schema import ImageGroups
+from experiments.store.model import read_stored
 from experiments.training.evaluate import evaluate
 
 #: Image ids of the training split: gray, gray with a crowd, crowds, the smallest boxes; and one whose objects are taken
@@ -85,7 +86,7 @@ class Losses(Hook):
     'head', [pytest.param(head, marks=() if head == 'o2f' else pytest.mark.slow) for head in HEADS]
 )
 def test_a_head_trains_and_is_evaluated(head, folder, tmp_path):
-    """A step on each image with finite losses, then metrics, and the same from the checkpoint with matches."""
+    """A step on each image with finite losses, then metrics, and the same from the checkpoint without each image."""
     config = config_of(HEADS[head], folder)
     config.update(work_dir=str(tmp_path), experiment_name=tmp_path.name)
     runner, losses = Runner.from_cfg(config), Losses()
@@ -104,17 +105,14 @@ def test_a_head_trains_and_is_evaluated(head, folder, tmp_path):
     )
 
 
-def test_evaluation_keeps_the_matches_of_real_images(folder, tmp_path):
-    """As ``run.py evaluate --matches`` does it, from a file of weights."""
+def test_an_evaluation_leaves_out_each_real_image(folder, tmp_path):
+    """As ``run.py evaluate --image-groups`` does it, from a file of weights."""
     config = config_of((), folder)
-    runner = Runner.from_cfg(Config(dict(config, work_dir=str(tmp_path), experiment_name='matches')))
+    runner = Runner.from_cfg(Config(dict(config, work_dir=str(tmp_path), experiment_name='groups')))
     torch.save(dict(state_dict=runner.model.state_dict()), tmp_path / 'weights.pth')
     quiet = SimpleNamespace(progress=lambda *_: None, say=lambda *_: None)
-    metrics = evaluate(
-        config.to_dict(), tmp_path / 'weights.pth', folder.parent, quiet.progress, quiet.say, tmp_path / 'matches.npz'
-    )
-    matches = load_matches(tmp_path / 'matches.npz')
-    assert matches.images == 6 and set(matches.keys) <= set(metrics) and len(matches.keys) == 8
-    matches.check(metrics)
-    with pytest.raises(ValueError):
-        matches.check({**metrics, 'without_nms/AP': metrics['without_nms/AP'] + 0.01})
+    path = tmp_path / 'image_groups.json'
+    metrics = evaluate(config.to_dict(), tmp_path / 'weights.pth', folder.parent, quiet.progress, quiet.say, path)
+    stored = read_stored(ImageGroups, path)
+    assert stored.images == 6 and len(stored.metrics) == 8 and {len(each) for each in stored.left_out.values()} == {6}
+    assert stored.metrics == pytest.approx({key: metrics[key] for key in stored.metrics}, abs=1e-12)

@@ -103,8 +103,8 @@ def undisturbed_persistent(here, tmp_path_factory):
     ],
 )
 def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monkeypatch, loaders, moment):
-    """Stopped at several moments and started again: the same metrics of every epoch, weights and matches, bit for
-    bit."""
+    """Stopped at several moments and started again: the same metrics of every epoch, weights and groups of images,
+    bit for bit."""
     from experiments.training import train
 
     undisturbed = request.getfixturevalue('undisturbed_persistent' if loaders else 'undisturbed')
@@ -134,7 +134,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monke
             patch.setattr(RunFolder, 'finish', stop)
         with pytest.raises(Stop):
             start(tmp_path / 'run', run_of(loaders), here)
-    assert (tmp_path / 'run' / 'matches.npz').exists() == (
+    assert (tmp_path / 'run' / 'image_groups.json').exists() == (
         moment in ('before the checkpoint of epoch 3', 'before the result')
     )
     (tmp_path / 'run' / f'{files.ASIDE}result.json.1').write_text('{"half')
@@ -148,7 +148,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monke
     assert without_seconds(folder) == without_seconds(undisturbed)
     ours, theirs = (torch.load(each.checkpoint())['state_dict'] for each in (folder, undisturbed))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert (folder.path / 'matches.npz').read_bytes() == (undisturbed.path / 'matches.npz').read_bytes()
+    assert (folder.path / 'image_groups.json').read_bytes() == (undisturbed.path / 'image_groups.json').read_bytes()
 
 
 def test_a_finished_run_is_not_touched(undisturbed, here):

@@ -1,0 +1,303 @@
+"""Tests one comparison against the evidence."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Callable, List, Optional, Sequence, Tuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.claims.evidence import Measure, Statistic, measure
+from analysis.claims.noise import Noise, NoiseModel
+from analysis.claims.statistics import (
+    CONFIDENCE,
+    Estimate,
+    Interval,
+    Side,
+    Variance,
+    estimate,
+    image_error,
+    log_ratios,
+    rank_effect,
+    rank_interval,
+    seeds_to_settle,
+    t_value,
+)
+from analysis.results import is_speed, paper_numbers
+from experiments.spec.schema import GREATER, Comparison, Quantity, StoredPlan
+
+HOLDS, FAILS, UNDECIDED = 'holds', 'fails', 'undecided'
+#: How a difference compares with the one that the paper prints.
+AS_PRINTED, SMALLER, LARGER = 'as printed', 'smaller', 'larger'
+#: Whether a difference is larger than the smallest one of interest.
+YES, NO, OPEN = 'yes', 'no', 'open'
+#: The smallest difference of interest: percent of a speed or share, points of mMR, and points of AP and the like.
+OF_INTEREST = {'%': 1.0, 'mMR': 0.5, 'points': 0.3}
+#: Confidence level of the interval of an equivalence test at 5 %.
+EQUIVALENCE = 0.90
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one comparison.
+
+    Attributes:
+        comparison (Comparison): the claimed comparison.
+        left, right (Series): its sides: the value of each seed, NaN if it was not measured. The name of the series
+            describes the quantity, such as 'AP without NMS, K 7'.
+        unit (str): 'points', or '%' for speeds and shares.
+        level (float): the level at which a comparison of this claim fails.
+        paper (float, optional): the difference that the paper prints, in ``unit``.
+        effect (float, optional): left minus right; of speeds by how many percent left is above right. None if a side
+            was not measured.
+        interval (tuple, optional): its 95 % interval; None if the noise of training is not known.
+        corrected (tuple, optional): its interval at ``level``.
+        training_error (float, optional): the effect's standard error over trainings, of speeds over timings.
+        image_error (float, optional): likewise over test images. None if it is not known; then the intervals leave it
+            out.
+        freedom (float, optional): degrees of freedom of both errors together.
+        noise (Noise, optional): what the noise of training was estimated from.
+        ranks (bool): whether it is judged by ranks, because the noise of a side is far above that of other cells.
+        size (str, optional): whether the corrected interval has the paper's difference ('as printed'), or lies on its
+            near side ('smaller') or beyond it ('larger'). None if the paper prints none.
+        matters (str): whether the difference is larger than the smallest one of interest: 'yes', 'no' or 'open'.
+        seeds (int, optional): number of seeds per cell that would settle it; None if it is settled, or if unknown.
+        verdict (str): 'holds', 'fails' or 'undecided'.
+    """
+
+    comparison: Comparison
+    left: pd.Series
+    right: pd.Series
+    unit: str
+    level: float
+    paper: Optional[float] = None
+    effect: Optional[float] = None
+    interval: Optional[Interval] = None
+    corrected: Optional[Interval] = None
+    training_error: Optional[float] = None
+    image_error: Optional[float] = None
+    freedom: Optional[float] = None
+    noise: Optional[Noise] = None
+    ranks: bool = False
+    size: Optional[str] = None
+    matters: str = OPEN
+    seeds: Optional[int] = None
+    verdict: str = UNDECIDED
+
+    @property
+    def relation(self) -> str:
+        """The claimed relation of the left side to the right: 'less' or 'greater'."""
+        return self.comparison.relation
+
+    @property
+    def sign(self) -> int:
+        """1 if the effect is claimed to be positive, else -1."""
+        return 1 if self.relation == GREATER else -1
+
+    @property
+    def towards(self) -> float:
+        """The effect, positive if it is on the claimed side; NaN if there is none."""
+        return math.nan if self.effect is None else self.sign * self.effect
+
+    @property
+    def of_interest(self) -> float:
+        """The smallest difference of interest."""
+        key = self.comparison.left.key.rpartition('/')[2]
+        return OF_INTEREST[key if self.unit == 'points' and key in OF_INTEREST else self.unit]
+
+
+@dataclass(frozen=True)
+class Comparer:
+    """Tests comparisons of a plan.
+
+    Args:
+        noise (NoiseModel): the evidence and its noise.
+        plan (StoredPlan): the plan.
+        share (bool): compare gaps as a share of the metric with NMS.
+    """
+
+    noise: NoiseModel
+    plan: StoredPlan
+    share: bool = False
+
+    def finding(self, comparison: Comparison, level: float) -> Finding:
+        """Test a comparison. It fails if its interval at ``level`` is on the wrong side of 0."""
+        asked = self._measure(comparison.left)
+        left, right = (self.noise.evidence.over_seeds(self.plan, side, self.share) for side in _quantities(comparison))
+        paper = None if self.share else paper_difference(self.plan, comparison)
+        found = Finding(comparison, left, right, asked.unit, level, paper)
+        if not left.count() or not right.count():
+            return found
+        if is_speed(asked.keys):
+            return self._speeds(found)
+        sides, noises, heavy = self.sides(*_quantities(comparison))
+        found = dataclasses.replace(found, noise=noises[0])
+        return _by_ranks(found, sides) if heavy else _by_estimate(found, sides)
+
+    def sides(self, *quantities: Quantity) -> Tuple[List[Side], List[Optional[Noise]], bool]:
+        """The sides of a comparison, or the one side of differences if both quantities are of the same trainings.
+
+        Returns:
+            tuple: the sides; the noise of each; and whether a side's noise is far above that of other cells.
+        """
+        runs = [self._runs(quantity) for quantity in quantities]
+        statistics = [Statistic(self._measure(quantity)) for quantity in quantities]
+        shared = [run for run in runs[0] if len(runs) == 2 and run in runs[1]]
+        if shared:
+            runs, statistics = [shared], [Statistic(statistics[0].measure, statistics[1].measure)]
+        noises = [self.noise.of(of_side[0], asked) for of_side, asked in zip(runs, statistics)]
+        heavy = any(
+            self.noise.is_heavy(self.plan, quantity.at, of_side[0], asked)
+            for quantity, of_side, asked in zip(quantities, runs, statistics)
+        )
+        same_images = self.noise.evidence.same_images([run for of_side in runs for run in of_side])
+        return [self._side(*each, same_images) for each in zip(runs, statistics, noises)], noises, heavy
+
+    def _side(self, runs: List[str], asked: Statistic, noise: Optional[Noise], same_images: bool) -> Side:
+        evidence = self.noise.evidence
+        values = np.array([evidence.value(run, asked) for run in runs], float)
+        left_out = evidence.left_out_of(runs, asked) if same_images else None
+        return Side(values, left_out, noise.training, noise.interaction) if noise else Side(values, left_out)
+
+    def measured(self, quantity: Quantity) -> bool:
+        """Whether a run has this quantity."""
+        return bool(self._runs(quantity))
+
+    def _runs(self, quantity: Quantity) -> List[str]:
+        """The runs of a quantity's cell in which it was measured."""
+        asked = Statistic(self._measure(quantity))
+        runs = self.plan.cell_at(quantity.at).runs.values()
+        return [run for run in runs if self.noise.evidence.value(run, asked) is not None]
+
+    def _measure(self, quantity: Quantity) -> Measure:
+        return measure(quantity, self.share)
+
+    def _speeds(self, found: Finding) -> Finding:
+        """Compare speeds as ratios. The detectors of a table are timed in turns, and all of one seed in one sitting."""
+        logs = np.log(pd.concat([found.left, found.right], axis=1)).dropna().to_numpy()
+        if not len(logs):
+            return dataclasses.replace(found, effect=100 * (found.left.mean() / found.right.mean() - 1))
+        noise = log_ratios(self._timings(found.comparison))
+        of_ratio = Variance(2 * noise.value, noise.freedom) if noise.freedom else None
+        ratio = Side(logs[:, 0] - logs[:, 1], training=of_ratio)
+        return _by_estimate(found, [ratio], lambda log: 100 * math.expm1(log))
+
+    def _timings(self, comparison: Comparison) -> np.ndarray:
+        """(methods, sittings) logarithms of all speeds of this kind in the table."""
+        kind = comparison.left.key.rpartition('/')[2]
+        shown = [(cell, key) for cell in self.plan.cells for keys in cell.keys.values() for key in keys]
+        shown += [(self.plan.cell_at(side.at), side.key) for side in _quantities(comparison)]
+        timed = dict.fromkeys((tuple(cell.runs.items()), key) for cell, key in shown if is_speed((key,)))
+        rows = [
+            {seed: self.noise.evidence.value(run, Statistic(Measure(key))) for seed, run in runs}
+            for runs, key in timed
+            if key.rpartition('/')[2] == kind
+        ]
+        return np.log(pd.DataFrame(rows, dtype=float)).to_numpy()
+
+
+def _quantities(comparison: Comparison) -> Tuple[Quantity, Quantity]:
+    return comparison.left, comparison.right
+
+
+def paper_difference(plan: StoredPlan, comparison: Comparison) -> Optional[float]:
+    """The difference that the paper prints, in its text or else in the table. None if it prints none.
+
+    It is in points, and for speeds in percent of the right side.
+    """
+    if comparison.size is not None:
+        return comparison.size if comparison.relation == GREATER else -comparison.size
+    sides = []
+    for quantity in _quantities(comparison):
+        printed = paper_numbers(plan.cell_at(quantity.at))
+        if (
+            quantity.times != 1
+            or quantity.epoch is not None
+            or any(key not in printed for key in measure(quantity).keys)
+        ):
+            return None
+        sides.append(printed[quantity.key] - (printed[quantity.minus] if quantity.minus else 0))
+    if is_speed((comparison.left.key,)):
+        return 100 * (sides[0] / sides[1] - 1)
+    return round(sides[0] - sides[1], 6)
+
+
+def _by_estimate(
+    found: Finding, sides: Sequence[Side], shown: Callable[[float], float] = lambda value: value
+) -> Finding:
+    """The finding by a t interval. ``shown`` turns a difference into ``found.unit``."""
+    estimated = estimate(sides)
+    if estimated is None:
+        effect = sides[0].values.mean() - sum(side.values.mean() for side in sides[1:])
+        return dataclasses.replace(found, effect=shown(effect), image_error=image_error(sides))
+
+    def at(confidence: float) -> Interval:
+        low, high = estimated.interval(confidence)
+        return shown(low), shown(high)
+
+    found = dataclasses.replace(
+        found,
+        effect=shown(estimated.effect),
+        training_error=shown(math.sqrt(estimated.training)),
+        image_error=None if estimated.image is None else math.sqrt(estimated.image),
+        freedom=estimated.freedom,
+    )
+    found = _judged(found, at)
+    if found.verdict != UNDECIDED:
+        return found
+    level = CONFIDENCE if found.towards > 0 else found.level
+    least = min(len(side.values) for side in sides)
+    return dataclasses.replace(found, seeds=seeds_to_settle(_settled(estimated, sides, level), least))
+
+
+def _settled(estimated: Estimate, sides: Sequence[Side], level: float) -> Callable[[int], bool]:
+    """Whether a number of seeds per cell would leave 0 out, if effect and noise stay as they are."""
+
+    def settled(number: int) -> bool:
+        variances = [side.training.value / max(number, len(side.values)) for side in sides if side.training]
+        error = math.sqrt(sum(variances) + (estimated.image or 0.0))
+        return t_value(level, estimated.freedom) * error < abs(estimated.effect)
+
+    return settled
+
+
+def _by_ranks(found: Finding, sides: Sequence[Side]) -> Finding:
+    found = dataclasses.replace(
+        found, effect=rank_effect(sides), image_error=image_error(sides), ranks=True, noise=None
+    )
+    return _judged(found, lambda confidence: rank_interval(sides, confidence))
+
+
+def _judged(found: Finding, at: Callable[[float], Optional[Interval]]) -> Finding:
+    """The finding with its intervals, which ``at`` gives for a confidence level, and what follows from them."""
+    interval, corrected, ninety = at(CONFIDENCE), at(found.level), at(EQUIVALENCE)
+    verdict = UNDECIDED
+    if interval and min(found.sign * end for end in interval) > 0:
+        verdict = HOLDS
+    elif corrected and max(found.sign * end for end in corrected) < 0:
+        verdict = FAILS
+    return dataclasses.replace(
+        found,
+        interval=interval,
+        corrected=corrected,
+        verdict=verdict,
+        size=compared(found.paper, corrected, found.sign),
+        matters=_matters(found.of_interest, interval, ninety),
+    )
+
+
+def compared(paper: Optional[float], interval: Optional[Interval], sign: int) -> Optional[str]:
+    """The measured difference against the paper's, in the claimed direction ``sign``."""
+    if paper is None or interval is None:
+        return None
+    low, high = sorted(sign * end for end in interval)
+    return AS_PRINTED if low <= sign * paper <= high else SMALLER if high < sign * paper else LARGER
+
+
+def _matters(of_interest: float, interval: Optional[Interval], ninety: Optional[Interval]) -> str:
+    if ninety and -of_interest < ninety[0] and ninety[1] < of_interest:
+        return NO
+    if interval and (interval[0] > of_interest or interval[1] < -of_interest):
+        return YES
+    return OPEN

@@ -1,0 +1,125 @@
+"""Simulated trainings with the published spreads: the intervals cover what they say, and decide more than others would.
+
+``python -m pytest tests/analysis/claims/test_coverage_and_power.py -m slow -s`` prints the figures of docs/claims.md.
+"""
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from analysis.claims.statistics import (
+    Side,
+    alike,
+    best_interval,
+    estimate,
+    image_error,
+    interaction,
+    pooled,
+    rank_interval,
+)
+
+CELLS, GROUPS = 34, 100
+#: Standard deviations in AP: of one training at 1x and at 3x, and of the part of it that lies in these test images.
+ONE, THREE = (0.94, 0.43), (0.47, 0.40)
+#: That of the test images' own effect on a cell.
+IMAGES = 0.27
+
+
+def trainings(rng, effects, spread=ONE, seeds=3, heavy=0.0):
+    """(cells, seeds) values and (cells, seeds, G) values without each group. The last cell may have more noise."""
+    cells, (whole, of_images) = len(effects), spread
+    training = rng.normal(0, np.sqrt(whole**2 - of_images**2), (cells, seeds))
+    training[-1] += heavy * rng.standard_t(2, seeds)
+    own = rng.normal(0, of_images * np.sqrt(GROUPS), (cells, seeds, GROUPS))
+    shared = rng.normal(0, IMAGES * np.sqrt(GROUPS), (cells, 1, GROUPS))
+    groups = np.asarray(effects)[:, None, None] + training[..., None] + own + shared
+    values = groups.mean(axis=2)
+    return values, (GROUPS * values[..., None] - groups) / (GROUPS - 1)
+
+
+def sides_of(values, left_out, cells):
+    """Sides with the noise that is pooled over all cells; with their own if the variances seem to differ."""
+    kept, _, equal = alike(list(values))
+
+    def side(i):
+        pool = kept if equal else [i]
+        return Side(values[i], left_out[i], pooled([values[j] for j in pool]), interaction([left_out[j] for j in pool]))
+
+    return [side(i) for i in cells]
+
+
+def by_own_variances(values, left_out):
+    """The interval of the first two cells as it was before: each cell's own variance, and all of the images' added."""
+    sides = [Side(values[i], left_out[i]) for i in (0, 1)]
+    parts = [(values[i].var(ddof=1) / values.shape[1], values.shape[1] - 1) for i in (0, 1)]
+    parts.append((image_error(sides) ** 2, GROUPS - 1))
+    total = sum(variance for variance, _ in parts)
+    half = student.ppf(0.975, total**2 / sum(v**2 / degrees for v, degrees in parts)) * np.sqrt(total)
+    effect = values[0].mean() - values[1].mean()
+    return effect - half, effect + half
+
+
+def simulate(number, effect, **settings):
+    """How often the new and the old interval contain the effect, and how often they lie above 0."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(number):
+        values, left_out = trainings(rng, [effect] + [0] * (CELLS - 1), **settings)
+        sides = sides_of(values, left_out, (0, 1))
+        found.append([estimate(sides).interval(), by_own_variances(values, left_out)])
+    low, high = np.moveaxis(np.array(found), 2, 0)
+    return ((low < effect) & (effect < high)).mean(axis=0), (low > 0).mean(axis=0)
+
+
+def test_intervals_cover_and_decide():
+    covered, decided = simulate(200, 2.0)
+    assert 0.92 <= covered[0] <= 0.98 and decided[0] > decided[1] + 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'name, settings, effect',
+    [
+        ('1x', dict(spread=ONE), 2.0),
+        ('1x', dict(spread=ONE), 1.0),
+        ('3x', dict(spread=THREE), 1.0),
+        ('1x, a cell with heavy tails', dict(spread=ONE, heavy=3.0), 2.0),
+        ('1x, five seeds', dict(spread=ONE, seeds=5), 1.0),
+    ],
+)
+def test_coverage_and_power(name, settings, effect):
+    covered, decided = simulate(2000, effect, **settings)
+    print(
+        f'\n{name}, difference {effect:g} AP: coverage {100 * covered[0]:.1f} %, power {100 * decided[0]:.0f} %; '
+        f'own variances: coverage {100 * covered[1]:.1f} %, power {100 * decided[1]:.0f} %'
+    )
+    assert 0.94 <= covered[0] <= 0.97 and decided[0] > decided[1]
+
+
+@pytest.mark.parametrize('number', [12, pytest.param(500, marks=pytest.mark.slow)])
+def test_the_best_of_seven_is_covered(number):
+    """With two cells alike at the top, Hsu's interval is at its confidence level; it is not below."""
+    rng = np.random.default_rng(1)
+    effects = [0, 0, -0.5, -0.5, -1, -1, -2]
+    covered = 0
+    for _ in range(number):
+        values, left_out = trainings(rng, effects + [0] * 13)
+        sides = sides_of(values, left_out, range(7))
+        low, high = best_interval(sides[2], [*sides[:2], *sides[3:]])
+        covered += min(0, low) <= -0.5 <= max(0, high)
+    print(f'\nthe third of seven, 0.5 AP below the best: coverage {100 * covered / number:.1f} %')
+    assert covered / number >= 0.94 - 0.06 * (number < 100)
+
+
+@pytest.mark.parametrize('number', [60, pytest.param(500, marks=pytest.mark.slow)])
+def test_ranks_cover_with_heavy_tails(number):
+    """Five seeds of a cell with heavy tails against five of an ordinary one, with the noise of images added."""
+    rng = np.random.default_rng(2)
+    covered = found = 0
+    for _ in range(number):
+        values, left_out = trainings(rng, [0, 0], seeds=5, heavy=3.0)
+        interval = rank_interval([Side(values[i], left_out[i]) for i in (1, 0)], 0.95)
+        covered += interval is not None and interval[0] < 0 < interval[1]
+        found += interval is not None
+    print(f'\nranks, five seeds: coverage {100 * covered / found:.1f} %')
+    assert found == number and covered / found >= 0.93

@@ -22,6 +22,7 @@ To use it, put ``custom_imports = dict(imports=['o2f'])`` into a config. Importi
 | [`OneToFewCondInstHead`][] | ``MODELS`` | section 4.5: the head for CondInst's masks |
 | [`SemanticCondInstMaskHead`][] | ``MODELS`` | section 4.5: mask head with a semantic branch |
 | [`TwoReadingsCondInst`][] | ``MODELS`` | section 4.5: CondInst that detects without and with NMS |
+| [`CocoDataset`][] | ``DATASETS`` | COCO with labels by name, in place of MMDetection's |
 | [`CocoWithMasks`][] | ``DATASETS`` | section 4.5: COCO with masks in any pipeline |
 """
 
@@ -37,7 +38,8 @@ from o2f.assign.hybrid_epoch import HybridEpochSelection  # noqa: E402
 from o2f.assign.one_to_many import FCOSSelection, QualityATSSSelection  # noqa: E402
 from o2f.assign.poto import HungarianSelection  # noqa: E402
 from o2f.assign.selection import OneToFewSelection  # noqa: E402
-from o2f.engine import CocoWithMasks, EpochHook  # noqa: E402
+from o2f.datasets import CocoDataset, CocoWithMasks  # noqa: E402
+from o2f.engine import EpochHook  # noqa: E402
 from o2f.evaluation.coco import TwoReadingsMetric  # noqa: E402
 from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric  # noqa: E402
 from o2f.models.condinst import OneToFewCondInstHead, SemanticCondInstMaskHead  # noqa: E402
@@ -48,6 +50,7 @@ from o2f.models.loss import OneToFewLoss  # noqa: E402
 from o2f.models.max_filtering import MaxFiltering3D  # noqa: E402
 
 __all__ = [
+    'CocoDataset',
     'CocoWithMasks',
     'ConstantDegrees',
     'EpochHook',

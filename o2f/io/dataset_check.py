@@ -523,3 +523,91 @@ def fit(report: Report, scale: Tuple[int, int], strides: Sequence[int], max_per_
             note(f'{100 * below:.0f} % of the objects are smaller than a cell of the finest feature map ({strides[0]} pixels '
                  f'after resizing to {tuple(scale)}): resize to larger images', int((sides < strides[0]).sum()))
     return found
+
+
+def sources_of(loader: dict, training: bool) -> List[Source]:
+    """The datasets of a loader's config, whatever wraps them.
+
+    Args:
+        loader (dict): such as ``config.train_dataloader``.
+        training (bool): whether it is a loader of training data.
+
+    Returns:
+        list[Source]: those with an annotation file in COCO's or CrowdHuman's format.
+    """
+    todo, found = [loader.get('dataset')], []
+    while todo:
+        settings = todo.pop(0)
+        if not isinstance(settings, dict):
+            continue
+        if 'dataset' in settings or 'datasets' in settings:
+            todo += [settings.get('dataset'), *settings.get('datasets', ())]
+        elif str(settings.get('ann_file', '')).endswith(('.json', '.odgt')):
+            found.append(_source(settings, training))
+    return found
+
+
+def _source(settings: dict, training: bool) -> Source:
+    root = Path(settings.get('data_root') or '')
+    prefix = settings.get('data_prefix') or {}
+    filters = settings.get('filter_cfg') or {}
+    steps = [step for step in settings.get('pipeline') or () if isinstance(step, dict)]
+    return Source(
+        annotations=root / settings['ann_file'],
+        images=root / (prefix.get('img') or prefix.get('img_path') or ''),
+        classes=_classes(settings),
+        training=training,
+        min_size=filters.get('min_size', 0),
+        filter_empty=filters.get('filter_empty_gt', False),
+        masks='Masks' in str(settings.get('type')) or any(step.get('with_mask') for step in steps),
+    )
+
+
+def _classes(settings: dict) -> Any:
+    """The classes of a dataset's config: names, the name of a file with a name a line, or those of its type."""
+    from mmdet.registry import DATASETS
+
+    classes = (settings.get('metainfo') or {}).get('classes')
+    if classes is None:
+        registered = DATASETS.get(settings.get('of') or settings['type'])
+        return getattr(registered, 'METAINFO', {}).get('classes')
+    if isinstance(classes, str) and Path(classes).is_file():
+        return Path(classes).read_text(encoding='utf-8').splitlines()
+    return classes
+
+
+def model_settings(config: dict) -> Optional[dict]:
+    """What [`fit`][] needs to know of a config, or None if it is not there."""
+    try:
+        [loader] = sources_of(config['val_dataloader'], False)[:1]
+        dataset = config['val_dataloader']['dataset']
+        while 'dataset' in dataset:
+            dataset = dataset['dataset']
+        [scale] = [step['scale'] for step in dataset['pipeline'] if step.get('type') == 'Resize'][:1]
+        model, evaluator = config['model'], config['val_evaluator']
+        strides = model['bbox_head']['strides']
+        limit = model['test_cfg']['max_per_img']
+        counted = (evaluator[0] if isinstance(evaluator, list) else evaluator).get('max_dets') or 100
+    except (KeyError, TypeError, ValueError):
+        return None
+    return dict(scale=tuple(scale), strides=strides, max_per_img=limit, max_dets=counted)
+
+
+def inspect_config(config: dict, all_images: bool = False) -> Tuple[List[Report], List[Finding]]:
+    """Look at the training and validation data of a config.
+
+    Args:
+        config (dict): a config of mmengine with ``train_dataloader`` and ``val_dataloader``.
+        all_images (bool): decode all images instead of a sample.
+
+    Returns:
+        tuple[list[Report], list[Finding]]: a report for each dataset, and what is worth knowing of them together.
+    """
+    sources = {
+        name: sources_of(config.get(f'{name}_dataloader') or {}, name == 'train') for name in ('train', 'val')
+    }
+    reports = {name: [inspect(source, all_images) for source in of_name] for name, of_name in sources.items()}
+    both = [finding for one in reports['train'] for other in reports['val'] for finding in compare(one, other)]
+    settings = model_settings(config)
+    every = [*reports['train'], *reports['val']]
+    return every, both + [finding for report in every if settings for finding in fit(report, **settings)]

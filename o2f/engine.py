@@ -47,14 +47,15 @@ class EpochHook(Hook):
 class DatasetCheckHook(Hook):
     """Looks at the datasets before the first epoch ([`o2f.io.dataset_check`][]), so that it cannot be forgotten.
 
-    ``default_hooks = dict(dataset_check=None)`` in a config turns it off.
+    ``default_hooks = dict(dataset_check=dict(enabled=False))`` in a config turns it off.
 
     Args:
         all_images (bool): decode all images instead of a sample.
+        enabled (bool): look at all.
     """
 
-    def __init__(self, all_images: bool = False) -> None:
-        self.all_images = all_images
+    def __init__(self, all_images: bool = False, enabled: bool = True) -> None:
+        self.all_images, self.enabled = all_images, enabled
 
     def before_train(self, runner: Runner) -> None:
         """Log what is changed or worth knowing.
@@ -62,6 +63,8 @@ class DatasetCheckHook(Hook):
         Raises:
             InputError: a dataset would be trained on wrongly, or not at all.
         """
+        if not self.enabled:
+            return
         refused: List[Any] = [None]
         if mmengine.dist.is_main_process():
             refused = [self._look(runner)]
@@ -287,8 +290,9 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        with self._whole(runner):
-            super()._save_best_checkpoint(runner, metrics)
+        if self.save_best:  # without it, this is called even where nothing is trained
+            with self._whole(runner):
+                super()._save_best_checkpoint(runner, metrics)
 
     @contextlib.contextmanager
     def _whole(self, runner: Runner) -> Iterator[None]:

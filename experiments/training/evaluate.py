@@ -22,8 +22,8 @@ from experiments.data.prepare import Progress, prepare  # noqa: E402
 from experiments.spec.paths import data_paths, substitute_paths  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import make_folder, write_arrays  # noqa: E402
-from experiments.training.datasets import name_images, of_worker  # noqa: E402
-from o2f.errors import InputError  # noqa: E402
+from experiments.training.datasets import name_images  # noqa: E402
+from o2f.errors import InputError, of_worker  # noqa: E402
 from o2f.inference import Detector  # noqa: E402
 from o2f.models.postprocess import WITH_NMS, WITHOUT_NMS  # noqa: E402
 
@@ -83,8 +83,8 @@ def evaluate(
             [metric] = runner.val_evaluator.metrics
             metric.keep_matches = matches is not None
             metrics = runner.val()
-    except UserError as error:
-        raise of_worker(error) from error
+    except InputError as error:
+        raise UserError(of_worker(error)) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         # The registries wrap the error of a constructor. The original message names the wrong setting or file.
         raise UserError(f'{checkpoint} cannot be evaluated: {error}') from error

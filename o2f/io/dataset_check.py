@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -88,6 +88,7 @@ class Report:
         objects (dict[str, int]): number of objects of each class.
         crowds (int): number of crowd regions.
         instances (int): entries of the file, crowds and ignored regions included.
+        decoded (int): number of images that were decoded.
         most (int): the most objects of an image.
         most_of_class (int): the most objects of one class in an image.
         boxes (ndarray): (n, 2) width and height of the objects over those of their image.
@@ -101,6 +102,7 @@ class Report:
     objects: Dict[str, int] = field(default_factory=dict)
     crowds: int = 0
     instances: int = 0
+    decoded: int = 0
     most: int = 0
     most_of_class: int = 0
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
@@ -415,12 +417,12 @@ def _decode(report: Report, expected: Sequence[Optional[Tuple[float, float]]], a
     """Decode images spread evenly over the file, and compare their sizes with the file's."""
     step = 1.0 if all_images else max(len(report.files) / SAMPLE, 1)
     places = [int(index * step) for index in range(int(len(report.files) / step))]
-    broken, other, turned, decoded = Tally(), Tally(), Tally(), 0
+    broken, other, turned = Tally(), Tally(), Tally()
     for place in places:
         path, size = report.files[place], expected[place]
         if path not in report.sizes:
             continue
-        decoded += 1
+        report.decoded += 1
         try:
             height, width = read_image(path).shape[:2]
         except InputError as error:
@@ -430,7 +432,7 @@ def _decode(report: Report, expected: Sequence[Optional[Tuple[float, float]]], a
             continue
         says = f'{path} has {width} x {height} pixels, not {size[0]} x {size[1]} as in {report.source.annotations}'
         (turned if (height, width) == tuple(size) else other).add(says)
-    of = f' of {decoded} images looked at' if decoded < len(report.files) else ''
+    of = f' of {report.decoded} images looked at' if report.decoded < len(report.files) else ''
     for tally, kind, cure in (
         (broken, REFUSED, 'fetch it again, or take its entry out'),
         (other, REFUSED, 'correct the file, or fetch the image again'),
@@ -551,11 +553,12 @@ def _source(settings: dict, training: bool) -> Source:
     root = Path(settings.get('data_root') or '')
     prefix = settings.get('data_prefix') or {}
     filters = settings.get('filter_cfg') or {}
+    classes = _classes(settings)
     steps = [step for step in settings.get('pipeline') or () if isinstance(step, dict)]
     return Source(
         annotations=root / settings['ann_file'],
         images=root / (prefix.get('img') or prefix.get('img_path') or ''),
-        classes=_classes(settings),
+        classes=tuple(classes) if isinstance(classes, list) else classes,
         training=training,
         min_size=filters.get('min_size', 0),
         filter_empty=filters.get('filter_empty_gt', False),
@@ -591,6 +594,30 @@ def model_settings(config: dict) -> Optional[dict]:
     except (KeyError, TypeError, ValueError):
         return None
     return dict(scale=tuple(scale), strides=strides, max_per_img=limit, max_dets=counted)
+
+
+def inspect_once(configs: Sequence[dict], all_images: bool = False) -> Iterator[Report]:
+    """Look at the datasets of several configs, each dataset once.
+
+    Args:
+        configs (sequence[dict]): see [`inspect_config`][].
+        all_images (bool): see [`inspect_config`][].
+
+    Yields:
+        Report: a dataset, with what is worth knowing of it together with others and with the model.
+    """
+    seen = set()
+    for config in configs:
+        sources = tuple(source for name in ('train', 'val') for source in sources_of(config[f'{name}_dataloader'], name == 'train'))
+        if sources in seen:
+            continue
+        seen.add(sources)
+        reports, both = inspect_config(config, all_images)
+        for report in reports:
+            report.findings += [finding for finding in both if finding.file == str(report.source.annotations)]
+            if report.source not in seen:
+                seen.add(report.source)
+                yield report
 
 
 def inspect_config(config: dict, all_images: bool = False) -> Tuple[List[Report], List[Finding]]:

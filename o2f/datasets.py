@@ -59,8 +59,10 @@ class CocoDataset(MMDetectionCocoDataset):
             InputError: nothing is left.
         """
         left = super().filter_data()
-        if not left:
-            raise InputError(nothing_left(self.ann_file, self.data_list, self._file, self.metainfo['classes'], self.filter_cfg))
+        if not left or not (self.test_mode or any(image['instances'] for image in left)):
+            raise InputError(
+                nothing_left(self.ann_file, self.data_list, self._file, self.metainfo['classes'], self.filter_cfg)
+            )
         del self._file
         return left
 

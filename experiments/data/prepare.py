@@ -15,7 +15,11 @@ Progress = Callable[[str, int, int], None]
 
 
 def prepare_runs(
-    runs: List[Run], data: Path, progress: Progress, in_process: Callable, say: Callable[[str], None] = lambda line: None
+    runs: List[Run],
+    data: Path,
+    progress: Progress,
+    in_process: Callable,
+    say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """:func:`prepare` for the configs of runs, and the ImageNet weights that they start from.
 

@@ -412,7 +412,9 @@ class CocoEvaluation:
             raise ValueError(f"metric: backend must be 'faster_coco_eval' or 'pycocotools', not {backend!r}")
         self.ann_file = ann_file
         self.iou_thrs = None if iou_thrs is None else np.unique(np.asarray(iou_thrs, float))
-        if self.iou_thrs is not None and not (self.iou_thrs.size and ((0 < self.iou_thrs) & (self.iou_thrs <= 1)).all()):
+        if self.iou_thrs is not None and not (
+            self.iou_thrs.size and ((0 < self.iou_thrs) & (self.iou_thrs <= 1)).all()
+        ):
             raise InputError(f'metric: iou_thrs {iou_thrs} must be numbers above 0, at most 1')
         self.max_dets, self.recalls = max_dets, list(recalls)
         if not all(isinstance(number, int) and 0 < number <= max_dets for number in (max_dets, *recalls)):
@@ -474,9 +476,7 @@ class CocoEvaluation:
         """AP of each category in the last evaluation. NaN where there is no object of it."""
         evaluation = self._last
         place = {number: index for index, number in enumerate(evaluation.params.catIds)}
-        return [
-            _mean(evaluation.eval['precision'][:, :, place[self.categories[id_]], 0, -1]) for id_ in category_ids
-        ]
+        return [_mean(evaluation.eval['precision'][:, :, place[self.categories[id_]], 0, -1]) for id_ in category_ids]
 
     def _stats(self, evaluation: pycocotools.cocoeval.COCOeval) -> Dict[str, float]:
         """COCO's summaries. ``AR@n`` is recall with the n best detections."""

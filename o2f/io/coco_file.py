@@ -98,7 +98,7 @@ class CocoFile:
             if name not in ids:
                 raise InputError(
                     f'{self.path} has no category {name!r}{_near(name, ids)}; it has {_listed(ids)}: '
-                    'write classes as in the file, or add the category to its list'
+                    "write the classes (metainfo of the dataset's config) as in the file, or add the category to its list"
                 )
             if len(ids[name]) > 1:
                 raise InputError(
@@ -381,7 +381,9 @@ def _hashable(value: Any) -> Any:
 
 
 def _is_id(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, (int, float)) and not isinstance(value, bool) and value == value)
+    return isinstance(value, str) or (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    )
 
 
 def _is_box(value: Any) -> bool:

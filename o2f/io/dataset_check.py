@@ -179,7 +179,8 @@ def _coco(report: Report) -> List[Optional[Tuple[float, float]]]:
     )
     known = {entry['id']: entry['name'] for entry in file.categories}
     try:
-        wanted = dict(zip(file.category_ids(source.classes), source.classes or known.values()))
+        classes = list(dict.fromkeys(known.values())) if source.classes is None else source.classes
+        wanted = dict(zip(file.category_ids(classes), classes))
     except InputError as error:
         report.add(REFUSED, str(error))
         return [(entry.get('width'), entry.get('height')) for entry in file.images]
@@ -190,25 +191,28 @@ def _coco(report: Report) -> List[Optional[Tuple[float, float]]]:
 
 def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[Any, str]) -> None:
     """Count objects as the loader takes them, and what it leaves out."""
-    source, sizes = report.source, {entry['id']: (entry['width'], entry['height']) for entry in file.images if 'width' in entry}
+    source, sizes = (
+        report.source,
+        {entry['id']: (entry['width'], entry['height']) for entry in file.images if 'width' in entry},
+    )
     others: Counter = Counter()
     tiny, ignored, unmasked, repeated = Tally(), Tally(), Tally(), Tally()
     usable: List[tuple] = []
-    trained, seen = set(), set()
+    listed, seen = set(), set()
     for entry in file.annotations:
         image, category, (x, y, width, height) = entry['image_id'], entry['category_id'], entry['bbox']
         if category not in wanted:
             others[known[category]] += 1
-        elif entry.get('ignore'):
+            continue
+        listed.add(image)
+        if entry.get('ignore'):
             ignored.add(f'image {image!r}')
         elif width < 1 or height < 1 or entry['area'] <= 0:
             tiny.add(f'bbox {entry["bbox"]} of image {image!r}')
         elif entry['iscrowd']:
             report.crowds += 1
-            trained.add(image)
         else:
             usable.append((image, category, width, height))
-            trained.add(image)
             if source.masks and not entry.get('segmentation'):
                 unmasked.add(f'bbox {entry["bbox"]} of image {image!r}')
             key = hash((image, category, x, y, width, height))  # a set of the tuples would take 200 MB on COCO
@@ -228,41 +232,48 @@ def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[A
         report.add(REFUSED, f'{source.annotations}: {says}: add them, or train a detector of boxes', unmasked.count)
     if others:
         names = ', '.join(f'{name!r} ({number})' for name, number in others.most_common(6))
-        report.add(CHANGED, f'{sum(others.values())} objects of other classes are left out: {names}', sum(others.values()))
+        report.add(
+            CHANGED, f'{sum(others.values())} objects of other classes are left out: {names}', sum(others.values())
+        )
     if ignored.count:
         report.add(CHANGED, f'{ignored.count} objects marked ignore are not trained on or counted', ignored.count)
     if tiny.count:
         says = f'{tiny.count} objects of under 1 pixel, or with area 0, are not trained on (first: {tiny.first})'
         report.add(CHANGED, says, tiny.count)
     if report.crowds:
-        says = f'{report.crowds} crowd regions (iscrowd) are not trained on, and finding them is neither right nor wrong'
+        says = (
+            f'{report.crowds} crowd regions (iscrowd) are not trained on, and finding them is neither right nor wrong'
+        )
         report.add(NOTED, says, report.crowds)
     if repeated.count:
         says = f'{repeated.count} objects are listed twice, with the same class and box (first: {repeated.first})'
         report.add(NOTED, says, repeated.count)
-    _left(report, file, trained, sizes)
+    _left(report, file, listed, {image for image, *_ in usable}, sizes)
     empty = [name for name, number in report.objects.items() if not number]
     if empty and len(empty) < len(report.objects):
         says = f'no object of {len(empty)} class(es): {", ".join(map(repr, empty[:8]))}{", ..." if empty[8:] else ""}'
         report.add(NOTED, says, len(empty))
 
 
-def _left(report: Report, file: CocoFile, trained: set, sizes: Dict[Any, tuple]) -> None:
-    """Count the images that are left out of training, and refuse a dataset of which nothing is left."""
+def _left(report: Report, file: CocoFile, listed: set, trained: set, sizes: Dict[Any, tuple]) -> None:
+    """Count the images that are left out of training, and refuse a dataset of which nothing is left.
+
+    ``listed`` are the images with an annotation of the classes, and ``trained`` those with one that is learned."""
     source = report.source
     if not file.images:
         return report.add(REFUSED, f'{source.annotations}: it lists no image: add the images and their objects')
     if not source.training:
         return None
     small = {image for image, size in sizes.items() if min(size) < source.min_size}
-    without = {entry['id'] for entry in file.images} - trained if source.filter_empty else set()
+    every = {entry['id'] for entry in file.images}
+    without = every - listed if source.filter_empty else set()
     fractions = file.annotations and all(max(entry['bbox']) <= 1 for entry in file.annotations)
-    if len(small | without) == len(file.images) and not file.faults:
+    if not trained - small and not file.faults:
         hint = ': the boxes look like fractions of the image; write them in pixels' if fractions else ''
         return report.add(
             REFUSED,
             f'{source.annotations}: nothing to train on: {len(file.images)} images, {len(small)} under '
-            f'{source.min_size} pixels, {len(without)} without a usable object of '
+            f'{source.min_size} pixels, {len(every - trained)} without a usable object of '
             f'{", ".join(map(repr, list(report.objects)[:8]))}{hint}',
         )
     if small:
@@ -270,7 +281,7 @@ def _left(report: Report, file: CocoFile, trained: set, sizes: Dict[Any, tuple])
         says = f'{len(small)} images with a side under {source.min_size} pixels are left out of training (first: {names[0]})'
         report.add(CHANGED, says, len(small))
     if without - small:
-        says = f'{len(without - small)} images without a usable object are left out of training'
+        says = f'{len(without - small)} images without an object of the classes are left out of training'
         report.add(CHANGED, says, len(without - small))
     return None
 
@@ -306,9 +317,13 @@ def _crowdhuman(report: Report) -> List[Optional[Tuple[float, float]]]:
         report.instances += len(entries)
         if first.setdefault(name, number) != number:
             raise InputError(f'{where}: the image {name} is on line {first[name]} already: take one of the two out')
+        if '/' in name or '\\' in name:
+            raise InputError(f'{where}: the ID {name[:200]!r} is no path within its folder: name the image alone')
         people[name] = sum(entry['tag'] == 'person' and not entry.get('extra', {}).get('ignore') for entry in entries)
     if flat.count:
-        report.add(CHANGED, f'{flat.count} full boxes have no area and are not learned (first: {flat.first})', flat.count)
+        report.add(
+            CHANGED, f'{flat.count} full boxes have no area and are not learned (first: {flat.first})', flat.count
+        )
     report.objects = dict(person=sum(people.values()))
     report.most = report.most_of_class = max(people.values(), default=0)
     report.files = [source.images / f'{name}.jpg' for name in first]
@@ -402,7 +417,7 @@ def _files(report: Report) -> bool:
         name = missing.first[:200]
         cure = 'write folders in names with / instead of \\' if '\\' in name else 'add it, or take its entry out'
         more = f' ({missing.count - 1} more are missing)' if missing.count > 1 else ''
-        says = f'{source.annotations} names the image {name}, which is not in {source.images}{more}: {cure}'
+        says = f'{source.annotations} names the image {name!r}, which is not in {source.images}{more}: {cure}'
         report.add(REFUSED, says, missing.count)
     if empty.count:
         more = f' ({empty.count - 1} more)' if empty.count > 1 else ''
@@ -462,14 +477,20 @@ def compare(train: Report, val: Report) -> List[Finding]:
         lacks = [name for name, number in one.objects.items() if number and not other.objects.get(name)]
         if lacks and other.objects:
             names = ', '.join(map(repr, lacks[:8])) + (', ...' if lacks[8:] else '')
-            note(f'{len(lacks)} class(es) with objects in {one.source.annotations} have none here: {names}'
-                 if other is val else
-                 f'{len(lacks)} class(es) with objects here have none in {other.source.annotations}: {names}', len(lacks))
+            note(
+                f'{len(lacks)} class(es) with objects in {one.source.annotations} have none here: {names}'
+                if other is val
+                else f'{len(lacks)} class(es) with objects here have none in {other.source.annotations}: {names}',
+                len(lacks),
+            )
     same = _same_images(train.sizes, val.sizes)
     if same:
         first, other = same[0]
-        note(f'{len(same)} images are also in {train.source.annotations} (first: {other} is {first}): metrics on them are '
-             'too good', len(same))
+        note(
+            f'{len(same)} images are also in {train.source.annotations} (first: {other} is {first}): metrics on them are '
+            'too good',
+            len(same),
+        )
     return found
 
 
@@ -496,7 +517,9 @@ def _same_images(train: Dict[Path, int], val: Dict[Path, int]) -> List[Tuple[Pat
     return same
 
 
-def fit(report: Report, scale: Tuple[int, int], strides: Sequence[int], max_per_img: int, max_dets: int) -> List[Finding]:
+def fit(
+    report: Report, scale: Tuple[int, int], strides: Sequence[int], max_per_img: int, max_dets: int
+) -> List[Finding]:
     """What is worth knowing of a dataset and a model together.
 
     Args:
@@ -512,18 +535,25 @@ def fit(report: Report, scale: Tuple[int, int], strides: Sequence[int], max_per_
         found.append(Finding(NOTED, str(report.source.annotations), says, count))
 
     if report.most > max_per_img:
-        note(f'an image has {report.most} objects, and at most {max_per_img} are detected: raise model.test_cfg.max_per_img')
+        note(
+            f'an image has {report.most} objects, and at most {max_per_img} are detected: raise model.test_cfg.max_per_img'
+        )
     if report.most_of_class > max_dets:
-        note(f'an image has {report.most_of_class} objects of a class, and {max_dets} detections of it count: set max_dets '
-             'in the evaluators')
+        note(
+            f'an image has {report.most_of_class} objects of a class, and {max_dets} detections of it count: set max_dets '
+            'in the evaluators'
+        )
     if len(report.boxes):
         short, long = report.shapes.min(axis=1), report.shapes.max(axis=1)
         factor = np.minimum(min(scale) / short, max(scale) / long)
         sides = np.sqrt(report.boxes.prod(axis=1)) * factor
         below = float((sides < strides[0]).mean())
         if below > 0.2:
-            note(f'{100 * below:.0f} % of the objects are smaller than a cell of the finest feature map ({strides[0]} pixels '
-                 f'after resizing to {tuple(scale)}): resize to larger images', int((sides < strides[0]).sum()))
+            note(
+                f'{100 * below:.0f} % of the objects are smaller than a cell of the finest feature map ({strides[0]} pixels '
+                f'after resizing to {tuple(scale)}): resize to larger images',
+                int((sides < strides[0]).sum()),
+            )
     return found
 
 
@@ -608,7 +638,9 @@ def inspect_once(configs: Sequence[dict], all_images: bool = False) -> Iterator[
     """
     seen = set()
     for config in configs:
-        sources = tuple(source for name in ('train', 'val') for source in sources_of(config[f'{name}_dataloader'], name == 'train'))
+        sources = tuple(
+            source for name in ('train', 'val') for source in sources_of(config[f'{name}_dataloader'], name == 'train')
+        )
         if sources in seen:
             continue
         seen.add(sources)
@@ -630,9 +662,7 @@ def inspect_config(config: dict, all_images: bool = False) -> Tuple[List[Report]
     Returns:
         tuple[list[Report], list[Finding]]: a report for each dataset, and what is worth knowing of them together.
     """
-    sources = {
-        name: sources_of(config.get(f'{name}_dataloader') or {}, name == 'train') for name in ('train', 'val')
-    }
+    sources = {name: sources_of(config.get(f'{name}_dataloader') or {}, name == 'train') for name in ('train', 'val')}
     reports = {name: [inspect(source, all_images) for source in of_name] for name, of_name in sources.items()}
     both = [finding for one in reports['train'] for other in reports['val'] for finding in compare(one, other)]
     settings = model_settings(config)

@@ -130,8 +130,8 @@ class CocoWithMasks(CocoDataset):
 def without_mask(entry: dict) -> str:
     """What is said about an object that has no mask where one is needed."""
     return (
-        f'the object at bbox {entry["bbox"]} of image {entry["image_id"]!r} has no segmentation, which masks are learned '
-        'from: add it, or train a detector of boxes'
+        f'the object at bbox {entry["bbox"]} of image {entry["image_id"]!r} has no segmentation, and masks are '
+        'learned from it: add it, or train a detector of boxes'
     )
 
 
@@ -143,7 +143,7 @@ def _naming(step: Any) -> Any:
 
 @TRANSFORMS.register_module()
 class LoadNamedImage(LoadImageFromFile):
-    """``LoadImageFromFile`` with errors that name the file, and a warning if its size is not that of the annotations."""
+    """``LoadImageFromFile`` that names a file it cannot read, and warns if its size is not that of the annotations."""
 
     def transform(self, results: dict) -> Optional[dict]:
         """Read the image ``results['img_path']``.

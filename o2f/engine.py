@@ -115,7 +115,7 @@ class SettingsCheckHook(Hook):
         """
         if isinstance(_inner(runner), BaseTTAModel):
             raise InputError(
-                '--tta merges the views of an image with NMS, and only the detections that are without NMS: leave it out'
+                '--tta merges the views of an image by NMS, and only of the detections without NMS: leave it out'
             )
         _check_number_of_classes(runner, runner.test_dataloader.dataset)
         _order_categories(runner.test_evaluator.metrics)
@@ -163,8 +163,8 @@ def _check_warm_up(runner: Runner) -> None:
         end = scheduler.get('end')
         if scheduler.get('type') == 'LinearLR' and not scheduler.get('by_epoch', True) and end and 2 * end > total:
             runner.logger.warning(
-                f'the warm-up takes {end} iterations, and the training has {total}: shorten param_scheduler[{place}].end '
-                f'to about {max(total // 12, 1)}, or train longer'
+                f'the warm-up takes {end} iterations, and the training has {total}: shorten '
+                f'param_scheduler[{place}].end to about {max(total // 12, 1)}, or train longer'
             )
 
 
@@ -256,6 +256,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         *(f'{reading}/{name}' for reading in FIELDS for name in ('duplicates', 'score_margin', 'mMR')),
     ]
     _saved: Optional[List[str]] = None
+    file_backend: Any
 
     def before_train(self, runner: Runner) -> None:
         """Remove what a killed process left half-written, and look up the names of ``save_best``.
@@ -301,19 +302,20 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
             yield
             return
         save, backend = runner.save_checkpoint, self.file_backend
-        self._saved = []
+        saved: List[str] = []
+        self._saved = saved
 
         def save_whole(out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
             save(out_dir, f'{_ASIDE}{filename}', *args, **kwargs)
             if mmengine.dist.is_main_process():
-                self._saved.append(os.path.join(out_dir, filename))
+                saved.append(os.path.join(out_dir, filename))
                 _rename(Path(out_dir, f'{_ASIDE}{filename}'), Path(out_dir, filename))
 
         runner.save_checkpoint = save_whole
         self.file_backend = later = _RemovesLater(backend)
         try:
             yield
-            later.remove_all(self._saved)
+            later.remove_all(saved)
         finally:
             del runner.save_checkpoint
             self.file_backend, self._saved = backend, None

@@ -135,7 +135,7 @@ def _files(images: Path, out: Path) -> Tuple[List[Tuple[str, Path]], List[Path]]
         paths, others = find_images(images, leave_out=out)
         if not paths:
             raise InputError(
-                f'{images} has no images{_left_out(others)}: it needs files such as .jpg, .png, .bmp, .tif, .webp or .gif'
+                f'{images} has no images{_left_out(others)}: it needs files such as .jpg, .png, .bmp, .tif or .webp'
             )
         return [(path.relative_to(images).as_posix(), path) for path in paths], others
     if not images.exists():

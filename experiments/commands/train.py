@@ -75,10 +75,11 @@ def _warn_of_changes(
             for name in changed_since(run, folders[run_id], args.data):
                 files.setdefault(name, []).append(run_id)
     for name, run_ids in files.items():
-        done = sum(run_id not in todo for run_id in run_ids)
+        ids = sorted(set(run_ids))
+        done = sum(run_id not in todo for run_id in ids)
         print(
-            f'run.py: warning: {name} was changed since {len(set(run_ids))} run(s) began on it, {done} of them finished: '
-            f'their results are of the file as it was. Delete their folders to train anew: {" ".join(sorted(set(run_ids)))}',
+            f'run.py: warning: {name} was changed since {len(ids)} run(s) began on it, {done} of them finished: their '
+            f'results are of the file as it was. Delete their folders to train anew: {" ".join(ids)}',
             file=sys.stderr,
         )
 

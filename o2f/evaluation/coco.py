@@ -591,7 +591,7 @@ def _numbers(ids: Iterable[Any]) -> Dict[Any, int]:
 
 
 def _without_ignored(annotations: Sequence[dict]) -> Iterator[dict]:
-    """Objects marked with ``ignore`` as crowds. The loader leaves them out, so finding them is neither right nor wrong."""
+    """Objects marked ``ignore`` as crowds. The loader leaves them out: finding them is neither right nor wrong."""
     for entry in annotations:
         yield dict(entry, iscrowd=1) if entry.get('ignore') else entry
 

@@ -105,8 +105,8 @@ def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> N
     broken = [name for name in wanted if name in weights and not torch.isfinite(weights[name]).all()]
     if broken:
         raise InputError(
-            f'{path} has weights that are not finite: {_first(broken)}: its training diverged; take an earlier checkpoint, '
-            'or train with a smaller learning rate'
+            f'{path} has weights that are not finite: {_first(broken)}: its training diverged; take an earlier '
+            'checkpoint, or train with a smaller learning rate'
         )
     model.load_state_dict(weights, strict=False)
 

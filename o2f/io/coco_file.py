@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, TypeGuard, Union
 
 import numpy as np
 from mmengine.fileio import get
@@ -98,12 +98,12 @@ class CocoFile:
             if name not in ids:
                 raise InputError(
                     f'{self.path} has no category {name!r}{_near(name, ids)}; it has {_listed(ids)}: '
-                    "write the classes (metainfo of the dataset's config) as in the file, or add the category to its list"
+                    "write the classes (metainfo of the dataset's config) as in the file, or add the category to it"
                 )
             if len(ids[name]) > 1:
                 raise InputError(
-                    f'{self.path} has {len(ids[name])} categories named {name!r}, with ids {_listed(ids[name])}: rename '
-                    'or remove one (exports of Roboflow have a root category), and give its objects to the other'
+                    f'{self.path} has {len(ids[name])} categories named {name!r}, with ids {_listed(ids[name])}: '
+                    'rename or remove one (exports of Roboflow have a root category), and give its objects to the other'
                 )
         return [ids[name][0] for name in names]
 
@@ -239,7 +239,7 @@ class _Reader:
             )
         self.names[entry['id']] = name
         size = entry.get('width'), entry.get('height')
-        if not all(_is_number(side) and side > 0 for side in size):
+        if not all(is_number(side) and side > 0 for side in size):
             size = self._measured(entry, name)
         self.sizes[entry['id']] = size
         self.file.images.append(entry)
@@ -275,17 +275,14 @@ class _Reader:
             says = f'{where} has category {category!r}, which the file does not list{_cure(category, known)}'
             return self._fault('category of', says)
         where = f'{where} ({self.names[image]})'
-        box = entry.get('bbox')
-        if not _is_box(box):
-            box = _outline(entry.get('segmentation')) if box is None else None
-            if box is None:
-                return self._fault(
-                    'box', f'{where}: bbox {_short(entry.get("bbox"))} must be four numbers x, y, width, height'
-                )
+        given = entry.get('bbox')
+        box = _outline(entry.get('segmentation')) if given is None else given
+        if not is_box(box):
+            says = f'{where}: bbox {_short(given)} must be four numbers x, y, width, height'
+            return self._fault('box', says)
+        if given is None:
             self._change('boxes', where)
-        if not self._keys(entry, where):
-            return None
-        self._keep(entry, where, [float(side) if isinstance(side, bool) else side for side in box])
+        return self._keep(entry, where, box) if self._keys(entry, where) else None
 
     def _keys(self, entry: dict, where: str) -> bool:
         """Put ``iscrowd`` and ``ignore`` right. False if they cannot be read."""
@@ -320,7 +317,7 @@ class _Reader:
             width, height = right - x, low - y
         entry['bbox'] = [x, y, width, height]
         area = entry.get('area')
-        if not _is_number(area) or (area <= 0 and not entry.get('segmentation')):
+        if not is_number(area) or (area <= 0 and not entry.get('segmentation')):
             self._change('area', where)
             entry['area'] = width * height
         self.file.annotations.append(entry)
@@ -344,7 +341,7 @@ def _cure(value: Any, known: Iterable) -> str:
 
 
 def size_of(path: Path) -> Tuple[int, int]:
-    """Width and height of an image as it is loaded, that is, turned according to its EXIF data. Only the header is read.
+    """Width and height of an image as it is loaded, that is, turned by its EXIF data. Only the header is read.
 
     Raises:
         OSError, ValueError: the file is missing or is no image.
@@ -386,11 +383,13 @@ def _is_id(value: Any) -> bool:
     )
 
 
-def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+def is_box(value: Any) -> TypeGuard[list]:
+    """Whether a value is four numbers."""
+    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a number that can be a coordinate."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
 
 

@@ -11,12 +11,12 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from o2f.errors import InputError
-from o2f.io.coco_file import CocoFile, Tally, _is_box, _is_number, read_coco
+from o2f.io.coco_file import CocoFile, Tally, is_box, is_number, read_coco
 from o2f.io.images import read_image
 
 REFUSED, CHANGED, NOTED = 'refused', 'changed', 'noted'
@@ -163,7 +163,7 @@ def inspect(source: Source, all_images: bool = False) -> Report:
 # --- COCO ---------------------------------------------------------------------------------------------------
 
 
-def _coco(report: Report) -> List[Optional[Tuple[float, float]]]:
+def _coco(report: Report) -> List[tuple]:
     """Look at a COCO file. Returns the size of each image as the file has it."""
     source = report.source
     file = read_coco(source.annotations, source.images, light=True, need_annotations=source.training)
@@ -278,8 +278,8 @@ def _left(report: Report, file: CocoFile, listed: set, trained: set, sizes: Dict
         )
     if small:
         names = [entry['file_name'] for entry in file.images if entry['id'] in small]
-        says = f'{len(small)} images with a side under {source.min_size} pixels are left out of training (first: {names[0]})'
-        report.add(CHANGED, says, len(small))
+        says = f'{len(small)} images with a side under {source.min_size} pixels are left out of training'
+        report.add(CHANGED, f'{says} (first: {names[0]})', len(small))
     if without - small:
         says = f'{len(without - small)} images without an object of the classes are left out of training'
         report.add(CHANGED, says, len(without - small))
@@ -295,14 +295,14 @@ def _look_like(report: Report, file: CocoFile) -> None:
     if boxes.max() <= 1:
         report.add(NOTED, 'the boxes look like fractions of the image: COCO has pixels', len(boxes))
     elif clipped > 0.2 * (len(boxes) + clipped) and clipped > 1:
-        says = f'{clipped} of {len(boxes)} boxes reach out of their image: are they corners x1, y1, x2, y2? COCO has x, y, '
-        report.add(NOTED, f'{says}width, height', clipped)
+        says = f'{clipped} of {len(boxes)} boxes reach out of their image: are they corners x1, y1, x2, y2?'
+        report.add(NOTED, f'{says} COCO has x, y, width, height', clipped)
 
 
 # --- CrowdHuman ---------------------------------------------------------------------------------------------
 
 
-def _crowdhuman(report: Report) -> List[Optional[Tuple[float, float]]]:
+def _crowdhuman(report: Report) -> List[tuple]:
     """Look at an .odgt file, one image in JSON a line, and at the file of image sizes beside it if there is one.
 
     Boxes may exceed their image, as full-body boxes do."""
@@ -328,7 +328,7 @@ def _crowdhuman(report: Report) -> List[Optional[Tuple[float, float]]]:
     report.most = report.most_of_class = max(people.values(), default=0)
     report.files = [source.images / f'{name}.jpg' for name in first]
     _check_sizes(source.annotations, first)
-    return [None] * len(first)
+    return [(None, None)] * len(first)
 
 
 def _crowd(where: str, line: bytes, flat: Tally) -> Tuple[str, list]:
@@ -357,7 +357,7 @@ def _check_person(where: str, entry: Any, flat: Tally) -> None:
         if not isinstance(entry.get(key, {}), dict):
             raise InputError(f'{where}: {key} {str(entry[key])[:80]} must be a mapping, such as {{}}')
     for key in ('fbox', 'hbox', 'vbox'):
-        if not _is_box(entry[key]):
+        if not is_box(entry[key]):
             raise InputError(f'{where}: {key} {entry[key]} must be four numbers x, y, width, height')
     if min(entry['fbox'][2:]) <= 0:
         flat.add(f'{where}: fbox {entry["fbox"]}')
@@ -374,7 +374,7 @@ def _check_sizes(annotations: Path, names: Iterable[str]) -> None:
         raise InputError(f'{path} is not JSON ({error}): fetch or write it again') from error
     for name in names:
         size = sizes.get(name) if isinstance(sizes, dict) else None
-        if not (isinstance(size, list) and len(size) == 2 and all(_is_number(side) and side > 0 for side in size)):
+        if not (isinstance(size, list) and len(size) == 2 and all(is_number(side) and side > 0 for side in size)):
             raise InputError(f'{path} lacks height and width of image {name}: delete the file, and it is written again')
 
 
@@ -428,7 +428,7 @@ def _files(report: Report) -> bool:
     return bool(report.sizes)
 
 
-def _decode(report: Report, expected: Sequence[Optional[Tuple[float, float]]], all_images: bool) -> None:
+def _decode(report: Report, expected: Sequence[tuple], all_images: bool) -> None:
     """Decode images spread evenly over the file, and compare their sizes with the file's."""
     step = 1.0 if all_images else max(len(report.files) / SAMPLE, 1)
     places = [int(index * step) for index in range(int(len(report.files) / step))]
@@ -443,7 +443,7 @@ def _decode(report: Report, expected: Sequence[Optional[Tuple[float, float]]], a
         except InputError as error:
             broken.add(str(error))
             continue
-        if size is None or None in size or (width, height) == tuple(size):
+        if None in size or (width, height) == tuple(size):
             continue
         says = f'{path} has {width} x {height} pixels, not {size[0]} x {size[1]} as in {report.source.annotations}'
         (turned if (height, width) == tuple(size) else other).add(says)
@@ -485,10 +485,10 @@ def compare(train: Report, val: Report) -> List[Finding]:
             )
     same = _same_images(train.sizes, val.sizes)
     if same:
-        first, other = same[0]
+        of_train, of_val = same[0]
         note(
-            f'{len(same)} images are also in {train.source.annotations} (first: {other} is {first}): metrics on them are '
-            'too good',
+            f'{len(same)} images are also in {train.source.annotations} (first: {of_val} is {of_train}): '
+            'metrics on them are too good',
             len(same),
         )
     return found
@@ -536,12 +536,13 @@ def fit(
 
     if report.most > max_per_img:
         note(
-            f'an image has {report.most} objects, and at most {max_per_img} are detected: raise model.test_cfg.max_per_img'
+            f'an image has {report.most} objects, and at most {max_per_img} are detected: raise '
+            'model.test_cfg.max_per_img'
         )
     if report.most_of_class > max_dets:
         note(
-            f'an image has {report.most_of_class} objects of a class, and {max_dets} detections of it count: set max_dets '
-            'in the evaluators'
+            f'an image has {report.most_of_class} objects of a class, and {max_dets} detections of it count: '
+            'set max_dets in the evaluators'
         )
     if len(report.boxes):
         short, long = report.shapes.min(axis=1), report.shapes.max(axis=1)
@@ -550,8 +551,8 @@ def fit(
         below = float((sides < strides[0]).mean())
         if below > 0.2:
             note(
-                f'{100 * below:.0f} % of the objects are smaller than a cell of the finest feature map ({strides[0]} pixels '
-                f'after resizing to {tuple(scale)}): resize to larger images',
+                f'{100 * below:.0f} % of the objects are smaller than a cell of the finest feature map '
+                f'({strides[0]} pixels after resizing to {tuple(scale)}): resize to larger images',
                 int((sides < strides[0]).sum()),
             )
     return found
@@ -636,7 +637,7 @@ def inspect_once(configs: Sequence[dict], all_images: bool = False) -> Iterator[
     Yields:
         Report: a dataset, with what is worth knowing of it together with others and with the model.
     """
-    seen = set()
+    seen: Set[Any] = set()
     for config in configs:
         sources = tuple(
             source for name in ('train', 'val') for source in sources_of(config[f'{name}_dataloader'], name == 'train')

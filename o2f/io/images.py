@@ -42,7 +42,8 @@ def find_images(folder: Path, leave_out: Path) -> Tuple[List[Path], List[Path]]:
         (path for path in folder.rglob('*') if path.is_file() and inside not in path.resolve().parents),
         key=lambda path: path.relative_to(folder).as_posix(),
     )
-    images, others = [], []
+    images: List[Path] = []
+    others: List[Path] = []
     for path in files:
         if any(part.startswith('.') for part in path.relative_to(folder).parts):
             continue

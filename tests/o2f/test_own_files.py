@@ -211,10 +211,30 @@ def shuffled(content):
 
 
 KINDS = [
-    swap_categories, uuids, text_images, named_images, text_categories, mixed_ids, no_ids, equal_ids, from_zero, huge_ids,
-    negative_ids, floats, nothing_but_boxes, nulls, area_of_zero, crowd_in_text, polygons_alone, out_of_the_image,
-    useless_boxes, crowd, roboflow_root, unused_categories, shuffled,
-]  # fmt: skip
+    swap_categories,
+    uuids,
+    text_images,
+    named_images,
+    text_categories,
+    mixed_ids,
+    no_ids,
+    equal_ids,
+    from_zero,
+    huge_ids,
+    negative_ids,
+    floats,
+    nothing_but_boxes,
+    nulls,
+    area_of_zero,
+    crowd_in_text,
+    polygons_alone,
+    out_of_the_image,
+    useless_boxes,
+    crowd,
+    roboflow_root,
+    unused_categories,
+    shuffled,
+]
 
 
 @pytest.mark.parametrize('backend', BACKENDS)

@@ -317,7 +317,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
             yield
             later.remove_all(saved)
         finally:
-            del runner.save_checkpoint
+            runner.save_checkpoint = save
             self.file_backend, self._saved = backend, None
 
 

@@ -185,6 +185,8 @@ def use_fonts(names: Sequence[str]) -> List[str]:
     missing = {letter for letter in letters if ord(letter) not in here}
     fonts = [usual]
     for entry in font_manager.fontManager.ttflist if missing else ():
+        if entry.name.startswith('Last Resort'):  # comes with matplotlib, and has a square for every letter
+            continue
         with contextlib.suppress(OSError, RuntimeError):  # a damaged font
             has = {letter for letter in missing if ord(letter) in _letters(entry.fname)}
             if has:

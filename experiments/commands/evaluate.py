@@ -24,6 +24,10 @@ def evaluate(args: argparse.Namespace) -> int:
     from experiments.training import evaluate as evaluation
 
     with open_view({}) as view:
-        metrics = evaluation.evaluate(run.config, args.checkpoint, args.data, view.progress, view.say, args.matches)
+        metrics = evaluation.evaluate(
+            run.config, args.checkpoint, args.data, view.progress, view.say, args.matches, args.classwise
+        )
     print(evaluation.format_metrics(metrics))
+    if args.classwise:
+        print(evaluation.format_classes(metrics))
     return 0

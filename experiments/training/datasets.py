@@ -67,10 +67,15 @@ class KeptSamples(Dataset):
 
 
 def keep_samples(config: Config) -> None:
-    """Cache the samples of every loader without workers. Only loaders of small data have none."""
+    """Cache the samples of loaders without workers, if the data are generated. Those are small.
+
+    Photographs have no workers on a machine with little shared memory. They would not fit into the memory."""
     for name in ('train_dataloader', 'val_dataloader'):
         loader = config[name]
         if loader.num_workers == 0:
+            loader.persistent_workers = False  # torch refuses it without workers
+            loader.pop('prefetch_factor', None)
+        if loader.num_workers == 0 and config.get('generate'):
             # Serialised annotations save memory in workers only, and there are none.
             loader.dataset = dict(type=KeptSamples.__name__, dataset=dict(loader.dataset, serialize_data=False))
 

@@ -212,7 +212,7 @@ class TwoReadingsMetric(BaseMetric):
         if self.classwise:
             logger.info('\n' + class_table(by_class))
             for reading, values in by_class.items():
-                metrics.update({f'{reading}/{name}_precision': value for name, value in values.items()})
+                metrics.update({f'{reading}/{name}{OF_CLASS}': value for name, value in values.items()})
         return metrics
 
     def _evaluate(self, prefix: str, found: List[tuple], matches: Optional[Matches]) -> Tuple[dict, dict]:
@@ -288,6 +288,8 @@ class TwoReadingsMetric(BaseMetric):
             )
 
 
+#: The end of the name of a class's AP, as in MMDetection.
+OF_CLASS = '_precision'
 #: Metrics of the boxes alone (``o2f.evaluation.duplicates``).
 COMPETING = ('duplicates', 'score_margin')
 

@@ -235,8 +235,8 @@ hook.before_train(runner)
 for epoch in range(3):
     runner.epoch = epoch
     hook._save_checkpoint(runner)
-    hook.after_val_epoch(SimpleNamespace(**{{**vars(runner), 'epoch': epoch + 1}}, save_checkpoint=runner.save_checkpoint),
-                         {{'with_nms/AP': epoch}})
+    after = {{**vars(runner), 'epoch': epoch + 1, 'save_checkpoint': runner.save_checkpoint}}
+    hook.after_val_epoch(SimpleNamespace(**after), {{'with_nms/AP': epoch}})
 """
     dead = subprocess.run([sys.executable, '-c', code, '3'], capture_output=True, text=True)
     assert dead.returncode == -9, dead.stderr

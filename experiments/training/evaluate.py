@@ -24,8 +24,8 @@ from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import make_folder, write_arrays  # noqa: E402
 from experiments.training.datasets import name_images  # noqa: E402
 from o2f.errors import InputError, of_worker  # noqa: E402
-from o2f.inference import Detector  # noqa: E402
 from o2f.evaluation.coco import OF_CLASS, class_table  # noqa: E402
+from o2f.inference import Detector  # noqa: E402
 from o2f.models.postprocess import WITH_NMS, WITHOUT_NMS  # noqa: E402
 
 _NAMES = {WITHOUT_NMS: 'without NMS', WITH_NMS: 'with NMS'}

@@ -20,6 +20,8 @@ NAMES = (
     'launchers',
     'loading',
 )
+#: Those that a GPU decides: ``--device cuda`` runs them unless others are named.
+ON_GPU = ('assignment', 'loss', 'step', 'inference', 'loading')
 #: Of these ``measure(quick, figure)`` also draws a picture, for the page.
 DRAWN = ('growth',)
 

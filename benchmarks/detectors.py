@@ -33,12 +33,12 @@ def ready(config: Config) -> Config:
     return config
 
 
-def build(config: Config) -> nn.Module:
+def build(config: Config, memory_format: torch.memory_format = torch.channels_last) -> nn.Module:
     """Its detector on the device, the same weights every time."""
     torch.manual_seed(0)
     model = MODELS.build(config.model)
     model.init_weights()
-    return model.to(DEVICE, memory_format=torch.channels_last)
+    return model.to(DEVICE, memory_format=memory_format)
 
 
 def scenes(count: int, size: Tuple[int, int], instances: int, classes: int = 80) -> dict:

@@ -35,7 +35,7 @@ def measure(quick: bool) -> List[Row]:
     Raises:
         AssertionError: a reading has other values than alone.
     """
-    desk = dict(config='experiments/profiles/desk.py', size=(96, 96), images=8 if quick else 300, batch=50)
+    desk = dict(config='experiments/profiles/desk.py', size=(72, 72), images=8 if quick else 300, batch=50)
     paper = dict(config='o2f/configs/o2f_r50_fpn_1x_coco.py', size=(800, 1333), images=2, batch=1)
     return [row for scale in ([desk] if quick else [desk, paper]) for row in compared(**scale, quick=quick)]
 

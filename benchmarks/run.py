@@ -3,6 +3,7 @@
 python benchmarks/run.py                       # everything; about an hour on two cores
 python benchmarks/run.py assignment loss       # some of it
 python benchmarks/run.py --list
+python benchmarks/run.py --device cuda --write  # what a GPU decides; within ten minutes
 python benchmarks/run.py --quick               # small sizes, to see that everything runs; its figures mean nothing
 python benchmarks/run.py --write               # store what is measured, and write docs/benchmarks.md from all stored
 """
@@ -20,7 +21,7 @@ if __package__ in (None, ''):
 warnings.filterwarnings('ignore')  # of other packages; they would stand between the tables
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # read when torch is imported
 
-from benchmarks import DRAWN, NAMES, module_of  # noqa: E402 - the path is set first
+from benchmarks import DRAWN, NAMES, ON_GPU, module_of  # noqa: E402 - the path is set first
 from benchmarks.page import picture, store, write_page  # noqa: E402
 from benchmarks.rows import table  # noqa: E402
 
@@ -36,9 +37,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         for name in NAMES:
             print(f'{name:12}{_title(name)}')
         return 0
-    if args.write and not args.names:
-        args.names = list(NAMES)
-    for name in args.names or NAMES:
+    for name in args.names or (ON_GPU if args.device == 'cuda' else NAMES):
         _run(name, args)
     if args.write:
         write_page()
@@ -53,13 +52,26 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument('--list', action='store_true', help='list the benchmarks')
     parser.add_argument('--quick', action='store_true', help='small sizes and one repeat')
     parser.add_argument('--write', action='store_true', help='store the figures and write docs/benchmarks.md')
+    parser.add_argument(
+        '--device', choices=('cpu', 'cuda'), help='where to measure (default: a GPU where there is one)'
+    )
     args = parser.parse_args(argv)
+    if args.device == 'cpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # read when torch first asks for a GPU
+    if args.device == 'cuda' and not _has_gpu():
+        parser.error('--device cuda: PyTorch finds no GPU; nvidia-smi and python -m torch.utils.collect_env say more')
     unknown = [name for name in args.names if name not in NAMES]
     if unknown:
         parser.error(f'there is no benchmark {unknown[0]}; there are {", ".join(NAMES)}')
     if args.quick and args.write:
         parser.error('figures of --quick are not worth keeping: give --quick or --write')
     return args
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _title(name: str) -> str:

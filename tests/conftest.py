@@ -43,6 +43,15 @@ def unmet():
 
 
 @pytest.fixture(scope='session')
+def gpu():
+    """Skips the test on a machine without a GPU; CI has none, so no setting requires it."""
+    torch = pytest.importorskip('torch')
+    if not torch.cuda.is_available():
+        pytest.skip('there is no GPU')
+    return torch.device('cuda')
+
+
+@pytest.fixture(scope='session')
 def need(unmet):
     """need(program): skips or fails, as above, the test whose program is missing."""
 

@@ -33,6 +33,8 @@ from benchmarks.launchers import launchers, with_slurm  # noqa: E402
 
 #: Four trainings of two epochs.
 GRID = ('table3', '--only', 't_max=0.6', '--set', 'train_cfg.max_epochs=2', '--profile', 'smoke')
+#: Options that leave two of them.
+TWO = ('--only', 't_min=0.2', '--only', 't_min=0.1')
 VICTIMS = ('launcher', 'worker', 'both')
 PATIENCE_S = 600
 
@@ -120,8 +122,8 @@ class Undisturbed:
     """
 
     def __init__(self, folder, data, options=()):
-        first = Grid(Path(folder) / 'first', data, ('--only', 't_min=0.2'))
-        first.start().communicate()  # makes the data, which no launcher changes
+        if not data.exists():
+            Grid(Path(folder) / 'first', data, ('--only', 't_min=0.2')).start().communicate()
         grid = Grid(Path(folder) / 'undisturbed', data, options)
         begin = time.monotonic()
         process = grid.start()

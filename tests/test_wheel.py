@@ -34,6 +34,7 @@ def installed(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_a_table_is_trained_and_shown(installed):
     cell = ('table3', '--profile', 'smoke', '--only', 't_max=0.6', '--only', 't_min=0.2')
     trained = installed('experiments.run', *cell)

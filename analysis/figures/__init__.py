@@ -147,6 +147,14 @@ _FIXED = (
         'fig5',
     ),
     FigureEntry(
+        'mechanism',
+        "How an object's detections compete, after every epoch",
+        'Two panels of lines over the epochs, one-to-one and one-to-few: duplicates per object, and the second best '
+        "score of an object's detections over its best one.",
+        partial(_of_epochs, curves.mechanism, 'fig5'),
+        'fig5',
+    ),
+    FigureEntry(
         'gap',
         'The gap between the readings against the smallest T (Table 3)',
         'Lines of the AP that NMS adds, over T min, one for each T max: measured on the left, the paper on the right.',

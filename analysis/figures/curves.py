@@ -96,6 +96,23 @@ def positives(plan: StoredPlan, stored: Stored) -> Figure:
     return figure
 
 
+def mechanism(plan: StoredPlan, stored: Stored) -> Figure:
+    """Duplicates per object and the score margin after every epoch without NMS, a line for each cell of the table.
+
+    Raises:
+        ValueError: no run has these metrics.
+    """
+    rows = {'duplicates per object': 'without_nms/duplicates', 'score margin': 'without_nms/score_margin'}
+    if not {*rows.values()} & {*_stored_names(stored, 'metrics')}:
+        raise ValueError('the stored runs have no duplicates and no score margin')
+    lines = {i: _name(plan, cell, reading=False) for i, cell in enumerate(plan.cells)}
+
+    def row(key: str) -> ValueOf:
+        return lambda cell: _stored_value('metrics', key)
+
+    return _grid(plan, stored, lines, {label: row(key) for label, key in rows.items()}, height=1.9)
+
+
 def setting(plan: StoredPlan, seeds: int) -> str:
     """'Profile desk: generated scenes, not COCO; seed 0'. With several seeds, also the meaning of lines and bands."""
     numbers = sorted(set(plan.runs.values()))

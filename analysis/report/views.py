@@ -20,6 +20,8 @@ from analysis.tables.layout import DASH, TableLayout
 from experiments.spec.schema import Cell, StoredPlan
 from experiments.store.errors import UserError
 
+#: The metric that counts, per object, and is no fraction.
+PER_OBJECT = 'duplicates'
 #: How the page draws the first and the second line of a plot.
 _STYLES = ('line', 'dashes')
 
@@ -161,34 +163,42 @@ def _bar(found: Finding, scale: Tuple[float, float]) -> Optional[Bar]:
 
 
 def metric_rows(training: Training) -> List[Tuple[str, str, str]]:
-    """Name of each metric with its values without and with NMS, in percent as text; a dash for a missing value."""
+    """Name of each metric with its values without and with NMS as text, in percent but for the number of duplicates per
+    object; a dash for a missing value."""
     names = dict.fromkeys(key.rpartition('/')[2] for key in training.metrics)
     without, with_nms = READINGS
-    return [
-        (
-            name,
-            _shown(percent(training.metrics, without, name)),
-            _shown(percent(training.metrics, with_nms, name)),
-        )
-        for name in names
-    ]
+    return [(_title(name), *(_shown(training, reading, name) for reading in (without, with_nms))) for name in names]
 
 
-def _shown(number: Optional[float]) -> str:
-    return '–' if number is None else f'{number:.1f}'
+def _title(name: str) -> str:
+    return 'duplicates per object, a number' if name == PER_OBJECT else name.replace('_', ' ')
+
+
+def _shown(training: Training, reading: str, name: str) -> str:
+    number = percent(training.metrics, reading, name)
+    if number is None:
+        return '–'
+    return f'{number / 100:.2f}' if name == PER_OBJECT else f'{number:.1f}'
+
+
+def _reading(key: str) -> str:
+    return key.replace('_', ' ').replace('nms', 'NMS')
 
 
 def curves_of(training: Training) -> List[Curves]:
-    """The small curves of a run: its first metric, its loss, its positives."""
+    """The small curves of a run: its first metric, duplicates per object, the score margin, its loss, its positives."""
     epochs, name = training.epochs, training.metric
-    metrics = [
-        (reading.replace('_', ' ').replace('nms', 'NMS'), [percent(epoch.metrics, reading, name) for epoch in epochs])
-        for reading in READINGS
-    ]
+    metrics = [(_reading(reading), [percent(epoch.metrics, reading, name) for epoch in epochs]) for reading in READINGS]
     losses = [('sum', [epoch.losses.get('loss') for epoch in epochs])]
     positives = [(kind, [epoch.positives.get(kind) for epoch in epochs]) for kind in ('certain', 'ambiguous')]
+    duplicates = [
+        (_reading(reading), [epoch.metrics.get(f'{reading}/{PER_OBJECT}') for epoch in epochs]) for reading in READINGS
+    ]
+    margins = [('without NMS', [epoch.metrics.get('without_nms/score_margin') for epoch in epochs])]
     drawn = [
         curves(name.replace('_', ' '), '%', metrics),
+        curves('Duplicates per object', '', duplicates),
+        curves('Score margin', '', margins),
         curves('Loss', '', losses),
         curves('Positives per instance', '', positives),
     ]

@@ -74,9 +74,8 @@ def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in
     from experiments.data.synthetic.crowd import write_crowd
 
     def train(spec: Any, folder: Path, report: Optional[Callable[[int, int], None]]) -> None:
-        in_process(_train_backbone, spec, root / spec.scenes, folder, report)
+        in_process(_train_backbone, spec, folder, report)
 
-    # The scenes come first, because a backbone is trained on their crops.
     makers: Dict[str, Tuple[str, Callable[..., None]]] = dict(
         SCENES=('scenes', write_coco), CROWD=('crowd', write_crowd), BACKBONE=('backbone', train)
     )
@@ -88,7 +87,7 @@ def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in
         raise cannot_write(root, error) from error
 
 
-def _train_backbone(spec: Any, scenes: Path, folder: Path, report: Callable[[int, int], None]) -> None:
+def _train_backbone(spec: Any, folder: Path, report: Callable[[int, int], None]) -> None:
     import os
 
     import torch
@@ -96,4 +95,4 @@ def _train_backbone(spec: Any, scenes: Path, folder: Path, report: Callable[[int
     from experiments.data.synthetic.backbone import train_backbone
 
     torch.set_num_threads(os.cpu_count() or 1)
-    train_backbone(spec, scenes, folder, report)
+    train_backbone(spec, folder, report)

@@ -6,6 +6,10 @@ _base_ = '../../o2f/configs/o2f_r50_fpn_1x_coco.py'
 # MMDetection leaves them out when it loads the file.
 degenerate_boxes = 'drop'
 
+# Each loader has as many workers as its process has cores besides its own, at most this many. With None there are as
+# many as the loader says; neither changes what is computed.
+max_workers = 8
+
 data_root = '${DATA}/coco/'
 # The published rates are for 16 images in a batch, on 8 GPUs with 2 each; with another batch they are scaled linearly.
 train_dataloader = dict(batch_size=16, dataset=dict(data_root=data_root))

@@ -40,6 +40,7 @@ _NOT_COMPUTED = {
     'load_from',
     'log_level',
     'log_processor',
+    'max_workers',
     'resume',
     'test_cfg',
     'test_dataloader',

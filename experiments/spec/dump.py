@@ -21,6 +21,7 @@ LEFTOVERS = {
     'dataset_type',
     'degenerate_boxes',
     'generate',
+    'max_workers',
     'test_pipeline',
     'train_pipeline',
 }

@@ -1,5 +1,6 @@
 """Paths of a profile's data: the placeholders of its config, ``${DATA}``, ``${SCENES}``, ``${CROWD}``, ..."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
@@ -20,21 +21,23 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
         return {}
     try:
         scenes = SceneSpec(**_tuples(wanted['scenes']))
-        scenes_name = folder_name('scenes', scenes)
-        backbone = _backbone(scenes_name, **_tuples(wanted['backbone']))
+        backbone = _backbone(scenes, **_tuples(wanted['backbone']))
         crowd = CrowdSpec(**_tuples(wanted['crowd'])) if 'crowd' in wanted else None
     except (TypeError, KeyError) as error:
         raise UserError(f'generate in the profile: {error}') from error
-    made = dict(SCENES=(scenes_name, scenes), BACKBONE=(folder_name('backbone', backbone), backbone))
+    made = dict(SCENES=(folder_name('scenes', scenes), scenes), BACKBONE=(folder_name('backbone', backbone), backbone))
     # A run's id may depend only on the data that its config asks for.
     return made if crowd is None else dict(made, CROWD=(folder_name('crowd', crowd), crowd))
 
 
-def _backbone(scenes: str, type: str = 'resnet', **settings: Any) -> Any:
+def _backbone(scenes: SceneSpec, images: int = 6000, type: str = 'resnet', **settings: Any) -> Any:
+    """The spec of a backbone that is pre-trained on the objects of ``images`` scenes, none of which a detector sees. A
+    twentieth as many scenes measure its accuracy."""
     kinds = dict(resnet=BackboneSpec, swin=SwinSpec)
     if type not in kinds:
         raise TypeError(f"backbone.type must be 'resnet' or 'swin', not {type!r}")
-    return kinds[type](scenes=scenes, **settings)
+    own = replace(scenes, seed=scenes.seed + 1, train=images, val=max(1, images // 20))
+    return kinds[type](scenes=own, **settings)
 
 
 def data_paths(config: dict, data: Path) -> Dict[str, str]:

@@ -46,10 +46,10 @@ class CrowdSpec:
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """The settings that determine the weights, besides the scenes. Change ``version`` whenever the training changes."""
+    """The settings that determine the weights. Change ``version`` whenever the training changes."""
 
-    scenes: str  # folder name of the scenes that give the training crops; it has a digest of their spec
-    version: str = '1'
+    scenes: SceneSpec  # the scenes that give the crops; they are drawn for this alone and are on no disk
+    version: str = '2'
     seed: int = 0
     depth: int = 18
     base_channels: int = 16
@@ -62,10 +62,10 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class SwinSpec:
-    """The settings that determine a small Swin's weights, besides the scenes; see :class:`BackboneSpec`."""
+    """The settings that determine a small Swin's weights; see :class:`BackboneSpec`."""
 
-    scenes: str
-    version: str = '1'
+    scenes: SceneSpec
+    version: str = '2'
     seed: int = 0
     embed_dims: int = 16
     depths: tuple[int, ...] = (2, 2, 2, 2)

@@ -1,5 +1,6 @@
 """Additions to MMDetection's datasets: cached samples, seeded augmentations, named images, ``--subset``."""
 
+import copy
 import hashlib
 import random
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -8,9 +9,11 @@ import numpy as np
 import torch
 from mmcv.transforms import LoadImageFromFile, Resize
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip
-from mmdet.registry import DATASETS
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.registry import FUNCTIONS
 from torch.utils.data import Dataset
 
 from o2f.datasets import LoadNamedImage
@@ -23,9 +26,9 @@ FIXED = (LoadImageFromFile, LoadAnnotations, Resize, PackDetInputs)
 class KeptSamples(Dataset):
     """A dataset that caches its samples, each with and without flip.
 
-    It draws random numbers as the dataset itself does, so training sees the same images with and without the cache.
-    Samples are shared: MMDetection's data preprocessor copies a sample before it changes anything. Nothing is cached if
-    the dataset has random transforms other than one ``RandomFlip``.
+    Random numbers are drawn as the dataset itself would draw them, so training sees the same images either way. A
+    sample is shared by all who ask for it; see :class:`SharingPreprocessor`. A dataset with other random transforms
+    than one ``RandomFlip`` makes each sample anew.
 
     Args:
         dataset (dict): config of a dataset of mmengine.
@@ -58,26 +61,83 @@ class KeptSamples(Dataset):
     def __getitem__(self, index: int) -> Any:
         if not self.is_kept:
             return self.dataset[index]
-        state = np.random.get_state()
         key = index, self.flip._choose_direction() if self.flip else None
         if key not in self.samples:
-            np.random.set_state(state)  # the flip draws the same number again
-            self.samples[key] = self.dataset[index]
+            self.samples[key] = self._make(*key)
         return self.samples[key]
 
+    def _make(self, index: int, direction: Optional[str]) -> Any:
+        """The sample in this direction; the pipeline's flip is told so instead of drawing once more."""
+        if not self.flip:
+            return self.dataset[index]
+        self.flip._choose_direction = lambda: direction
+        try:
+            return self.dataset[index]
+        finally:
+            del self.flip._choose_direction
 
-def keep_samples(config: Config) -> None:
-    """Cache the samples of loaders without workers, if the data are generated. Those are small.
 
-    Photographs have no workers on a machine with little shared memory. They would not fit into the memory."""
-    for name in ('train_dataloader', 'val_dataloader'):
-        loader = config[name]
-        if loader.num_workers == 0:
-            loader.persistent_workers = False  # torch refuses it without workers
-            loader.pop('prefetch_factor', None)
-        if loader.num_workers == 0 and config.get('generate'):
-            # Serialised annotations save memory in workers only, and there are none.
+@FUNCTIONS.register_module()
+def stack_images(samples: List[dict]) -> dict:
+    """A batch of packed samples: ``data_samples``, and ``inputs`` as (B, 3, H, W) where all images have one size."""
+    images = [sample['inputs'] for sample in samples]
+    stacked = len({image.shape for image in images}) == 1
+    return dict(
+        inputs=torch.stack(images) if stacked else images, data_samples=[sample['data_samples'] for sample in samples]
+    )
+
+
+@MODELS.register_module()
+class SharingPreprocessor(DetDataPreprocessor):
+    """MMDetection's preprocessor, which copies no sample of a stacked batch in training on a CPU.
+
+    A training step only reads its samples. What the preprocessor itself writes to them it writes anew each time.
+    """
+
+    _shares = False
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Normalise and pad a batch; see ``DetDataPreprocessor``."""
+        self._shares = training and isinstance(data['inputs'], torch.Tensor) and self.device.type == 'cpu'
+        return super().forward(data, training)
+
+    def cast_data(self, data: Any) -> Any:
+        """The data on the model's device."""
+        return data if self._shares else super().cast_data(data)
+
+
+def keep_samples(config: Config, *others: Optional[Config]) -> None:
+    """Keep the samples of every loader that loads generated data in the process that trains. Those are small.
+
+    Photographs are loaded in that process where shared memory is small, and would not fit into the memory.
+
+    Args:
+        config (Config): of the training.
+        others (Config | None): configs of more loaders.
+    """
+    for loader in (config.train_dataloader, config.val_dataloader, *others):
+        if loader is None or loader.num_workers > 0:
+            continue
+        loader.persistent_workers = False  # torch refuses it without workers
+        loader.pop('prefetch_factor', None)
+        if config.get('generate'):
+            # Serialized annotations would spare the memory of workers, of which there are none.
             loader.dataset = dict(type=KeptSamples.__name__, dataset=dict(loader.dataset, serialize_data=False))
+            loader.collate_fn = dict(type=stack_images.__name__)
+    preprocessor = config.model.data_preprocessor
+    if preprocessor.type == DetDataPreprocessor.__name__:
+        preprocessor.type = SharingPreprocessor.__name__
+
+
+def first_images(config: Config) -> Optional[Config]:
+    """Config of a loader of the first ``epoch_images`` of the validation images; None where all are to be evaluated
+    after every epoch."""
+    count = config.get('epoch_images')
+    if not count:
+        return None
+    loader = copy.deepcopy(config.val_dataloader)
+    loader.dataset.indices = count
+    return loader
 
 
 @DATASETS.register_module()
@@ -124,6 +184,24 @@ class SeededSamples(Dataset):
         np.random.seed(seeds[1])
         torch.default_generator.manual_seed(seeds[2])
         return self.dataset[index]
+
+
+def fit_workers(config: Config, cores: int) -> None:
+    """Give the loaders as many workers as the process has cores besides its own, at most ``max_workers``.
+
+    Nothing is changed without ``max_workers`` in the config, or for a loader without workers. Samples are the same with
+    any number of workers, see :class:`SeededSamples`. With a GPU, batches are put into memory that it can read at once.
+
+    Args:
+        config (Config): the run's config.
+        cores (int): the cores that this process may use.
+    """
+    most = config.get('max_workers')
+    for name in ('train_dataloader', 'val_dataloader'):
+        loader = config[name]
+        if most is not None and loader.num_workers > 0:
+            loader.num_workers = max(min(cores - 1, most), 1)
+            loader.update(persistent_workers=True, pin_memory=torch.cuda.is_available())
 
 
 def seed_samples(config: Config) -> None:

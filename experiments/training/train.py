@@ -30,6 +30,8 @@ from experiments.training.batch import (  # noqa: E402
 )
 from experiments.training.datasets import (  # noqa: E402  # noqa: E402
     SeededSamples,
+    first_images,
+    fit_workers,
     keep_samples,  # noqa: E402
     name_images,
     seed_samples,
@@ -56,7 +58,7 @@ def train(
         run_id (str): its id.
         profile (str): its profile.
         paths (dict): folders of this machine for the config's ``${...}``.
-        threads (int): CPU threads to compute with.
+        threads (int): cores that this process may use: CPU threads to compute with, and workers that load images.
         group (Group, optional): the processes that train the run together. Each of them calls this function.
 
     Raises:
@@ -72,6 +74,7 @@ def train(
     # mmengine prints the config repeatedly. Formatting it would cost each run a second.
     content = substitute_paths(Config.fromfile(folder.config, import_custom_modules=False).to_dict(), paths)
     config = Config(content, format_python_code=False)
+    fit_workers(config, threads)
     split_batch = apply_batch_split(config, group.size)
     origin = _origin(split_batch, folder.parts()) if group.leads else {}
     if group.agree(lambda: not _is_trained(folder, config.train_cfg.max_epochs)):
@@ -122,7 +125,8 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
         take_in_parts(config, parts)
     name_images(config)
     take_subset(config)
-    keep_samples(config)
+    early = first_images(config)
+    keep_samples(config, early)
     seed_samples(config)
     config.log_level = 'WARNING'
     _quiet()
@@ -133,6 +137,8 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
             group.start()
             _spread(config)
         runner = _Runner.from_cfg(config)
+        if early is not None:
+            runner.register_hook(EarlyEvaluationHook(early))
         runner.register_hook(RunFolderHook(folder, split_batch), priority='VERY_LOW')
         runner.train()
     except InputError as error:
@@ -200,6 +206,23 @@ def _quiet() -> None:
     """Silence the log of every parameter's initialisation. The terminal shows the progress of runs."""
     logging.getLogger('mmengine').setLevel(logging.WARNING)
     warnings.filterwarnings('ignore', message='.*torch.meshgrid')
+
+
+class EarlyEvaluationHook(Hook):
+    """Evaluates all epochs but the last on other images, which are fewer.
+
+    Args:
+        loader (dict): config of the loader of those images.
+    """
+
+    def __init__(self, loader: dict) -> None:
+        self.loaders = {False: loader}
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Put the loader of this epoch into the loop, which is about to read it."""
+        if True not in self.loaders:
+            self.loaders = {True: runner.val_loop.dataloader, False: runner.build_dataloader(self.loaders[False])}
+        runner.val_loop.dataloader = self.loaders[runner.epoch == runner.max_epochs]
 
 
 class RunFolderHook(Hook):

@@ -9,7 +9,13 @@ CondInst as MMDetection has it, without the semantic segmentation.
 model = dict(
     type='TwoReadingsCondInst',
     data_preprocessor=dict(pad_mask=True),
-    bbox_head=dict(type='OneToFewCondInstHead', num_params=169, region_centre='mask', loss_bbox=dict(loss_weight=1.0)),
+    bbox_head=dict(
+        type='OneToFewCondInstHead',
+        num_params=169,
+        region_centre='mask',
+        threshold='classification',
+        loss_bbox=dict(loss_weight=1.0),
+    ),
     mask_head=dict(
         type='SemanticCondInstMaskHead',
         num_classes=80,
@@ -34,11 +40,13 @@ model = dict(
     ),
     test_cfg=dict(mask_thr=0.5),
 )
-# The pipeline's second step loads the annotations. As in MMDetection's CondInst, polygons are drawn once resized.
-train_dataloader = dict(dataset=dict(pipeline={'1': dict(with_mask=True, poly2mask=False)}))
+# The pipeline's second step loads the annotations. As released, polygons become bitmaps, which are resized with the
+# image. MMDetection's CondInst draws them after resizing: poly2mask=False.
+train_dataloader = dict(dataset=dict(pipeline={'1': dict(with_mask=True, poly2mask=True)}))
 val_evaluator = dict(masks=True)
 test_evaluator = dict(masks=True)
 
-# As released: biases learn twice as fast and do not decay, norm layers decay, and the warm-up is half as long.
-optim_wrapper = dict(paramwise_cfg=dict(_delete_=True, bias_lr_mult=2.0, bias_decay_mult=0.0))
+# As released: biases learn twice as fast and do not decay, norm layers decay, and the warm-up is half as long. mmengine
+# takes the biases of norm layers for biases, unless it is told the decay of norm layers.
+optim_wrapper = dict(paramwise_cfg=dict(_delete_=True, bias_lr_mult=2.0, bias_decay_mult=0.0, norm_decay_mult=1.0))
 param_scheduler = {'0': dict(end=500)}

@@ -1,7 +1,8 @@
 """CrowdHuman (section 4.4), from its original .odgt files: K 4, 50 epochs of AdamW, 500 detections per image.
 
 The settings are those of the authors' code; the paper prints none. The boxes are those of full bodies, clipped to the
-image as the metric clips them. Regions to ignore add no negatives.
+image as the metric clips them. As released, anchors in regions to ignore are negatives. With
+``model.bbox_head.ignore_regions=true`` they are left out of the loss.
 """
 
 dataset_type = 'CrowdHumanDataset'
@@ -46,7 +47,7 @@ val_evaluator = dict(_delete_=True, type='TwoReadingsCrowdHumanMetric', ann_file
 test_evaluator = val_evaluator
 
 model = dict(
-    bbox_head=dict(num_classes=1, selection=dict(k=4), ignore_regions=True),
+    bbox_head=dict(num_classes=1, selection=dict(k=4), ignore_regions=False),
     test_cfg=dict(nms_pre=5000, max_per_img=500),
 )
 train_cfg = dict(max_epochs=50)

@@ -15,7 +15,7 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.utils import reduce_mean
-from mmengine.model import bias_init_with_prob, kaiming_init, normal_init
+from mmengine.model import bias_init_with_prob, normal_init
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -33,17 +33,31 @@ class OneToFewCondInstHead(OneToFewHead):
         num_params (int): number of these weights. CondInst has 169: three layers of 8 channels on 8 bases and 2
             coordinates.
         region_centre (str): centre of Omega: 'mask' is the mask's centroid, as released; 'box' is the box's centre.
+        threshold (str): the score that ``test_cfg.score_thr`` applies to in inference. With 'classification', as
+            released, each level gives its ``nms_pre`` points of the highest joint score, and of these every class whose
+            classification score is above the threshold. 'joint' is the rule of [`OneToFewHead`][]. Both rank by the
+            joint score.
         **kwargs (Any): arguments of [`OneToFewHead`][].
 
     Raises:
-        ValueError: ``region_centre`` or an argument of [`OneToFewHead`][] is out of its range.
+        ValueError: ``region_centre``, ``threshold`` or an argument of [`OneToFewHead`][] is out of its range.
     """
 
-    def __init__(self, *args, num_params: int = 169, region_centre: str = 'mask', **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        num_params: int = 169,
+        region_centre: str = 'mask',
+        threshold: str = 'classification',
+        **kwargs,
+    ) -> None:
         if region_centre not in ('mask', 'box'):
             raise ValueError(f"bbox_head: region_centre must be 'mask' or 'box', not {region_centre!r}")
+        if threshold not in ('classification', 'joint'):
+            raise ValueError(f"bbox_head: threshold must be 'classification' or 'joint', not {threshold!r}")
         self.num_params = num_params
         self.region_centre = region_centre
+        self.threshold = threshold
         super().__init__(*args, **kwargs)
 
     def _init_predictor(self) -> None:
@@ -156,6 +170,15 @@ class OneToFewCondInstHead(OneToFewHead):
             levels.append(self._decode_level(*outputs, points, img_meta['img_shape'], cfg, of_points))
         return self._bbox_post_process(InstanceData.cat(levels), cfg, rescale, with_nms, img_meta)
 
+    def _candidates(self, cls_scores: Tensor, joint: Tensor, cfg: dict) -> Tuple[Tensor, Tensor, Tensor]:
+        if self.threshold == 'joint':
+            return super()._candidates(cls_scores, joint, cfg)
+        point = joint.amax(dim=1).topk(min(cfg.get('nms_pre', len(joint)), len(joint))).indices
+        row, label = (cls_scores[point] > cfg.get('score_thr', 0)).nonzero(as_tuple=True)
+        point = point[row]
+        scores, order = joint[point, label].sort(descending=True)
+        return scores, label[order], point[order]
+
 
 def mask_centroids(instances: InstanceData, device: torch.device) -> Tensor:
     """Compute the centroids of an image's masks as MMDetection's CondInst does: means of pixel indices.
@@ -227,10 +250,15 @@ class SemanticCondInstMaskHead(CondInstMaskHead):
         self.semantic_pred = nn.Conv2d(channels[-1], self.num_classes, 1)
 
     def init_weights(self) -> None:
-        """Initialise the mask branch as MMDetection does. The semantic branch starts with scores of 0.01."""
+        """Draw the weights of all convolutions with a standard deviation of 0.01, as released.
+
+        The semantic branch starts with scores of 0.01. MMDetection's CondInst draws larger weights for the convolution
+        that predicts the mask bases.
+        """
         super().init_weights()
-        for module in self.semantic_convs:
-            kaiming_init(module.conv, a=1, distribution='uniform')
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                normal_init(module, std=0.01)
         normal_init(self.semantic_pred, std=0.01, bias=bias_init_with_prob(0.01))
 
     def forward_single(self, mask_feat: Tensor, positive_info: InstanceData) -> Tuple[Tensor]:

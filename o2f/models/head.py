@@ -23,6 +23,7 @@ from o2f.assign.degrees import positives_per_instance
 from o2f.assign.matching_score import Instances
 from o2f.assign.selection import Selected
 from o2f.models.ignore_regions import ignored_points
+from o2f.models.loss import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class OneToFewHead(AnchorFreeHead):
     def _forward_level(self, x: Tensor, scale: Scale, stride: int) -> Tuple[Tensor, Tensor, Tensor]:
         cls_logits, distances, _, regression = self.forward_single(x)
         # Distances reach hundreds of pixels, which half precision cannot hold exactly.
-        return cls_logits, scale(distances).float().clamp(min=0) * stride, regression
+        return cls_logits, at_least_float32(scale(distances)).clamp(min=0) * stride, regression
 
     def _score_factors(self, regression: Sequence[Tensor]) -> List[Tensor]:
         """Logits of the score factor, (B, 1, H, W) per level."""
@@ -235,8 +236,8 @@ class OneToFewHead(AnchorFreeHead):
 
     def _gather_instances(self, batch: List[InstanceData], device: torch.device) -> Instances:
         """Join the instances of all images. Image indices are counted on the host, where sizes are known."""
-        counts = torch.tensor([len(instances) for instances in batch])
-        image = torch.arange(len(batch)).repeat_interleave(counts)
+        counts = [len(instances) for instances in batch]
+        image = torch.arange(len(batch)).repeat_interleave(torch.tensor(counts), output_size=sum(counts))
         return Instances(
             boxes=torch.cat([instances.bboxes for instances in batch]).reshape(-1, 4),
             labels=torch.cat([instances.labels for instances in batch]),
@@ -282,7 +283,7 @@ class OneToFewHead(AnchorFreeHead):
         no_factor = torch.full_like(predictions.factor_logits, math.inf)
         outputs = predictions.cls_logits, no_factor, predictions.boxes
         selected = self.auxiliary(*outputs, instances, predictions.grid)
-        scores = predictions.cls_logits.float().flatten(0, 1)  # half precision is too coarse for p near 0
+        scores = at_least_float32(predictions.cls_logits).flatten(0, 1)  # half precision is too coarse for p near 0
         labels = torch.full((len(scores),), self.num_classes, device=scores.device)
         owner = instances.labels.unsqueeze(1).expand_as(selected.anchor)
         labels[selected.anchor[selected.kept]] = owner[selected.kept]
@@ -339,15 +340,20 @@ class OneToFewHead(AnchorFreeHead):
 
         They have ``bboxes``, ``scores`` and ``labels``. Each entry of ``of_points``, (H x W, ...), adds the row of the
         candidate's point."""
-        joint = cls_logits.float().sigmoid() * factor_logits.float().sigmoid()
-        scores, labels, _, kept = filter_scores_and_topk(
-            joint.permute(1, 2, 0).reshape(-1, self.num_classes),
-            cfg.get('score_thr', 0),
-            cfg.get('nms_pre', joint.numel()),
-            dict(distances=distances.permute(1, 2, 0).reshape(-1, 4), priors=points, **(of_points or {})),
+        cls_scores, factors = (
+            at_least_float32(logits).sigmoid().permute(1, 2, 0).flatten(0, 1) for logits in (cls_logits, factor_logits)
         )
-        bboxes = distance2bbox(kept.pop('priors').float(), kept.pop('distances'), max_shape=img_shape)
+        scores, labels, point = self._candidates(cls_scores, cls_scores * factors, cfg)
+        reach = distances.permute(1, 2, 0).reshape(-1, 4)[point]
+        kept = {name: rows[point] for name, rows in (of_points or {}).items()}
+        bboxes = distance2bbox(points[point].float(), reach, max_shape=img_shape)
         return InstanceData(bboxes=bboxes, scores=scores, labels=labels, **kept)
+
+    def _candidates(self, cls_scores: Tensor, joint: Tensor, cfg: dict) -> Tuple[Tensor, Tensor, Tensor]:
+        """Choose the candidates of a level from its (H x W, C) classification scores and joint scores.
+
+        Returns the joint score, the class and the point of each, best first."""
+        return filter_scores_and_topk(joint, cfg.get('score_thr', 0), cfg.get('nms_pre', joint.numel()))[:3]
 
 
 def _flatten(maps: List[Tensor]) -> Tensor:

@@ -1,4 +1,8 @@
-"""Regions to ignore, such as those of CrowdHuman (section 4.4): anchors in them do not count as negatives."""
+"""Regions to ignore, such as those of CrowdHuman (section 4.4).
+
+The authors' code trains anchors in them as negatives, and so does the default here. With ``ignore_regions=True`` a head
+leaves them out.
+"""
 
 from typing import List, Optional, Sequence
 
@@ -48,7 +52,17 @@ def _inside_any(points: Tensor, boxes: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class FCOSHeadWithIgnore(FCOSHead):
-    """MMDetection's FCOS head, except that points in regions to ignore do not add to the classification loss."""
+    """MMDetection's FCOS head that can leave points in regions to ignore out of the classification loss.
+
+    Args:
+        *args (Any): arguments of MMDetection's ``FCOSHead``.
+        ignore_regions (bool): leave these points out. Otherwise the losses are those of ``FCOSHead``.
+        **kwargs (Any): arguments of MMDetection's ``FCOSHead``.
+    """
+
+    def __init__(self, *args, ignore_regions: bool = False, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.ignore_regions = ignore_regions
 
     def loss_by_feat(
         self,
@@ -73,13 +87,15 @@ class FCOSHeadWithIgnore(FCOSHead):
         Returns:
             dict[str, Tensor]: ``loss_cls``, ``loss_bbox`` and ``loss_centerness``, scalars.
         """
-        grid = grid_of(cls_scores, self.strides)
-        ignored = ignored_points(batch_gt_instances, batch_gt_instances_ignore, grid, cls_scores[0].device)
-        levels = ignored.split([height * width for height, width in grid.shapes], dim=1)
-        # A negative with a logit far below zero has no loss, and a constant has no gradient.
-        cls_scores = [
-            score.masked_fill(level.view(-1, 1, *score.shape[-2:]), -100.0) for score, level in zip(cls_scores, levels)
-        ]
+        if self.ignore_regions:
+            grid = grid_of(cls_scores, self.strides)
+            ignored = ignored_points(batch_gt_instances, batch_gt_instances_ignore, grid, cls_scores[0].device)
+            levels = ignored.split([height * width for height, width in grid.shapes], dim=1)
+            # A negative with a logit far below zero has no loss, and a constant has no gradient.
+            cls_scores = [
+                score.masked_fill(level.view(-1, 1, *score.shape[-2:]), -100.0)
+                for score, level in zip(cls_scores, levels)
+            ]
         return super().loss_by_feat(
             cls_scores, bbox_preds, centernesses, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
         )

@@ -85,7 +85,7 @@ class OneToFewLoss(nn.Module):
             Tensor: scalar, in float32 or better, whatever the dtype of the logits and autocast.
         """
         with torch.autocast(cls_logits.device.type, enabled=False):
-            a, b = _at_least_float32(cls_logits).flatten(0, 1), _at_least_float32(centerness_logits).flatten()
+            a, b = at_least_float32(cls_logits).flatten(0, 1), at_least_float32(centerness_logits).flatten()
             positive = self._positives(a, b, labels, selected, degrees.to(a.dtype))
             is_negative = _is_negative(a, labels, selected)
             if ignored is not None:
@@ -171,7 +171,8 @@ def _focal_negatives(
     return total
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in single precision, or as it is if it has that or double precision."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 

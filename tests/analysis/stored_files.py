@@ -210,11 +210,17 @@ class Store:
 
     def epochs(self, number, aps, seed=0, profile='desk', **parts):
         """Write the metrics of a run's epochs: pairs of AP without and with NMS. ``parts`` are further keys,
-        such as losses, each a function of the numbers of the run and of the epoch."""
+        such as losses, each a function of the numbers of the run and of the epoch; ``metrics`` are more metrics."""
+        more = parts.pop('metrics', lambda number, epoch: {})
         entries = [
             {
                 'epoch': epoch,
-                'metrics': {'without_nms/AP': without, 'with_nms/AP': with_nms, 'without_nms/APl': None},
+                'metrics': {
+                    'without_nms/AP': without,
+                    'with_nms/AP': with_nms,
+                    'without_nms/APl': None,
+                    **more(number, epoch),
+                },
                 'seconds': 10.0,
                 **{key: part(number, epoch) for key, part in parts.items()},
             }

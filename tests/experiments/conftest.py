@@ -45,6 +45,15 @@ class Suite:
 
 
 @pytest.fixture(scope='session')
+def coco_tiny(unmet):
+    """160 images of COCO 2017 with their annotations, in COCO's own layout; not part of the repository."""
+    folder = ROOT.parent / 'shared' / 'data' / 'coco-tiny'
+    if not folder.exists():
+        unmet('shared/data/coco-tiny is not beside this repository')
+    return folder
+
+
+@pytest.fixture(scope='session')
 def data(tmp_path_factory):
     """The data folder of the smoke profile, filled by the first run that needs it."""
     return tmp_path_factory.mktemp('data')

@@ -35,7 +35,7 @@ HEADS = {
     'aux-atss': poto(dict(type='QualityATSSSelection')),
     'aux-topk': poto(dict(type='OneToFewSelection', k=9, radius=None)),
     'fcos': dict(fcos_head_config(), center_sampling=True),
-    'fcos-ignore': dict(fcos_head_config(), center_sampling=True, type='FCOSHeadWithIgnore'),
+    'fcos-ignore': dict(fcos_head_config(), center_sampling=True, type='FCOSHeadWithIgnore', ignore_regions=True),
 }
 #: The kinds of CondInst: of which heads, and changes of the box head.
 CONDINST = {

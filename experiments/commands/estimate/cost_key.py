@@ -19,7 +19,7 @@ def cost_key(config: dict) -> str:
         model=_model(config['model']),
         optim=_shapes(config['optim_wrapper']),
         train=[train['dataset'], train['batch_size']],
-        val=[val['dataset'], val['batch_size']],
+        val=[val['dataset'], val['batch_size'], config.get('epoch_images')],
         data=[config.get('generate'), config.get('subset')],
     )
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]

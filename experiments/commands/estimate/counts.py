@@ -33,11 +33,24 @@ PUBLISHED: Dict[str, Published] = {
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of one epoch of training, images of one evaluation, and the number of epochs."""
+    """How many images and epochs a run has.
+
+    Attributes:
+        train (int): images of one epoch's training.
+        val (int): images of the last epoch's evaluation.
+        epochs (int): epochs.
+        early_val (int): images of each other evaluation.
+    """
 
     train: int
     val: int
     epochs: int
+    early_val: int
+
+    @property
+    def mean_val(self) -> float:
+        """Images that are evaluated after an epoch, in the mean over all epochs."""
+        return (self.val + (self.epochs - 1) * self.early_val) / max(self.epochs, 1)
 
 
 def counts(config: dict) -> Optional[Counts]:
@@ -50,7 +63,8 @@ def counts(config: dict) -> Optional[Counts]:
     if train is None or val is None:
         return None
     train = max(round(config.get('subset', 1) * train), 1)
-    return Counts(train, val, config['train_cfg']['max_epochs'])
+    early_val = min(config.get('epoch_images') or val, val)
+    return Counts(train, val, config['train_cfg']['max_epochs'], early_val)
 
 
 def _images(config: dict, split: str) -> Optional[int]:

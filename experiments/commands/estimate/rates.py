@@ -47,7 +47,7 @@ def told(kinds: Dict[str, dict], rate: float) -> Dict[str, EpochCost]:
     """Epochs at ``rate`` training images per second, by kind. ``kinds`` has one config of each."""
     seen = {kind: counts(config) for kind, config in kinds.items()}
     return {
-        kind: EpochCost(one.train / rate + one.val / (rate * EVALUATION_IS_FASTER), TOLD)
+        kind: EpochCost(one.train / rate + one.mean_val / (rate * EVALUATION_IS_FASTER), TOLD)
         for kind, one in seen.items()
         if one
     }
@@ -82,7 +82,7 @@ def probed(
             busy = '' if had > _ALONE else f'; it had {100 * had:.0f} % of its cores, as other work was going on'
             say(f'probed {labels[kind]}: trains {trains:.3g} and evaluates {val:.3g} images/s, {share} in a step{busy}')
             if seen is not None:
-                found.setdefault(kind, []).append(seen.train / trains + seen.val / val)
+                found.setdefault(kind, []).append(seen.train / trains + seen.mean_val / val)
 
         in_process(probe, mine, seconds, capacity.processes, capacity.threads, device, report)
 
@@ -123,4 +123,4 @@ def _per_image(config: dict, epoch: EpochCost) -> Optional[float]:
 
 
 def _images(seen: Counts) -> float:
-    return seen.train + seen.val / EVALUATION_IS_FASTER
+    return seen.train + seen.mean_val / EVALUATION_IS_FASTER

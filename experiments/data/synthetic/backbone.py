@@ -14,34 +14,32 @@ from torch import Tensor, nn
 import o2f  # isort: skip  # noqa: F401  (provides mmcv's compiled operations, so it precedes MMDetection)
 from mmdet.models.backbones import ResNet, SwinTransformer  # isort: skip
 
+from experiments.data.synthetic.scenes import draw_scene
 from experiments.spec.synthetic import BackboneSpec, SwinSpec
 
 FILE = 'backbone.pth'
 Spec = Union[BackboneSpec, SwinSpec]
 
 
-def train_backbone(
-    spec: Spec, scenes: Path, folder: Path, progress: Optional[Callable[[int, int], None]] = None
-) -> None:
+def train_backbone(spec: Spec, folder: Path, progress: Optional[Callable[[int, int], None]] = None) -> None:
     """Write ``backbone.pth``, with the parameter names of MMDetection's backbone, and ``accuracy.json`` to ``folder``.
 
     Args:
         spec (BackboneSpec | SwinSpec): how to train.
-        scenes (Path): scenes in COCO's layout.
         folder (Path): an existing folder.
         progress (callable, optional): called with (batches done, batches in total).
 
     Raises:
-        OSError: a file cannot be read or written.
+        OSError: a file cannot be written.
     """
     MMLogger.get_instance('backbone', log_level='ERROR')  # silences the warning that there are no weights yet
     torch.manual_seed(spec.seed)
-    crops, labels = _crops(scenes, 'train', spec)
+    crops, labels = _crops(spec, 'train')
     backbone, channels, prefix = _build(spec)
     backbone.init_weights()
     model = _Classifier(backbone, channels, int(labels.max()) + 1).to(memory_format=torch.channels_last)
     _fit(model, crops, labels, spec, progress)
-    accuracy = _accuracy(model, *_crops(scenes, 'val', spec))
+    accuracy = _accuracy(model, *_crops(spec, 'val'))
     torch.save({prefix + name: weight for name, weight in backbone.state_dict().items()}, folder / FILE)
     (folder / 'accuracy.json').write_text(json.dumps({'val_crops': accuracy}))
 
@@ -117,33 +115,19 @@ def _normalise(crops: Tensor) -> Tensor:
     return ((crops.flip(-1).float() - mean) / std).permute(0, 3, 1, 2)
 
 
-def _read(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise OSError(f'{path} cannot be read as an image')
-    return image
-
-
-def _crops(scenes: Path, split: str, spec: Spec) -> Tuple[Tensor, Tensor]:
+def _crops(spec: Spec, split: str) -> Tuple[Tensor, Tensor]:
     """Square crops around every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0."""
-    truth = json.loads((scenes / 'annotations' / f'instances_{split}2017.json').read_text(encoding='utf-8'))
-    files = {image['id']: image['file_name'] for image in truth['images']}
-    images = {key: _read(scenes / f'{split}2017' / name) for key, name in files.items()}
-    crops = []
-    for annotation in truth['annotations']:
-        x, y, width, height = annotation['bbox']
-        side = spec.context * max(width, height)
-        scale = spec.crop / side
-        corner = (x + width / 2 - side / 2, y + height / 2 - side / 2)
-        shift = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]], np.float32)
-        crops.append(
-            cv2.warpAffine(
-                images[annotation['image_id']],
-                shift,
-                (spec.crop, spec.crop),
-                flags=cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REFLECT,
+    crops, labels = [], []
+    for index in range(getattr(spec.scenes, split)):
+        scene = draw_scene(spec.scenes, split, index)
+        for category, _, (x, y, width, height), _ in scene.instances:
+            side = spec.context * max(width, height)
+            scale = spec.crop / side
+            corner = (x + width / 2 - side / 2, y + height / 2 - side / 2)
+            shift = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]], np.float32)
+            size = (spec.crop, spec.crop)
+            crops.append(
+                cv2.warpAffine(scene.image, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
             )
-        )
-    labels = [annotation['category_id'] - 1 for annotation in truth['annotations']]
+            labels.append(category - 1)
     return torch.from_numpy(np.stack(crops)), torch.tensor(labels)

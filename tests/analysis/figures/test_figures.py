@@ -19,6 +19,13 @@ LOSSES = dict(losses=lambda number, epoch: {'loss': 3 / epoch, 'loss_cls': 1 / e
 POSITIVES = dict(
     positives=lambda number, epoch: {'certain': 1.0, 'ambiguous': 5.0 * number, 'degree': 1 + number / epoch}
 )
+MECHANISM = dict(
+    metrics=lambda number, epoch: {
+        'without_nms/duplicates': 3.0 / epoch + number,
+        'without_nms/score_margin': 0.9 - 0.1 * number,
+        'with_nms/duplicates': 0.0,
+    }
+)
 
 
 def draw(store, name, warn=lambda line: None):
@@ -109,7 +116,18 @@ def test_positives_are_shown_by_kind(store):
     np.testing.assert_allclose(shown['o2f: sum of degrees'].get_ydata()[:2], [2, 1.5])
 
 
-@pytest.mark.parametrize('name, part', [('losses-fig5', 'losses'), ('positives', 'positives')])
+def test_the_mechanism_is_shown_without_nms(store):
+    store.fig5(**MECHANISM)
+    duplicates, margin = draw(store, 'mechanism').axes
+    assert [axes.get_ylabel() for axes in (duplicates, margin)] == ['duplicates per object', 'score margin']
+    np.testing.assert_allclose(lines(duplicates)['o2f'].get_ydata()[:3], [4, 2.5, 2])
+    np.testing.assert_allclose(lines(margin)['o2o'].get_ydata(), [0.9] * 12)
+
+
+@pytest.mark.parametrize(
+    'name, part',
+    [('losses-fig5', 'losses'), ('positives', 'positives'), ('mechanism', 'duplicates and no score margin')],
+)
 def test_older_runs_without_losses_or_positives_say_what_makes_them(store, name, part):
     store.fig5()
     with pytest.raises(UserError) as caught:
@@ -203,7 +221,7 @@ def rgb(colour):
 @pytest.fixture
 def everything(store):
     """What all figures need, with several seeds."""
-    store.fig5(seeds=(0, 1, 2), **LOSSES, **POSITIVES)
+    store.fig5(seeds=(0, 1, 2), **LOSSES, **POSITIVES, **MECHANISM)
     values = ['0.7', '0.6', '0.5', '0.4']
     content = store.plan(
         seeds=(0, 1),
@@ -216,7 +234,7 @@ def everything(store):
         for seed in (0, 1):
             store.result(i, 0.3, 0.31 + 0.001 * i + 0.002 * seed, seed=seed)
             store.epochs(i, [(0.01 * i, 0.2)] * 12, seed)
-    store.fig5(seeds=(0, 1, 2), **LOSSES, **POSITIVES)
+    store.fig5(seeds=(0, 1, 2), **LOSSES, **POSITIVES, **MECHANISM)
     long = axis('method', 'Method', *(f'A detector with a long name {i}' for i in range(11)))
     store.plan('table5', rows=[long], columns=[axis('schedule', '', '1x', '3x')])
     store.assignment()

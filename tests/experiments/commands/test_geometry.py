@@ -1,7 +1,6 @@
 """The size of objects in cells: by hand on a few boxes, on real COCO images, and what the command says of them."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,14 +13,6 @@ from experiments.spec.config import resolve
 from experiments.store.errors import UserError
 
 PAPER = Levels((8, 16, 32, 64, 128), ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8)))
-TINY = Path(__file__).resolve().parents[4] / 'shared' / 'data' / 'coco-tiny'
-
-
-@pytest.fixture
-def coco_tiny(unmet):
-    if not TINY.exists():
-        unmet(f'{TINY.parent.name}/{TINY.name} is not beside this repository')
-    return TINY
 
 
 def image(*boxes, labels=None, size=(96, 96)):

@@ -107,6 +107,7 @@ def test_a_new_ablation_is_one_file(suite):
     assert len(suite.folders()) == 6 and len(re.findall(r'\d+\.\d/\d+\.\d', printed)) == 6
 
 
+@pytest.mark.slow
 def test_another_seed_and_setting_are_other_runs(suite):
     cell = (*GRID, '--only', 't_max=0.6', '--only', 't_min=0.2')
     two = suite.run(*cell, '--seeds', 0, 1, check=0).stdout
@@ -179,6 +180,7 @@ def test_two_launchers_share_the_work(suite):
         assert [entry['epoch'] for entry in json.loads((folder / 'metrics.json').read_text())['epochs']] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_named_gpu_gets_a_process_of_its_own(suite):
     """With a GPU named, workers are started afresh instead of forked; where none answers, the CPU trains."""
     environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': '0'}

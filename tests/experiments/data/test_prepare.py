@@ -24,7 +24,7 @@ def test_a_crowd_is_generated_only_for_those_who_ask():
     assert set(plain) == {'SCENES', 'BACKBONE'} and set(crowd) == {'SCENES', 'BACKBONE', 'CROWD'}
     assert all(plain[key] == crowd[key] for key in plain)
     name, spec = crowd['CROWD']
-    assert (spec.train, spec.val, spec.size) == (16, 8, 128) and name.startswith(f'crowd-v{spec.version}-')
+    assert (spec.train, spec.val, spec.size) == (16, 8, 112) and name.startswith(f'crowd-v{spec.version}-')
 
 
 def test_a_new_version_of_the_crowd_renames_only_its_runs(monkeypatch):

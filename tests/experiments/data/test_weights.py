@@ -161,6 +161,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_the_command_says_it_before_anything_trains(suite, cache, tmp_path):
     """Through run.py: data are there, weights are not and cannot be downloaded."""
     data = tmp_path / 'data'

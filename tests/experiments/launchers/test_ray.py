@@ -197,6 +197,7 @@ def test_options_that_do_not_fit(suite, args, says):
     assert says in done.stderr and 'Traceback' not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_no_node_has_is_refused(need_ray, suite, ray_folder):
     env = {**os.environ, 'RAY_TMPDIR': ray_folder}
     done = suite.run('table3', '--profile', 'smoke', '--launcher', 'ray', '--cpus-per-run', '1000', check=2, env=env)

@@ -194,6 +194,7 @@ def test_a_detector_is_cut_where_it_finds_a_share_of_all_objects():
     assert threshold([(nobody, truth)], 0.5) == (1.0, 0.0)
 
 
+@pytest.mark.slow
 def test_masks_come_back_as_they_were(captures):
     if not (captures.suite.runs / 'smoke' / 'captures' / 'fig8.npz').exists():
         assert captures.run('fig8').returncode == 0
@@ -210,6 +211,7 @@ def test_masks_come_back_as_they_were(captures):
     assert len(dataset) == 8 and meta['masks'] is True
 
 
+@pytest.mark.slow
 def test_weights_of_a_file_take_the_place_of_a_run(own, tmp_path):
     """Those of another training of the same model give other detections; those of another model are refused."""
     runs = own.suite.runs / 'smoke'

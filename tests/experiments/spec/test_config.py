@@ -43,7 +43,7 @@ def test_what_does_not_change_the_training_does_not_change_the_run(overrides):
     [
         {T_MAX: 0.5},
         {'optim_wrapper.optimizer.lr': 0.1},
-        {'train_dataloader.batch_size': 8},
+        {'train_dataloader.batch_size': 4},
         {'generate.scenes.train': 100},
         {'train_cfg.max_epochs': 1},
     ],
@@ -123,7 +123,7 @@ def test_what_a_cell_uses_is_merged_in_order():
 
 def test_a_variant_takes_a_place_and_leaves_the_sizes():
     head = compose('desk', ('fcos',), 'test').model.bbox_head
-    assert (head.type, head.in_channels, head.num_classes) == ('FCOSHead', 32, 8)
+    assert (head.type, head.in_channels, head.num_classes) == ('FCOSHead', 24, 8)
     assert 'selection' not in head and '_keep_' not in head and '_delete_' not in head
 
 

@@ -96,6 +96,7 @@ def test_random_numbers_and_statistics_are_taken_once():
     assert updates == [1, 2]
 
 
+@pytest.mark.slow
 def test_the_command(suite, finished):
     """The same run, with the losses that it has without parts."""
     cells = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2', '--profile', 'smoke')

@@ -130,9 +130,36 @@ PUBLISHED = [
         'model.bbox_head.num_classes': 80,
     }),
     ((), ('crowdhuman', 'condinst'), {'model.test_cfg': COCO_TEST}),
-    (('condinst',), (), {'model.test_cfg': dict(COCO_TEST, mask_thr=0.5), 'val_evaluator.masks': True}),
-    (('crowdhuman',), (), {
+    (('condinst',), (), {
+        'model.test_cfg': dict(COCO_TEST, mask_thr=0.5),
+        'val_evaluator.masks': True,
+        'param_scheduler.0.end': 500,
+        'optim_wrapper.paramwise_cfg': dict(bias_lr_mult=2.0, bias_decay_mult=0.0, norm_decay_mult=1.0),
+        'train_dataloader.dataset.pipeline.1': dict(
+            type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=True
+        ),
+    }),
+    (('condinst',), ('condinst-o2m',), {
+        'model.bbox_head.region_centre': 'mask',
+        'model.bbox_head.threshold': 'classification',
+    }),
+    # DeFCN's own recipe.
+    (('crowdhuman-defcn',), (), {
+        'optim_wrapper.optimizer': SGD,
+        'optim_wrapper.paramwise_cfg': dict(norm_decay_mult=0.0),
+        'param_scheduler.0.end': 1000,
+        'train_cfg.max_epochs': 32,
+        'param_scheduler.1.end': 32,
+        'param_scheduler.1.milestones': [21, 27],
+        'train_dataloader.dataset.ann_file': 'annotation_train.odgt',
+        'train_dataloader.dataset.pipeline.2': dict(type='Resize', scale=(1400, 800), keep_ratio=True),
+        'val_dataloader.dataset.pipeline.1': dict(type='Resize', scale=(1400, 800), keep_ratio=True),
+        'model.test_cfg': dict(COCO_TEST, max_per_img=500),
+    }),
+    (('crowdhuman',), (), {'model.bbox_head.ignore_regions': False, 'model.bbox_head.num_classes': 1}),
+    (('crowdhuman',), ('crowdhuman-defcn',), {
         'optim_wrapper.optimizer': dict(type='AdamW', lr=0.00004, weight_decay=0.0001),
+        'optim_wrapper.paramwise_cfg': {},
         'train_cfg.max_epochs': 50,
         'param_scheduler.1.end': 50,
         'param_scheduler.1.milestones': [40],
@@ -141,7 +168,6 @@ PUBLISHED = [
             type='RandomResize', scale=[(1400, 480), (1400, 960)], keep_ratio=True
         ),
         'val_dataloader.dataset.pipeline.1': dict(type='Resize', scale=(1400, 800), keep_ratio=True),
-        'model.bbox_head.num_classes': 1,
         'model.test_cfg': dict(COCO_TEST, nms_pre=5000, max_per_img=500),
     }),
     (('fcos',), (), {
@@ -393,9 +419,14 @@ def check_optimizer(config, runner, images):
     tables = {id(p) for name, p in runner.model.named_parameters() if name.endswith('relative_position_bias_table')}
     kernels = {id(m.weight) for m in runner.model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))} & set(decay)
     assert of_norms and {decay[each] for each in kernels} == {settings['weight_decay']}
-    if 'bias_lr_mult' in config['optim_wrapper'].get('paramwise_cfg', {}):  # CondInst: norms decay, biases do not
+    if 'bias_lr_mult' in config['optim_wrapper'].get('paramwise_cfg', {}):
+        # CondInst: norms decay, also their biases; other biases do not.
         modules = [m for m in runner.model.modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and m.bias is not None]
         assert {decay[id(m.bias)] for m in modules if id(m.bias) in decay} == {0}
+        kinds = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+        norms = [module for module in runner.model.modules() if isinstance(module, kinds)]
+        of_norms = [decay[id(p)] for norm in norms for p in norm.parameters() if id(p) in decay]
+        assert set(of_norms) == {settings['weight_decay']} and len(of_norms) > 100
     elif settings['type'] == 'SGD' or tables:
         assert {decay[each] for each in of_norms | tables} == {0}
     assert bool(tables) == (config['model']['backbone']['type'] == 'SwinTransformer')

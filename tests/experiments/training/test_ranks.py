@@ -160,6 +160,7 @@ def test_all_leave_a_run_that_is_done(run, data, trained):
     assert trained[2].result() == before
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_all(run, suite):
     """A limit on file size stands for the full disk, on which rank 0 alone writes. Before, a line says that three
     processes train with another batch."""

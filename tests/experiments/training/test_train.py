@@ -48,6 +48,23 @@ def undisturbed(here, tmp_path_factory):
     return start(tmp_path_factory.mktemp('runs') / 'whole', run_of({}), here)
 
 
+def test_few_images_are_evaluated_before_the_last_epoch(undisturbed, here, tmp_path, monkeypatch):
+    from o2f.evaluation.coco import TwoReadingsMetric
+
+    seen = []
+    compute = TwoReadingsMetric.compute_metrics
+
+    def counted(self, results):
+        seen.append(sorted(image_id for image_id, *_ in results))
+        return compute(self, results)
+
+    monkeypatch.setattr(TwoReadingsMetric, 'compute_metrics', counted)
+    run = run_of({'epoch_images': 3})
+    found = start(tmp_path / 'few', run, here)
+    assert seen == [[17, 18, 19], [17, 18, 19], list(range(17, 25))]  # 16 images are for training
+    assert run.id != run_of({}).id and found.result()['metrics'] == undisturbed.result()['metrics']
+
+
 def test_an_undisturbed_run(undisturbed):
     result = undisturbed.result()
     assert result['epochs'] == 3 and [entry['epoch'] for entry in undisturbed.epochs()] == [1, 2, 3]

@@ -309,18 +309,3 @@ def test_the_guard_notices(misdeed):
     """The guard of the test before this one does fail where it should."""
     with pytest.raises(AssertionError), StaysOnDevice('cpu', limit=1000):
         misdeed(torch.ones(10, 10))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-def test_no_synchronisation_on_a_gpu():
-    """CUDA itself reports no synchronisation; the grid's table is copied to the device once and kept."""
-    arguments = _full_size('cuda')
-    on_cpu = selection_of(Settings())(*_full_size('cpu'))
-    selection_of(Settings())(*arguments)
-    torch.cuda.set_sync_debug_mode('error')
-    try:
-        selected = selection_of(Settings())(*arguments)
-        LinearDegrees()(selected)
-    finally:
-        torch.cuda.set_sync_debug_mode('default')
-    assert torch.equal(selected.kept.cpu(), on_cpu.kept) and torch.equal(selected.anchor.cpu(), on_cpu.anchor)

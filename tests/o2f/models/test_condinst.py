@@ -16,7 +16,15 @@ from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 from reference import Settings, anchor_points, assign
-from tiny_condinst import HEADS, condinst_config, ellipses, make_condinst, make_masked_images, with_masks
+from tiny_condinst import (
+    HEADS,
+    SEMANTIC_MASK_HEAD,
+    condinst_config,
+    ellipses,
+    make_condinst,
+    make_masked_images,
+    with_masks,
+)
 from tiny_detectors import METAS, collate, head_config, make_head, random_maps, random_outputs, truth_of
 from torch.nn.functional import conv2d
 
@@ -180,6 +188,8 @@ def test_losses_are_those_of_the_plain_head():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="bbox_head: region_centre must be 'mask' or 'box', not 'middle'"):
         condinst_head(region_centre='middle')
+    with pytest.raises(ValueError, match="bbox_head: threshold must be 'classification' or 'joint', not 'cls'"):
+        condinst_head(threshold='cls')
     with pytest.raises(ValueError, match='bbox_head: box_weight must be'):
         condinst_head(box_weight='iou')
 
@@ -204,7 +214,7 @@ def test_outputs_are_those_of_the_plain_head_and_mask_weights():
 
 
 def test_candidates_are_those_of_the_plain_head():
-    """The same boxes, scores and labels, above the threshold on the joint score, with what is drawn from each: its
+    """With the threshold on the joint score: the same boxes, scores and labels, with what is drawn from each: its
     point, stride and mask weights."""
     outputs = random_outputs()
     params = [torch.randn(2, 169, *map_.shape[2:]) for map_ in outputs[0]]
@@ -212,7 +222,7 @@ def test_candidates_are_those_of_the_plain_head():
     settings = dict(batch_img_metas=METAS, rescale=False, with_nms=False)
     plain = make_head(test_cfg=cfg).predict_by_feat(*outputs, **settings)
     for image, (found, expected) in enumerate(
-        zip(condinst_head(test_cfg=cfg).predict_by_feat(*outputs, params, **settings), plain)
+        zip(condinst_head(test_cfg=cfg, threshold='joint').predict_by_feat(*outputs, params, **settings), plain)
     ):
         assert len(expected) > 20
         assert all(torch.equal(found[name], expected[name]) for name in ('bboxes', 'scores', 'labels'))
@@ -222,6 +232,29 @@ def test_candidates_are_those_of_the_plain_head():
             assert torch.equal(weights, params[level][image, :, row, column])
             cls_logits, factor = (outputs[part][level][image, :, row, column].sigmoid() for part in (0, 2))
             assert (cls_logits * factor - score).abs().min() < 1e-6
+
+
+@pytest.mark.parametrize('nms_pre', [5, 20, 1000])
+def test_the_threshold_applies_to_the_classification_score(nms_pre):
+    """As released: per level the ``nms_pre`` points of the highest joint score, of these every class with a
+    classification score above 0.05, whatever its joint score, ranked by the joint score. Against a slow loop."""
+    outputs = random_outputs()
+    params = [torch.randn(2, 169, *map_.shape[2:]) for map_ in outputs[0]]
+    cfg = Config(dict(score_thr=0.05, nms_pre=nms_pre, max_per_img=100, min_bbox_size=-1, nms=None))
+    found = condinst_head(test_cfg=cfg).predict_by_feat(
+        *outputs, params, batch_img_metas=METAS, rescale=False, with_nms=False
+    )
+    for image in range(2):
+        expected = []
+        for logits, _, factors in zip(*outputs):
+            cls, joint = logits[image].sigmoid(), logits[image].sigmoid() * factors[image].sigmoid()
+            places = [(y, x) for y in range(cls.shape[1]) for x in range(cls.shape[2])]
+            best = sorted(places, key=lambda place: -joint[:, place[0], place[1]].max())[:nms_pre]
+            level = [(joint[c, y, x].item(), c) for y, x in best for c in range(3) if cls[c, y, x] > 0.05]
+            expected += sorted(level, reverse=True)
+        assert [label for _, label in expected] == found[image].labels.tolist()
+        assert [score for score, _ in expected] == pytest.approx(found[image].scores.tolist())
+        assert nms_pre < 20 or min(expected)[0] < 0.05  # such a score is no candidate of the plain head
 
 
 # --- training -----------------------------------------------------------------------------------------------
@@ -366,6 +399,20 @@ def test_scores_start_at_a_hundredth():
     model.init_weights()
     assert model.mask_head.semantic_pred.bias.sigmoid().tolist() == pytest.approx([0.01] * 3)
     assert HEADS['one_to_few'][1]['type'] == type(model.mask_head).__name__
+
+
+def test_initial_weights_are_those_of_the_released_head():
+    """A normal distribution of standard deviation 0.01 for every convolution of the box and mask heads."""
+    torch.manual_seed(0)
+    settings = dict(SEMANTIC_MASK_HEAD, semantic_channels=64)
+    settings['mask_feature_head'] = dict(settings['mask_feature_head'], in_channels=32, feat_channels=64)
+    head = MODELS.build(settings)
+    head.init_weights()
+    convolutions = {name: module for name, module in head.named_modules() if isinstance(module, torch.nn.Conv2d)}
+    assert {name.split('.')[0] for name in convolutions} == {'mask_feature_head', 'semantic_convs', 'semantic_pred'}
+    for name, module in convolutions.items():
+        assert module.weight.std().item() == pytest.approx(0.01, rel=0.2), name
+        assert name == 'semantic_pred' or module.bias is None or not module.bias.any(), name
 
 
 # --- data ---------------------------------------------------------------------------------------------------

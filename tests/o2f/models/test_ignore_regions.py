@@ -23,7 +23,7 @@ POTO = dict(
     box_weight='uniform',
 )
 AUX = dict(auxiliary=dict(type='QualityATSSSelection', topk=9, alpha=0.8))
-FCOS = dict(fcos_head_config(), type='FCOSHeadWithIgnore', center_sampling=True)
+FCOS = dict(fcos_head_config(), type='FCOSHeadWithIgnore', center_sampling=True, ignore_regions=True)
 HEADS = {
     'o2f': head_config(ignore_regions=True),
     'poto': head_config(ignore_regions=True, **POTO),
@@ -121,7 +121,8 @@ def test_without_a_region_nothing_changes(head, ignored):
 
 def test_without_regions_it_is_mmdetections_fcos():
     torch.manual_seed(0)
-    ours, theirs = MODELS.build(FCOS), MODELS.build(dict(FCOS, type='FCOSHead'))
+    plain = {key: value for key, value in FCOS.items() if key != 'ignore_regions'}
+    ours, theirs = MODELS.build(FCOS), MODELS.build(dict(plain, type='FCOSHead'))
     expected, found = (losses(head, outputs(), [instances(PERSON)], None) for head in (theirs, ours))
     assert all(torch.equal(a, b) for a, b in zip(expected.pop('grad'), found.pop('grad')))
     assert expected == found
@@ -140,9 +141,10 @@ def test_regions_hold_for_their_own_image_only(head):
     assert not second[region].any() and torch.equal(second[~region], _by_point(plain)[1][~region])
 
 
-def test_without_the_setting_regions_are_negatives_like_the_rest():
+@pytest.mark.parametrize('kind', HEADS)
+def test_without_the_setting_regions_are_negatives_like_the_rest(kind):
     torch.manual_seed(0)
-    head = MODELS.build(head_config())
+    head = MODELS.build({key: value for key, value in HEADS[kind].items() if key != 'ignore_regions'})
     plain, found = (losses(head, outputs(), [instances(PERSON)], each) for each in (None, [instances(REGION)]))
     assert plain['classification'] == found['classification']
 

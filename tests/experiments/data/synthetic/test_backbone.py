@@ -1,18 +1,53 @@
+"""A backbone learns from objects that no detector sees, and its weights fit MMDetection's."""
+
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
-from experiments.data.synthetic.backbone import train_backbone
-from experiments.spec.synthetic import BackboneSpec
+from experiments.data.synthetic.backbone import _build, _crops, train_backbone
+from experiments.data.synthetic.scenes import draw_scene
+from experiments.spec.config import resolve
+from experiments.spec.paths import generated
 
 
-def test_a_scene_that_cannot_be_read_is_named(tmp_path):
-    (tmp_path / 'annotations').mkdir()
-    (tmp_path / 'train2017').mkdir()
-    (tmp_path / 'train2017/1.jpg').write_bytes(b'no image')
-    truth = dict(
-        images=[dict(id=1, file_name='1.jpg')], annotations=[dict(image_id=1, category_id=1, bbox=[0, 0, 9, 9])]
-    )
-    (tmp_path / 'annotations/instances_train2017.json').write_text(json.dumps(truth))
-    with pytest.raises(OSError, match=r'1\.jpg cannot be read as an image'):
-        train_backbone(BackboneSpec(scenes=tmp_path.name), tmp_path, tmp_path)
+@pytest.fixture(params=[(), ('swin-t',)], ids=['ResNet', 'Swin'])
+def specs(request):
+    """The specs of scenes and backbone of the smoke profile, with fewer crops."""
+    made = generated(resolve('smoke', request.param, {'generate.backbone.images': 6}, 0, 'test').config)
+    return made['SCENES'][1], made['BACKBONE'][1]
+
+
+def test_no_detector_sees_its_scenes(specs):
+    scenes, backbone = specs
+    for split in ('train', 'val'):
+        others = [draw_scene(scenes, each, 0).image for each in ('train', 'val')]
+        assert all((draw_scene(backbone.scenes, split, 0).image != other).any() for other in others)
+    assert (backbone.scenes.train, backbone.scenes.val) == (6, 1)
+
+
+def test_a_crop_shows_its_object(specs):
+    """The box of the object, and a tenth of its longer side around it."""
+    _, backbone = specs
+    crops, labels = _crops(backbone, 'train')
+    scene = draw_scene(backbone.scenes, 'train', 0)
+    count = len(scene.instances)
+    assert labels[:count].tolist() == [instance.category - 1 for instance in scene.instances]
+    x, y, width, height = scene.instances[0].box
+    column, row = int(x + width / 2), int(y + height / 2)
+    middle = crops[0][backbone.crop // 2 - 1 : backbone.crop // 2 + 1, backbone.crop // 2 - 1 : backbone.crop // 2 + 1]
+    around = scene.image[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+    assert around.min() <= middle.numpy().mean() <= around.max()
+
+
+def test_weights_and_accuracy(specs, tmp_path):
+    _, spec = specs
+    spec = replace(spec, epochs=1, batch=8)
+    steps = []
+    train_backbone(spec, tmp_path, lambda done, total: steps.append((done, total)))
+    backbone, _, prefix = _build(spec)
+    weights = torch.load(tmp_path / 'backbone.pth')
+    assert {name.removeprefix(prefix) for name in weights} == set(backbone.state_dict())
+    assert 0 <= json.loads((tmp_path / 'accuracy.json').read_text())['val_crops'] <= 1
+    assert steps[-1][0] == steps[-1][1] == len(steps)

@@ -157,13 +157,52 @@ def test_nothing_of_coco_is_left_in_a_config(profile):
     for evaluator in ('val_evaluator', 'test_evaluator'):
         assert config[evaluator] == dict(type='TwoReadingsCrowdHumanMetric', ann_file=f'{folder}annotation_val.odgt')
     head, test = config['model']['bbox_head'], config['model']['test_cfg']
-    assert (head['num_classes'], head['selection']['k'], head['ignore_regions']) == (1, 4, True)
+    assert (head['num_classes'], head['selection']['k'], head['ignore_regions']) == (1, 4, False)
     assert (test['nms_pre'], test['max_per_img']) == (5000, 500)
     assert config['param_scheduler'][1]['milestones'] == [40] and config['param_scheduler'][1]['end'] == 50
     assert config['train_cfg']['max_epochs'] == (1 if profile == 'smoke' else 50)
     plain = resolve(profile, [], {}, 0, 'test').config['optim_wrapper']
     published = dict(plain, optimizer=dict(type='AdamW', lr=4e-5, weight_decay=1e-4), paramwise_cfg={})
     assert config['optim_wrapper'] == (published if profile == 'paper' else plain)
+
+
+@pytest.mark.parametrize('profile', ['paper', 'desk', 'smoke'])
+def test_defcns_recipe_changes_optimiser_schedule_and_size(profile):
+    """And nothing else; each baseline of Table 8 has it in a row of its own."""
+    cells = {cell.label.removeprefix('method='): cell for cell in load_table('table8').cells}
+    baselines = [name for name in cells if name.endswith('-DeFCN')]
+    assert len(baselines) == 3
+    for name in baselines:
+        ours, theirs = (
+            resolve(profile, cell.use, cell.overrides, 0, 'test').config
+            for cell in (cells[name.removesuffix('-DeFCN')], cells[name])
+        )
+        changed = {key for key in ours if ours[key] != theirs[key]}
+        wanted = {'train_cfg', 'param_scheduler', 'train_dataloader', 'model', 'optim_wrapper'}
+        assert changed == wanted - {'paper': set(), 'desk': {'optim_wrapper'}}.get(
+            profile, {'optim_wrapper', 'train_cfg'}
+        )
+        assert (theirs['model']['test_cfg']['nms_pre'], theirs['model']['test_cfg']['max_per_img']) == (1000, 500)
+        ours['model'].pop('test_cfg'), theirs['model'].pop('test_cfg')
+        assert ours['model'] == theirs['model']
+        size = (1400, 800) if profile == 'paper' else theirs['val_dataloader']['dataset']['pipeline'][1]['scale']
+        assert theirs['train_dataloader']['dataset']['pipeline'][2] == dict(type='Resize', scale=size, keep_ratio=True)
+        schedule = theirs['param_scheduler'][1]
+        assert (schedule['end'], schedule['milestones']) == (32, [21, 27])
+        assert theirs['train_cfg']['max_epochs'] == (1 if profile == 'smoke' else 32)
+        if profile == 'paper':
+            sgd = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4)
+            assert theirs['optim_wrapper']['optimizer'] == sgd
+            assert theirs['optim_wrapper']['paramwise_cfg'] == dict(norm_decay_mult=0.0)
+
+
+@pytest.mark.parametrize('cell', load_table('table8').cells, ids=lambda cell: cell.label)
+def test_regions_to_ignore_are_negatives_unless_one_setting_says_otherwise(cell):
+    """In every row of Table 8 alike."""
+    setting = {'model.bbox_head.ignore_regions': True}
+    for overrides, expected in (({}, False), (setting, True)):
+        config = resolve('paper', cell.use, {**cell.overrides, **overrides}, 0, 'test').config
+        assert config['model']['bbox_head']['ignore_regions'] is expected
 
 
 @pytest.mark.parametrize('cell', load_table('table8').cells, ids=lambda cell: cell.label)

@@ -9,6 +9,10 @@ To use it, put ``custom_imports = dict(imports=['o2f'])`` into a config. Importi
 | [`ConstantDegrees`][] | ``TASK_UTILS`` | section 3.1, Table 1: how positive they are, fixed |
 | [`OneToFewLoss`][] | ``MODELS`` | section 3.4, Eq. 4: classification loss |
 | [`OneToFewHead`][] | ``MODELS`` | section 3.4, Fig. 3 and Eq. 5: the head |
+| [`DatasetCheckHook`][] | ``HOOKS`` | looks at the datasets before a training |
+| [`SettingsCheckHook`][] | ``HOOKS`` | refuses settings that do not fit together |
+| [`FiniteLossHook`][] | ``HOOKS`` | stops a training that diverges |
+| [`CheckpointHook`][] | ``HOOKS`` | checkpoints that a kill cannot lose, in place of mmengine's |
 | [`EpochHook`][] | ``HOOKS`` | section 3.3: tells the head which epoch it is |
 | [`TwoReadingsFCOS`][] | ``MODELS`` | section 4: a dense detector that detects without and with NMS |
 | [`TwoReadingsMetric`][] | ``METRICS`` | section 4: COCO's metrics without and with NMS |
@@ -22,6 +26,7 @@ To use it, put ``custom_imports = dict(imports=['o2f'])`` into a config. Importi
 | [`OneToFewCondInstHead`][] | ``MODELS`` | section 4.5: the head for CondInst's masks |
 | [`SemanticCondInstMaskHead`][] | ``MODELS`` | section 4.5: mask head with a semantic branch |
 | [`TwoReadingsCondInst`][] | ``MODELS`` | section 4.5: CondInst that detects without and with NMS |
+| [`CocoDataset`][] | ``DATASETS`` | COCO with labels by name, in place of MMDetection's |
 | [`CocoWithMasks`][] | ``DATASETS`` | section 4.5: COCO with masks in any pipeline |
 """
 
@@ -37,7 +42,8 @@ from o2f.assign.hybrid_epoch import HybridEpochSelection  # noqa: E402
 from o2f.assign.one_to_many import FCOSSelection, QualityATSSSelection  # noqa: E402
 from o2f.assign.poto import HungarianSelection  # noqa: E402
 from o2f.assign.selection import OneToFewSelection  # noqa: E402
-from o2f.engine import CocoWithMasks, EpochHook  # noqa: E402
+from o2f.datasets import CocoDataset, CocoWithMasks  # noqa: E402
+from o2f.engine import CheckpointHook, DatasetCheckHook, EpochHook, FiniteLossHook, SettingsCheckHook  # noqa: E402
 from o2f.evaluation.coco import TwoReadingsMetric  # noqa: E402
 from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric  # noqa: E402
 from o2f.models.condinst import OneToFewCondInstHead, SemanticCondInstMaskHead  # noqa: E402
@@ -48,11 +54,15 @@ from o2f.models.loss import OneToFewLoss  # noqa: E402
 from o2f.models.max_filtering import MaxFiltering3D  # noqa: E402
 
 __all__ = [
+    'CheckpointHook',
+    'CocoDataset',
     'CocoWithMasks',
     'ConstantDegrees',
+    'DatasetCheckHook',
     'EpochHook',
     'FCOSHeadWithIgnore',
     'FCOSSelection',
+    'FiniteLossHook',
     'HungarianSelection',
     'HybridEpochSelection',
     'LinearDegrees',
@@ -63,6 +73,7 @@ __all__ = [
     'OneToFewSelection',
     'QualityATSSSelection',
     'SemanticCondInstMaskHead',
+    'SettingsCheckHook',
     'TwoReadingsCondInst',
     'TwoReadingsCrowdHumanMetric',
     'TwoReadingsFCOS',

@@ -1,5 +1,7 @@
 """``python -m o2f SCRIPT ARGUMENTS`` imports this package and then runs a script of MMDetection.
 
+An error in the user's data or settings is printed as one line, and the exit status is then 2.
+
 Some scripts, such as ``tools/test.py``, import MMDetection's models before they read a config. The config's
 ``custom_imports`` then come too late, and with ``mmcv-lite`` alone the import fails. ``tools/train.py`` needs no help.
 """
@@ -7,13 +9,19 @@ Some scripts, such as ``tools/test.py``, import MMDetection's models before they
 import runpy
 import sys
 
+from o2f.errors import InputError, of_worker
+
 
 def main() -> None:
     """Run the script as if it were called directly."""
     if len(sys.argv) < 2:
         sys.exit('usage: python -m o2f SCRIPT [ARGUMENT ...]')
     del sys.argv[0]
-    runpy.run_path(sys.argv[0], run_name='__main__')
+    try:
+        runpy.run_path(sys.argv[0], run_name='__main__')
+    except InputError as error:
+        print(f'o2f: {of_worker(error)}', file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == '__main__':

@@ -3,3 +3,11 @@
 
 class InputError(ValueError):
     """A wrong file or argument. The message is one line that names it and says what to do."""
+
+
+def of_worker(error: Exception) -> str:
+    """The message of an error, without the traceback that a loader's worker puts before it."""
+    lines = str(error).splitlines()
+    if not lines or not lines[0].startswith('Caught '):
+        return str(error)
+    return lines[-1].partition(f'{type(error).__name__}: ')[2] or lines[-1]

@@ -9,22 +9,27 @@ The folder of --out then holds
 
     detections.json  a list in COCO's result format: image_id, category_id, bbox [x, y, width, height], score
     images.json      COCO's annotation format without annotations: the ids of images and categories
-    FILE             each image, under its own name, with the detections drawn
+    FILE             each image, under its own name, with the detections drawn; .png is added to endings
+                     that cannot be written
 
 With a detector that draws masks, each detection also has a 'segmentation'.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import warnings
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
+import matplotlib
 import numpy as np
 import torch
+from matplotlib import font_manager
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
@@ -40,7 +45,7 @@ from rich.progress import track  # noqa: E402
 from o2f.errors import InputError  # noqa: E402
 from o2f.inference import Detections, Detector  # noqa: E402
 from o2f.io.coco_ids import Names, names_of  # noqa: E402
-from o2f.io.images import find_images, read_image  # noqa: E402
+from o2f.io.images import DRAWN, find_images, read_image  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -82,10 +87,12 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    files = _files(args.images, args.out)
+    files, others = _files(args.images, args.out)
     detector = Detector(args.checkpoint, args.config, args.device)
     names = names_of([name for name, _ in files], detector.classes, args.annotations)
     drawing = Drawing(detector.classes, detector.palette)
+    for line in drawing.warnings:
+        print(f'predict: {line}', file=sys.stderr)
     args.out.mkdir(parents=True, exist_ok=True)
     images, results, broken = [], [], 0
     for name, path in _shown(files, args.images.is_dir()):
@@ -99,28 +106,43 @@ def _predict(args: argparse.Namespace) -> int:
         height, width = pixels.shape[:2]
         images.append(dict(id=names.images[name], file_name=name, width=width, height=height))
         results += list(_results(found, names.images[name], names))
-        drawing.write(pixels, found, args.out / name)
+        drawing.write(pixels, found, args.out / drawn_name(name))
     _write(args.out / 'detections.json', results)
     _write(args.out / 'images.json', dict(images=images, annotations=[], categories=names.categories))
     failed = f', {broken} could not be read' if broken else ''
-    print(f'{len(results)} detections on {len(images)} images in {args.out}{failed}')
+    print(f'{len(results)} detections on {len(images)} images in {args.out}{failed}{_left_out(others)}')
     return 1 if broken else 0
 
 
-def _files(images: Path, out: Path) -> List[Tuple[str, Path]]:
-    """Name and path of each image. Names are relative to the folder."""
+def _left_out(others: Sequence[Path]) -> str:
+    """How many files were left out, and their endings."""
+    if not others:
+        return ''
+    kinds = sorted({path.suffix.lower() or path.name for path in others})
+    return f', {len(others)} files left out ({", ".join(kinds[:8])}{", ..." if kinds[8:] else ""})'
+
+
+def drawn_name(name: str) -> str:
+    """The name under which an image is drawn. ``.png`` is added unless the ending can be written."""
+    return name if Path(name).suffix.lower() in DRAWN else f'{name}.png'
+
+
+def _files(images: Path, out: Path) -> Tuple[List[Tuple[str, Path]], List[Path]]:
+    """Name and path of each image, and the other files of the folder. Names are relative to the folder."""
     if images.is_dir():
         if out.resolve() == images.resolve():
             raise InputError(f'--out {out} would overwrite the images that are read: choose another folder')
-        found = [(path.relative_to(images).as_posix(), path) for path in find_images(images, leave_out=out)]
-        if not found:
-            raise InputError(f'{images} has no images: it needs files that end in .jpg, .png, .bmp, .tif or .webp')
-        return found
+        paths, others = find_images(images, leave_out=out)
+        if not paths:
+            raise InputError(
+                f'{images} has no images{_left_out(others)}: it needs files such as .jpg, .png, .bmp, .tif or .webp'
+            )
+        return [(path.relative_to(images).as_posix(), path) for path in paths], others
     if not images.exists():
         raise InputError(f'{images} is missing: name an image or a folder of images')
     if out.resolve() == images.resolve().parent:
         raise InputError(f'--out {out} would overwrite {images}: choose another folder')
-    return [(images.name, images)]
+    return [(images.name, images)], []
 
 
 def _shown(files: List[Tuple[str, Path]], is_folder: bool) -> Iterable[Tuple[str, Path]]:
@@ -148,6 +170,41 @@ def _write(path: Path, content: Any) -> None:
     os.replace(aside, path)
 
 
+def use_fonts(names: Sequence[str]) -> List[str]:
+    """Have matplotlib draw names with fonts of this machine that have their letters.
+
+    Args:
+        names (sequence[str]): what will be drawn.
+
+    Returns:
+        list[str]: a line if letters are left that no font has.
+    """
+    usual = 'DejaVu Sans'  # comes with matplotlib
+    here = _letters(font_manager.findfont(usual))
+    letters = {letter for name in names for letter in name if letter.isprintable() and not letter.isspace()}
+    missing = {letter for letter in letters if ord(letter) not in here}
+    fonts = [usual]
+    for entry in font_manager.fontManager.ttflist if missing else ():
+        if entry.name.startswith('Last Resort'):  # comes with matplotlib, and has a square for every letter
+            continue
+        with contextlib.suppress(OSError, RuntimeError):  # a damaged font
+            has = {letter for letter in missing if ord(letter) in _letters(entry.fname)}
+            if has:
+                fonts.append(entry.name)
+                missing -= has
+    matplotlib.rcParams['font.sans-serif'] = fonts
+    if not missing:
+        return []
+    shown = ''.join(sorted(missing)[:8])
+    return [f'no font here has the letters {shown}, which are drawn as squares: install one, such as Noto Sans CJK']
+
+
+@lru_cache(maxsize=None)
+def _letters(path: str) -> FrozenSet[int]:
+    """The letters that a font has, as numbers."""
+    return frozenset(font_manager.get_font(path).get_charmap())
+
+
 #: Images whose longer side has fewer pixels than this are enlarged. Names would cover them otherwise.
 LEGIBLE = 480
 
@@ -158,11 +215,16 @@ class Drawing:
     Args:
         classes (sequence[str]): names of the classes.
         palette (list | str): their colours, see [`Detector`][o2f.inference.Detector].
+
+    Attributes:
+        warnings (list[str]): a line if no font here can draw some of the names.
     """
 
     def __init__(self, classes: Sequence[str], palette: Any) -> None:
         self._visualizer = DetLocalVisualizer(name='o2f')
-        self._visualizer.dataset_meta = dict(classes=tuple(classes), palette=palette)
+        plain = tuple(name.replace('$', r'\$') for name in classes)  # between two $, matplotlib reads a formula
+        self._visualizer.dataset_meta = dict(classes=plain, palette=palette)
+        self.warnings = use_fonts(classes)
 
     def write(self, image: np.ndarray, found: Detections, path: Path) -> None:
         """Write an image with its detections. The path's extension gives the format.

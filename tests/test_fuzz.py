@@ -4,19 +4,21 @@ import io
 import json
 import random
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 from mutations import mutate_bytes, mutated
 
 from analysis.results import load_epochs, load_image_groups, load_plan, load_results
-from experiments.data.annotations import check_coco, check_crowdhuman
 from experiments.spec.schema import Result
 from experiments.spec.table_file import FOLDER, load_table
 from experiments.store.errors import UserError
 from experiments.store.files import read_arrays
 from experiments.store.qualitative import load_assignment
 from experiments.store.runs import RunFolder
+from o2f.errors import InputError
+from o2f.io.dataset_check import Source, inspect
 
 RUNS = FOLDER.parents[1] / 'results'
 TABLE = """
@@ -87,17 +89,17 @@ def test_table_files(tmp_path, refused, count):
 @broken_files(150, 2000)
 def test_annotations(tmp_path, refused, count):
     """Of each format."""
-    draw, images, path = random.Random(2), tmp_path / 'images', tmp_path / 'annotations'
+    draw, images = random.Random(2), tmp_path / 'images'
     images.mkdir()
     for name in ('a.jpg', 'b.jpg'):
-        (images / name).touch()
-    for content, check in ((COCO, check_coco), (CROWD, check_crowdhuman)):
+        cv2.imwrite(str(images / name), np.zeros((40, 50, 3), np.uint8))
+    for content, path in ((COCO, tmp_path / 'a.json'), (CROWD, tmp_path / 'a.odgt')):
         path.write_text(json.dumps(content))
-        check(path, images)
+        inspect(Source(path, images)).require()
         outcomes = []
         for _ in range(count):
             path.write_bytes(mutated(draw, content))
-            outcomes.append(refused(lambda: check(path, images), UserError))  # noqa: B023
+            outcomes.append(refused(lambda: inspect(Source(path, images)).require(), InputError))  # noqa: B023
         both(outcomes)
 
 

@@ -10,10 +10,11 @@ import yaml
 from test_fuzz import COCO, CROWD, RUNS
 
 from analysis.results import load_plan
-from experiments.data.annotations import LONGEST_LINE, check_coco, check_crowdhuman
 from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.store.files import read_arrays
+from o2f.errors import InputError
+from o2f.io.dataset_check import LONGEST_LINE, Source, inspect
 
 
 class Evil:
@@ -61,13 +62,13 @@ def test_an_image_outside_of_its_folder(tmp_path, name):
     (tmp_path / 'secret.jpg').touch()
     entry = dict(COCO['images'][0], file_name=name)
     path.write_text(json.dumps(dict(COCO, images=[entry])))
-    with pytest.raises(UserError, match='which is no path within') as caught:
-        check_coco(path, images)
+    with pytest.raises(InputError, match="which is no path within|has no 'file_name'") as caught:
+        inspect(Source(path, images)).require()
     one_line(caught, path)
     path = tmp_path / 'annotation_train.odgt'
     path.write_text(json.dumps(dict(CROWD, ID='../secret')))
-    with pytest.raises(UserError, match='the image ../secret.jpg is not in') as caught:
-        check_crowdhuman(path, images)
+    with pytest.raises(InputError, match='is no path within its folder') as caught:
+        inspect(Source(path, images)).require()
     one_line(caught, path)
 
 
@@ -77,8 +78,8 @@ def test_a_line_without_end(tmp_path):
         for _ in range(100):
             file.write(b'[' * 2**20)
     (tmp_path / 'images').mkdir()
-    with pytest.raises(UserError, match='line 1 has 100 MiB: each image has a line of its own') as caught:
-        check_crowdhuman(path, tmp_path / 'images')
+    with pytest.raises(InputError, match='line 1 has 100 MiB: each image has a line of its own') as caught:
+        inspect(Source(path, tmp_path / 'images')).require()
     one_line(caught, path)
     assert path.stat().st_size > LONGEST_LINE
 

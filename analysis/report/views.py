@@ -178,7 +178,7 @@ def metric_rows(training: Training) -> List[Tuple[str, str, str]]:
     object; a dash for a missing value."""
     names = dict.fromkeys(key.rpartition('/')[2] for key in training.metrics)
     without, with_nms = READINGS
-    return [(_title(name), *(_shown(training, reading, name) for reading in (without, with_nms))) for name in names]
+    return [(_title(name), _shown(training, without, name), _shown(training, with_nms, name)) for name in names]
 
 
 def _title(name: str) -> str:

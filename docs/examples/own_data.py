@@ -16,4 +16,5 @@ val_evaluator = dict(ann_file=root + 'annotations/val.json')
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(optimizer=dict(lr=0.01 * 2 / 16))  # the paper's 0.01 is for 16 images in a batch
+auto_scale_lr = dict(base_batch_size=2)  # what that rate is for, if --auto-scale-lr is given
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))

@@ -24,7 +24,10 @@ def evaluate(args: argparse.Namespace) -> int:
     from experiments.training import evaluate as evaluation
 
     with open_view({}) as view:
-        groups = args.image_groups
-        metrics = evaluation.evaluate(run.config, args.checkpoint, args.data, view.progress, view.say, groups)
+        metrics = evaluation.evaluate(
+            run.config, args.checkpoint, args.data, view.progress, view.say, args.image_groups, args.classwise
+        )
     print(evaluation.format_metrics(metrics))
+    if args.classwise:
+        print(evaluation.format_classes(metrics))
     return 0

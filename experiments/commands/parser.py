@@ -224,6 +224,7 @@ def _evaluate(add: Add) -> None:
     parser.add_argument('--cell', action='append', default=[], metavar='NAME', help="a row's or column's name")
     _add_profile(parser)
     _add_set(parser)
+    parser.add_argument('--classwise', action='store_true', help='also print the AP of each class (COCO)')
     parser.add_argument(
         '--image-groups',
         type=Path,

@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Tuple
 
 from experiments.commands.plans import folders_of, labels_of, read_plans
 from experiments.commands.view import open_view
+from experiments.data.annotations import changed_since, remember
 from experiments.data.prepare import prepare_runs
 from experiments.launchers import open_launcher
 from experiments.launchers.local import in_process
@@ -36,6 +37,7 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
         from experiments.training import tracking
 
         tracking.prepare(args.track, args.runs / args.profile)
+    _warn_of_changes(plans, todo, folders, args)
     failed = _create(list(todo.values()), folders, args)
     for plan in plans:
         save_plan(plan, args.runs)
@@ -57,9 +59,29 @@ def _create(runs: List[Run], folders: Dict[str, RunFolder], args: argparse.Names
             folders[run.id].create(run)
             folders[run.id].set_tracking(args.track)
             folders[run.id].set_parts(args.accumulate)
+            remember(run, folders[run.id], args.data)
         except UserError as error:
             failed[run.id] = Status(FAILED, message=str(error))
     return failed
+
+
+def _warn_of_changes(
+    plans: List[Plan], todo: Dict[str, Run], folders: Dict[str, RunFolder], args: argparse.Namespace
+) -> None:
+    """Say which runs have a result, or epochs, of annotation files that have been changed since."""
+    files: Dict[str, List[str]] = {}
+    for plan in plans:
+        for run_id, run in plan.runs().items():
+            for name in changed_since(run, folders[run_id], args.data):
+                files.setdefault(name, []).append(run_id)
+    for name, run_ids in files.items():
+        ids = sorted(set(run_ids))
+        done = sum(run_id not in todo for run_id in ids)
+        print(
+            f'run.py: warning: {name} was changed since {len(ids)} run(s) began on it, {done} of them finished: their '
+            f'results are of the file as it was. Delete their folders to train anew: {" ".join(ids)}',
+            file=sys.stderr,
+        )
 
 
 def _launch(
@@ -74,7 +96,7 @@ def _launch(
         launcher.start()
         for line in _batch_notes(runs, launcher.capacity.processes):
             view.say(line)
-        prepare_runs(runs, args.data, view.progress, in_process)
+        prepare_runs(runs, args.data, view.progress, in_process, view.say)
         return launcher.run(runs, folders, args.data, view.show)
 
 

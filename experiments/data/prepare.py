@@ -4,29 +4,42 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from experiments.data.annotations import check_datasets
+from experiments.data.annotations import look
 from experiments.data.weights import ensure_weights
 from experiments.spec.config import Run
-from experiments.spec.paths import data_paths, generated
+from experiments.spec.paths import data_paths, generated, substitute_paths
 from experiments.store.files import cannot_write
 
 #: Called with (what is being made, units done, units in total).
 Progress = Callable[[str, int, int], None]
 
 
-def prepare_runs(runs: List[Run], data: Path, progress: Progress, in_process: Callable) -> None:
+def prepare_runs(
+    runs: List[Run],
+    data: Path,
+    progress: Progress,
+    in_process: Callable,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
     """:func:`prepare` for the configs of runs, and the ImageNet weights that they start from.
 
     Raises:
         UserError: see :func:`prepare`; or the weights cannot be downloaded.
     """
     configs = [run.config for run in runs]
-    prepare(configs, data, progress, in_process)
+    prepare(configs, data, progress, in_process, say=say)
     ensure_weights(configs, progress, in_process)
 
 
-def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Callable, backbone: bool = True) -> None:
-    """Generate the data of the runs' profile, or check existing annotations; each of them once.
+def prepare(
+    configs: List[dict],
+    data: Path,
+    progress: Progress,
+    in_process: Callable,
+    backbone: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Generate the data of the runs' profile, or look at existing datasets; each of them once.
 
     Args:
         configs (list[dict]): resolved configs.
@@ -34,11 +47,12 @@ def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Cal
         progress (callable): called with the progress of each step.
         in_process (callable): ``in_process(function, *args)`` runs a function in a process that may import torch.
         backbone (bool): also train the backbone of a profile that generates one.
+        say (callable): called with a line for each thing in the data that is changed or worth knowing.
 
     Raises:
         UserError: data are missing or broken, or cannot be written.
     """
-    checked: Set[tuple] = set()
+    existing: List[dict] = []
     made: Set[str] = set()
     for config in configs:
         wanted = {key: (name, spec) for key, (name, spec) in generated(config).items() if name not in made}
@@ -48,7 +62,9 @@ def prepare(configs: List[dict], data: Path, progress: Progress, in_process: Cal
             _make(wanted, data / 'desk', progress, in_process)
             made.update(name for name, _ in wanted.values())
         elif not config.get('generate'):
-            check_datasets(config, data_paths(config, data), checked)
+            existing.append(substitute_paths(config, data_paths(config, data)))
+    if existing:
+        in_process(look, existing, say)
 
 
 def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in_process: Callable) -> None:

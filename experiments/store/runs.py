@@ -9,6 +9,7 @@ epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
 image_groups.json  metrics of the last epoch without each group of the test images (o2f/evaluation/leave_out.py)
 result.json        final metrics and provenance; its presence means that the run is done
 failure.json       why the last attempt failed
+data.json          digests of the annotation files that the run is trained on (experiments/data/annotations.py)
 tracking.json      the experiment trackers of the run, if any were asked for
 parts.json         the number of parts in which a batch is computed, if it was asked for
 worker.log         output of the training process; with several it is that of rank 0, and rank n has worker.log.n
@@ -97,6 +98,7 @@ class RunFolder:
         self._failure = path / 'failure.json'
         self._tracking = path / 'tracking.json'
         self._parts = path / 'parts.json'
+        self._data = path / 'data.json'
         self._unwritten = ''  # why the last attempt failed, if that could not be written
 
     def log_of(self, rank: int) -> Path:
@@ -144,6 +146,19 @@ class RunFolder:
     def parts(self) -> int:
         """The number that :meth:`set_parts` set, else 1."""
         return read_json(self._parts) or 1
+
+    def set_data(self, digests: Dict[str, dict]) -> None:
+        """Store the digests of the annotation files that the run is trained on.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if digests:
+            write_json(self._data, digests)
+
+    def data(self) -> Dict[str, dict]:
+        """The digests that :meth:`set_data` stored."""
+        return read_json(self._data) or {}
 
     def sweep(self) -> None:
         """Delete the temporary files of a killed process. Only the holder of the lock may call this."""

@@ -1,4 +1,4 @@
-"""Additions to MMDetection's datasets: cached samples, seeded augmentations, errors that name files, ``--subset``."""
+"""Additions to MMDetection's datasets: cached samples, seeded augmentations, named images, ``--subset``."""
 
 import copy
 import hashlib
@@ -10,15 +10,13 @@ import torch
 from mmcv.transforms import LoadImageFromFile, Resize
 from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs, RandomFlip
 from mmdet.models.data_preprocessors import DetDataPreprocessor
-from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import Dataset
 
-from experiments.store.errors import UserError
-from o2f.errors import InputError
-from o2f.io.images import named
+from o2f.datasets import LoadNamedImage
 
 #: Deterministic transforms.
 FIXED = (LoadImageFromFile, LoadAnnotations, Resize, PackDetInputs)
@@ -52,6 +50,10 @@ class KeptSamples(Dataset):
     def full_init(self) -> None:
         """Have the dataset read its annotations."""
         self.dataset.full_init()
+
+    def get_data_info(self, index: int) -> dict:
+        """The annotations of an image. MMDetection's batch samplers ask for its size."""
+        return self.dataset.get_data_info(index)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -105,14 +107,20 @@ class SharingPreprocessor(DetDataPreprocessor):
 
 
 def keep_samples(config: Config, *others: Optional[Config]) -> None:
-    """Keep the samples of every loader that loads in the process that trains, which only loaders of small data do.
+    """Keep the samples of every loader that loads generated data in the process that trains. Those are small.
+
+    Photographs are loaded in that process where shared memory is small, and would not fit into the memory.
 
     Args:
         config (Config): of the training.
         others (Config | None): configs of more loaders.
     """
     for loader in (config.train_dataloader, config.val_dataloader, *others):
-        if loader is not None and loader.num_workers == 0:
+        if loader is None or loader.num_workers > 0:
+            continue
+        loader.persistent_workers = False  # torch refuses it without workers
+        loader.pop('prefetch_factor', None)
+        if config.get('generate'):
             # Serialized annotations would spare the memory of workers, of which there are none.
             loader.dataset = dict(type=KeptSamples.__name__, dataset=dict(loader.dataset, serialize_data=False))
             loader.collate_fn = dict(type=stack_images.__name__)
@@ -204,29 +212,6 @@ def seed_samples(config: Config) -> None:
         loader.dataset = dict(type=SeededSamples.__name__, dataset=loader.dataset, seed=config.randomness.seed)
 
 
-@TRANSFORMS.register_module()
-class LoadNamedImage(LoadImageFromFile):
-    """MMDetection's ``LoadImageFromFile`` with errors that name the file and what is wrong with it."""
-
-    def transform(self, results: dict) -> Optional[dict]:
-        """Read the image ``results['img_path']``.
-
-        Raises:
-            UserError: it is missing, is no image, or has more pixels than OpenCV accepts (2^30).
-        """
-        try:
-            with named(results['img_path']):
-                return self._load(results)
-        except InputError as error:
-            raise UserError(str(error)) from error
-
-    def _load(self, results: dict) -> Optional[dict]:
-        try:
-            return super().transform(results)
-        except AssertionError as error:  # OpenCV returns None for unknown formats
-            raise OSError('no image, or a damaged one') from error
-
-
 def name_images(config: Config) -> None:
     """Change a config so that all loaders name the images that they cannot read."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -242,14 +227,6 @@ def _replace(part: Any) -> None:
     if isinstance(part, list):
         for inner in part:
             _replace(inner)
-
-
-def of_worker(error: UserError) -> UserError:
-    """The original error, without the traceback that a loader's worker puts before it."""
-    lines = str(error).splitlines()
-    if not lines or not lines[0].startswith('Caught '):
-        return error
-    return UserError(lines[-1].partition(f'{UserError.__name__}: ')[2])
 
 
 @DATASETS.register_module()

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 
-import o2f  # isort: skip  # noqa: E402,F401  (provides mmcv's compiled operations, so it precedes MMDetection)
+import o2f  # isort: skip  # noqa: E402  (provides mmcv's compiled operations, so it precedes MMDetection)
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
@@ -23,8 +23,9 @@ from experiments.spec.paths import data_paths, substitute_paths  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import make_folder  # noqa: E402
 from experiments.store.runs import write_image_groups  # noqa: E402
-from experiments.training.datasets import name_images, of_worker  # noqa: E402
-from o2f.errors import InputError  # noqa: E402
+from experiments.training.datasets import name_images  # noqa: E402
+from o2f.errors import InputError, of_worker  # noqa: E402
+from o2f.evaluation.coco import OF_CLASS, class_table  # noqa: E402
 from o2f.inference import Detector  # noqa: E402
 from o2f.models.postprocess import WITH_NMS, WITHOUT_NMS  # noqa: E402
 
@@ -57,6 +58,7 @@ def evaluate(
     progress: Progress,
     say: Callable[[str], None],
     image_groups: Optional[Path] = None,
+    classwise: bool = False,
 ) -> Dict[str, float]:
     """The metrics of a checkpoint, named and scaled as in a run's ``result.json``.
 
@@ -68,6 +70,7 @@ def evaluate(
         say (callable): called with a line about the progress of the evaluation.
         image_groups (Path, optional): where to write the metrics without each group of images, in the format of a run's
             ``image_groups.json``.
+        classwise (bool): also give the AP of each class, for :func:`format_classes`. COCO's metric only.
 
     Raises:
         UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or
@@ -84,9 +87,12 @@ def evaluate(
             prepare([needed], data, progress, lambda function, *args: function(*args))
             [metric] = runner.val_evaluator.metrics
             metric.leave_out = image_groups is not None
+            if classwise and not isinstance(metric, o2f.TwoReadingsMetric):
+                raise UserError('--classwise: there is one class')
+            metric.classwise = classwise
             metrics = runner.val()
-    except UserError as error:
-        raise of_worker(error) from error
+    except InputError as error:
+        raise UserError(of_worker(error)) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         # The registries wrap the error of a constructor. The original message names the wrong setting or file.
         raise UserError(f'{checkpoint} cannot be evaluated: {error}') from error
@@ -135,6 +141,20 @@ def format_metrics(metrics: Dict[str, float]) -> str:
     lines = []
     for reading, name in _NAMES.items():
         values = {key.partition('/')[2]: value for key, value in metrics.items() if key.startswith(f'{reading}/')}
+        values = {key: value for key, value in values.items() if not key.endswith(OF_CLASS)}
         shown = [f'{key} {100 * value:.2f}' if math.isfinite(value) else f'{key} –' for key, value in values.items()]
         lines.append('  '.join([f'{name:11}', *shown]))
     return '\n'.join(lines)
+
+
+def format_classes(metrics: Dict[str, float]) -> str:
+    """A table of the AP of each class without and with NMS, in percent."""
+    by_class = {
+        reading: {
+            key.removeprefix(f'{reading}/').removesuffix(OF_CLASS): value
+            for key, value in metrics.items()
+            if key.startswith(f'{reading}/') and key.endswith(OF_CLASS)
+        }
+        for reading in _NAMES
+    }
+    return class_table(by_class)

@@ -34,12 +34,13 @@ from experiments.training.datasets import (  # noqa: E402  # noqa: E402
     fit_workers,
     keep_samples,  # noqa: E402
     name_images,
-    of_worker,
     seed_samples,
     take_subset,  # noqa: E402
 )
 from experiments.training.distributed import SingleProcess  # noqa: E402
 from experiments.training.tracking import visualizer  # noqa: E402
+from o2f.engine import FiniteLossHook  # noqa: E402
+from o2f.errors import InputError, of_worker  # noqa: E402
 
 
 def train(
@@ -111,6 +112,12 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
         config.load_from, config.resume = checkpoint, True
     config.work_dir = str(folder.path)
     config.default_hooks.checkpoint = None  # RunFolderHook saves after the evaluation, whole or not at all
+    config.default_hooks.pop('dataset_check', None)  # run.py has looked at the data
+    config.default_hooks.loss_check = dict(
+        type=FiniteLossHook.__name__,
+        where=f'{folder.path}: ',
+        advice='A smaller learning rate may help (--set optim_wrapper.optimizer.lr=...)',
+    )
     tracking = folder.tracking() if group.leads else []
     config.visualizer = visualizer(tracking, folder.path, folder.path.name) if tracking else None
     parts = group.agree(folder.parts)
@@ -134,8 +141,8 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
             runner.register_hook(EarlyEvaluationHook(early))
         runner.register_hook(RunFolderHook(folder, split_batch), priority='VERY_LOW')
         runner.train()
-    except UserError as error:
-        raise of_worker(error) from error
+    except InputError as error:
+        raise UserError(of_worker(error)) from error
     except torch.cuda.OutOfMemoryError as error:
         raise UserError(
             f'{folder.path}: the GPU has too little memory for {split_batch.each} images in {parts} part(s): take more '
@@ -263,23 +270,9 @@ class RunFolderHook(Hook):
     ) -> None:
         for name, value in outputs.items():
             self.outputs[name] = self.outputs.get(name, 0) + value.detach()
-        # Reading a loss waits for the GPU, so it is checked less often there.
-        if next(runner.model.parameters()).is_cpu or batch_idx % 50 == 0:
-            self._check_loss(outputs['loss'], runner.epoch + 1, batch_idx + 1)
         if time.monotonic() - self.shown > 1:
             self._show_progress(runner, (batch_idx + 1) / len(runner.train_dataloader))
         self.left_off = time.monotonic()
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        # The sum over all iterations covers those that were not checked one by one.
-        self._check_loss(self.outputs['loss'], runner.epoch + 1, len(runner.train_dataloader))
-
-    def _check_loss(self, loss: torch.Tensor, epoch: int, iteration: int) -> None:
-        if not torch.isfinite(loss):
-            raise UserError(
-                f'{self.folder.path}: training diverged: the loss was {loss.item()} in epoch {epoch}, iteration '
-                f'{iteration}. A smaller learning rate may help (--set optim_wrapper.optimizer.lr=...)'
-            )
 
     def after_val_epoch(self, runner: Runner, metrics: Dict[str, float]) -> None:
         batches = len(runner.train_dataloader)

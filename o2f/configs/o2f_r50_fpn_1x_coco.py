@@ -81,3 +81,9 @@ param_scheduler = [
     dict(type='MultiStepLR', begin=0, end=12, by_epoch=True, milestones=[8, 11], gamma=0.1),
 ]
 custom_hooks = [dict(type='EpochHook')]
+# Safeguards, for every config that inherits from this one.
+default_hooks = dict(
+    dataset_check=dict(type='DatasetCheckHook'),
+    settings_check=dict(type='SettingsCheckHook'),
+    loss_check=dict(type='FiniteLossHook'),
+)

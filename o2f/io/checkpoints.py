@@ -88,7 +88,7 @@ def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> N
         path (Path): the source of the weights, for messages.
 
     Raises:
-        InputError: names are missing or unknown, or shapes differ.
+        InputError: names are missing or unknown, shapes differ, or weights are not finite.
     """
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in weights and not name.endswith(_NOT_NEEDED)]
@@ -102,6 +102,12 @@ def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> N
     trouble = [f'{what} {_first(names)}' for what, names in parts.items() if names]
     if trouble:
         raise InputError(f'{path} does not fit the model of its config: it {"; it ".join(trouble)}')
+    broken = [name for name in wanted if name in weights and not torch.isfinite(weights[name]).all()]
+    if broken:
+        raise InputError(
+            f'{path} has weights that are not finite: {_first(broken)}: its training diverged; take an earlier '
+            'checkpoint, or train with a smaller learning rate'
+        )
     model.load_state_dict(weights, strict=False)
 
 

@@ -4,34 +4,60 @@ import contextlib
 import io
 import warnings
 from pathlib import Path
-from typing import Iterator, List, Union
+from typing import Iterator, List, Set, Tuple, Union
 
 import mmcv
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from o2f.errors import InputError
 
-#: Extensions of image files, in lower or upper case.
-ENDINGS = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+#: Formats that Pillow lists and that are no pictures: documents, films and data. Reading them may need other programs.
+_NO_PICTURES = {'PDF', 'EPS', 'MPEG', 'GRIB', 'HDF5', 'BUFR', 'FITS', 'WMF', 'PALM', 'XVTHUMB', 'GBR', 'CUR'}
+#: Formats that are drawn on again in the same format. Other images are drawn as .png.
+DRAWN = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
-def find_images(folder: Path, leave_out: Path) -> List[Path]:
+def endings() -> Set[str]:
+    """Extensions of the image files that can be read, in lower case. Plugins of Pillow add theirs, such as .heic."""
+    return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN} - {
+        ending for ending, kind in Image.registered_extensions().items() if kind in _NO_PICTURES
+    }
+
+
+def find_images(folder: Path, leave_out: Path) -> Tuple[List[Path], List[Path]]:
     """Find the image files in a folder and its subfolders.
+
+    Files without an extension are images if Pillow knows their first bytes. Hidden files are never looked at.
 
     Args:
         folder (Path): the folder.
         leave_out (Path): a folder in which nothing is looked for.
 
     Returns:
-        list[Path]: the files, sorted by their paths relative to the folder.
+        tuple[list[Path], list[Path]]: the images and all other files, sorted by their paths relative to the folder.
     """
-    inside = leave_out.resolve()
-    found = (path for path in folder.rglob('*') if path.suffix.lower() in ENDINGS and path.is_file())
-    return sorted(
-        (path for path in found if inside not in path.resolve().parents),
+    inside, known = leave_out.resolve(), endings()
+    files = sorted(
+        (path for path in folder.rglob('*') if path.is_file() and inside not in path.resolve().parents),
         key=lambda path: path.relative_to(folder).as_posix(),
     )
+    images: List[Path] = []
+    others: List[Path] = []
+    for path in files:
+        if any(part.startswith('.') for part in path.relative_to(folder).parts):
+            continue
+        is_image = path.suffix.lower() in known or (not path.suffix and _opens(path))
+        (images if is_image else others).append(path)
+    return images, others
+
+
+def _opens(path: Path) -> bool:
+    try:
+        with Image.open(path):
+            return True
+    except Exception:  # any file may be looked at, and decoders can raise anything
+        return False
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -52,9 +78,10 @@ def read_image(path: Path) -> np.ndarray:
         # OpenCV alone would not do: it silently fills missing parts with grey, and decodes up to 2^30 pixels.
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-        pixels = mmcv.imfrombytes(content, flag='color', backend='cv2')
-    if pixels is None:
-        raise InputError(f'{path} cannot be read: OpenCV does not know this kind of image')
+            pixels = mmcv.imfrombytes(content, flag='color', backend='cv2')
+            if pixels is None:  # a format that OpenCV does not know
+                turned = ImageOps.exif_transpose(image) or image
+                pixels = np.ascontiguousarray(np.asarray(turned.convert('RGB'))[..., ::-1])
     return pixels
 
 

@@ -86,10 +86,8 @@ class _NotPlain(Exception):
 
 
 def _value(node: ast.AST) -> Any:
-    if isinstance(node, ast.Call) and getattr(node.func, 'id', None) == 'dict' and not node.args:
-        keywords = {keyword.arg: _value(keyword.value) for keyword in node.keywords if keyword.arg}
-        if len(keywords) == len(node.keywords):
-            return keywords
+    if isinstance(node, ast.Call) and getattr(node.func, 'id', None) == 'dict':
+        return _mapping(node)
     if isinstance(node, ast.Dict):
         keys = [key for key in node.keys if key is not None]  # the key None means ** of another dict
         if len(keys) == len(node.values):
@@ -104,6 +102,19 @@ def _value(node: ast.AST) -> Any:
     if isinstance(node, ast.Constant):
         return node.value
     raise _NotPlain(node)
+
+
+def _mapping(node: ast.Call) -> dict:
+    """``dict(key=value)``, or as yapf writes keys that are no names, ``dict({'a.b': value}, key=value)`` and
+    ``dict(**{'a.b': value})``."""
+    found: Dict[Any, Any] = {}
+    given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg is None)]
+    if len(node.args) > 1 or not all(isinstance(value, ast.Dict) for value in given):
+        raise _NotPlain(node)
+    for value in given:
+        found.update(_value(value))
+    found.update({keyword.arg: _value(keyword.value) for keyword in node.keywords if keyword.arg is not None})
+    return found
 
 
 def check_names(settings: Any, source: str) -> None:

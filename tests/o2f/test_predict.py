@@ -14,11 +14,13 @@ import pytest
 import torch
 from mmdet.apis import inference_detector
 from mmengine.config import Config
+from PIL import Image
 from pycocotools.coco import COCO
 
-from o2f import predict
+from o2f import export, predict
 from o2f.errors import InputError
-from o2f.inference import Detector
+from o2f.inference import Detections, Detector
+from o2f.io.images import read_image
 
 
 @pytest.fixture(scope='module')
@@ -208,3 +210,85 @@ def test_progress_is_shown_on_a_terminal(own, photos, tmp_path):
     os.close(reader)
     assert process.returncode == 0 and 'on 3 images in predictions' in printed, shown.decode()
     assert b'detecting' in shown and b'100%' in shown and b'Traceback' not in shown
+
+
+def test_all_images_that_can_be_read(own, photos, tmp_path, capsys):
+    """Whatever they end in; what is left out is counted; pictures are drawn in a format that can be written."""
+    whole = Image.open(photos / 'shape 100.png').convert('RGB')
+    names = ['a.gif', 'b.jfif', 'c.jpe', 'd', 'e.ppm', 'f.GIF']
+    for name in names:
+        whole.save(photos / name, format=dict(a='gif', e='ppm', f='gif').get(name[0], 'jpeg'))
+    for name in ('x.heic', 'notes.txt', 'Makefile', '.hidden.txt'):
+        (photos / name).write_text('no image')
+    assert run(own, photos, '--out', tmp_path / 'out') == 0
+    output = capsys.readouterr()
+    assert output.out.endswith(
+        'on 9 images in ' + str(tmp_path / 'out') + ', 3 files left out (.heic, .txt, Makefile)\n'
+    )
+    listed = [image['file_name'] for image in json.loads((tmp_path / 'out' / 'images.json').read_text())['images']]
+    assert set(names) < set(listed) and output.err == ''
+    for name in names:
+        assert cv2.imread(str(tmp_path / 'out' / f'{name}.png')) is not None
+
+
+@pytest.mark.parametrize('name', ['a.jfif', 'photo', 'a.gif'])
+def test_one_image_of_any_ending(own, photos, tmp_path, name):
+    Image.open(photos / 'shape 100.png').convert('RGB').save(photos / name, 'gif' if name == 'a.gif' else 'jpeg')
+    assert run(own, photos / name, '--out', tmp_path / 'out') == 0
+    assert cv2.imread(str(tmp_path / 'out' / f'{name}.png')) is not None
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGBA', 'P', 'I;16', 'CMYK', 'LA', '1'])
+def test_any_kind_of_pixels(tmp_path, mode):
+    path = tmp_path / ('a.jpg' if mode == 'CMYK' else 'a.png')
+    Image.new(mode, (40, 30)).save(path)
+    pixels = read_image(path)
+    assert pixels.shape == (30, 40, 3) and pixels.dtype == np.uint8
+
+
+def drawn(classes, tmp_path):
+    """A picture with one detection of the first class."""
+    found = Detections(np.array([[20, 60, 300, 200]], np.float32), np.array([0.9], np.float32), np.array([0]))
+    drawing = predict.Drawing(classes, 'random')
+    drawing.write(np.full((240, 480, 3), 90, np.uint8), found, tmp_path / 'x.png')
+    return drawing.warnings, cv2.imread(str(tmp_path / 'x.png'))
+
+
+def test_names_with_dollars(tmp_path):
+    """As text, not as a formula: the picture is that of any other name."""
+    warnings, formula = drawn(('US$5_{x}$',), tmp_path)
+    _, plain = drawn(('US§5_{x}§',), tmp_path)
+    different = (formula != plain).any(axis=2)
+    rows, columns = np.nonzero(different)
+    assert warnings == [] and different.any()
+    assert np.ptp(rows) < 20 and different.mean() < 0.01  # two letters, on one line
+
+
+def test_names_in_letters_that_no_font_has(tmp_path):
+    """One line says so, and all else is drawn."""
+    letters = ''.join(map(chr, (0x12000, 0x13000, 0x16800)))  # cuneiform, hieroglyphs, Bamum
+    [line], picture = drawn((f'{letters}a', 'b'), tmp_path)
+    assert line.startswith('no font here has the letters ') and picture is not None
+
+
+def test_names_in_chinese(tmp_path):
+    """With a font that has the letters, or one line that says so."""
+    warnings, picture = drawn(('猫',), tmp_path)
+    fonts = [font for font in predict.font_manager.fontManager.ttflist if not font.name.startswith('Last Resort')]
+    has = any(ord('猫') in predict._letters(font.fname) for font in fonts)
+    assert bool(warnings) != has
+    _, other = drawn(('狗',), tmp_path)
+    assert (picture != other).any() == has  # squares are alike
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite(own, photos, tmp_path, capsys, value):
+    content = torch.load(own.lively)
+    content['state_dict']['bbox_head.conv_cls.bias'][0] = value
+    path = tmp_path / 'diverged.pth'
+    torch.save(content, path)
+    assert predict.main([str(photos), '--checkpoint', str(path), '--out', str(tmp_path / 'out')]) == 2
+    assert export.main([str(path), '--onnx', str(tmp_path / 'x.onnx')]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    says = f'{path} has weights that are not finite: bbox_head.conv_cls.bias: its training diverged'
+    assert len(lines) == 2 and all(says in line for line in lines) and not (tmp_path / 'out').exists()

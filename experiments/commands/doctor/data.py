@@ -1,22 +1,21 @@
 """Checks the files that the runs will open: annotations, a sample of images, weights."""
 
-import hashlib
 import re
 import urllib.request
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, Sequence, Set
 from urllib.parse import urlparse
 
 from experiments.commands.doctor.checks import FAILS, NOTE, OK, WARNING, Check
 from experiments.commands.estimate.counts import PUBLISHED
-from experiments.data.annotations import Content, datasets
+from experiments.data.annotations import sha256
 from experiments.data.weights import weight_files
-from experiments.spec.paths import data_paths, generated
-from experiments.store.errors import UserError
+from experiments.spec.paths import data_paths, generated, substitute_paths
 
-#: Number of images of each annotation file that are decoded.
-SAMPLE = 64
+if TYPE_CHECKING:
+    from o2f.io.dataset_check import Report
+
 _ANSWER_S = 5.0  # time limit for a server of weights
 
 
@@ -27,16 +26,18 @@ def data(configs: Sequence[dict], folder: Path) -> Iterator[Check]:
         configs (sequence[dict]): resolved configs.
         folder (Path): the data folder.
     """
+    import o2f  # noqa: F401  (before MMDetection)
+    from o2f.io.dataset_check import inspect_once
+
     seen: Set[Any] = set()
+    existing = []
     for config in configs:
         if config.get('generate'):
             yield from _generated(config, folder / 'desk', seen)
-            continue
-        drop = config.get('degenerate_boxes', 'error') == 'drop'
-        for annotations, images, check in datasets(config, data_paths(config, folder)):
-            if (annotations, images) not in seen:
-                seen.add((annotations, images))
-                yield from _annotated(annotations, images, check, drop)
+        else:
+            existing.append(substitute_paths(config, data_paths(config, folder)))
+    for report in inspect_once(existing):
+        yield from _looked_at(report)
 
 
 def _generated(config: dict, root: Path, seen: set) -> Iterator[Check]:
@@ -54,19 +55,26 @@ def _generated(config: dict, root: Path, seen: set) -> Iterator[Check]:
         yield Check(OK if trouble is None else NOTE, 'generated data', says)
 
 
-def _annotated(annotations: Path, images: Path, check, drop: bool) -> Iterator[Check]:
+def _looked_at(report: 'Report') -> Iterator[Check]:
+    """A report on a dataset as checks. Only what is refused makes a run fail."""
+    from o2f.io.dataset_check import REFUSED, sizes_file
+
+    annotations = report.source.annotations
     name = annotations.name
-    try:
-        content = check(annotations, images, allow_degenerate=drop)
-    except UserError as error:
-        yield Check(FAILS, name, f'{error}{_where_from(annotations)}')
+    for finding in report.findings:
+        if finding.kind == REFUSED:
+            yield Check(FAILS, name, f'{finding.says}{_where_from(annotations)}')
+        else:
+            yield Check(NOTE, name, finding.says)
+    if not report.files:
         return
-    yield counted(annotations, content)
-    yield Check(OK, name, f'sha256 {_sha256(annotations)}')
-    yield decoded(name, content.images)
-    sizes = annotations.with_name(f'id_hw_{"train" if "train" in name else "val"}.json')
-    if annotations.suffix == '.odgt' and not sizes.exists():
-        yield Check(NOTE, name, f'{sizes.name} is not there: the first run opens every image once and writes it')
+    yield counted(annotations, len(report.files), report.instances)
+    yield Check(OK, name, f'sha256 {sha256(annotations)}')
+    if not report.of(REFUSED):
+        yield Check(OK, name, f'{len(report.files)} images are there; {report.decoded} of them were decoded')
+    if annotations.suffix == '.odgt' and not sizes_file(annotations).exists():
+        missing = sizes_file(annotations).name
+        yield Check(NOTE, name, f'{missing} is not there: the first run opens every image once and writes it')
 
 
 def _where_from(annotations: Path) -> str:
@@ -76,9 +84,8 @@ def _where_from(annotations: Path) -> str:
     return f' (from {source}; folders: docs/reproducing.md)'
 
 
-def counted(annotations: Path, content: Content) -> Check:
+def counted(annotations: Path, images: int, instances: int) -> Check:
     """Compare the images and instances of a file with the published numbers, if its name has any."""
-    images, instances = len(content.images), content.instances
     text = f'{images} images, {instances} instances'
     known = PUBLISHED.get(annotations.name)
     if known is None:
@@ -87,33 +94,6 @@ def counted(annotations: Path, content: Content) -> Check:
     if images != known.images or known.instances not in (None, instances):
         return Check(WARNING, annotations.name, f'{text}, but {published} are published: results will be of other data')
     return Check(OK, annotations.name, f'{text}, as published')
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def decoded(name: str, images: Sequence[Tuple[Path, Optional[Tuple[float, float]]]]) -> Check:
-    """Decode images spread evenly over an annotation file, and compare their sizes with the file's."""
-    import cv2
-
-    step = max(len(images) / SAMPLE, 1)
-    sample = [images[int(index * step)] for index in range(min(SAMPLE, len(images)))]
-    wrong: List[str] = []
-    for path, size in sample:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if picture is None:
-            wrong.append(f'{path} is no image, or is damaged')
-        elif size is not None and picture.shape[1::-1] != tuple(size):
-            wrong.append(f'{path} has {picture.shape[1]} x {picture.shape[0]} pixels, not {size[0]} x {size[1]}')
-    if wrong:
-        more = f' (and {len(wrong) - 1} more of {len(sample)} looked at)' if len(wrong) > 1 else ''
-        return Check(FAILS, name, f'{wrong[0]}{more}: fetch it again')
-    return Check(OK, name, f'{len(images)} images are there; {len(sample)} of them were decoded')
 
 
 def weights(configs: Iterable[dict]) -> Iterator[Check]:
@@ -125,7 +105,7 @@ def weights(configs: Iterable[dict]) -> Iterator[Check]:
 
 def _cached(path: Path) -> Check:
     wanted = re.search(r'-([0-9a-f]{8,})\.', path.name)
-    if wanted and not _sha256(path).startswith(wanted[1]):
+    if wanted and not sha256(path).startswith(wanted[1]):
         return Check(FAILS, 'weights', f'{path} is damaged, its sha256 is not {wanted[1]}...: delete it')
     return Check(OK, 'weights', f'{path}' + (' with the digest in its name' if wanted else ''))
 

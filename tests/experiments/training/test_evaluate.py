@@ -15,7 +15,7 @@ from experiments.spec.plan import find_run
 from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
-from experiments.training.evaluate import evaluate, format_metrics, load_detector
+from experiments.training.evaluate import evaluate, format_classes, format_metrics, load_detector
 
 CONFIG = resolve('smoke', (), {}, 0, 'test').config
 CELL = ('--table', 'table3', '--cell', 't_max=0.6', '--cell', 't_min=0.2')
@@ -52,6 +52,18 @@ def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
     assert first.startswith(f'without NMS  AP {100 * stored["without_nms/AP"]:.2f}  AP50 ')
     assert second.startswith(f'with NMS     AP {100 * stored["with_nms/AP"]:.2f}  AP50 ')
     assert 'table3 t_min=0.2 t_max=0.6, profile smoke' in done.stderr
+
+
+def test_classes(trained, data):
+    """The AP of all is the mean over the classes that have objects."""
+    found = evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, lambda line: None, classwise=True)
+    of_classes = [
+        v for key, v in found.items() if key.startswith('with_nms/') and key.endswith('_precision') and v == v
+    ]
+    assert sum(of_classes) / len(of_classes) == pytest.approx(found['with_nms/AP'])
+    table = format_classes(found)
+    assert 'AP without NMS' in table and all(name in table for name in ('disc', 'heart'))
+    assert 'precision' not in format_metrics(found)
 
 
 def test_metrics_that_are_not_defined_are_dashes():

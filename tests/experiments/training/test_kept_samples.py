@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
+from tiny_datasets import write_tiny_coco
 
 import o2f  # isort: skip  # noqa: F401  (answers for mmcv's compiled operations, so it comes before MMDetection)
 from mmdet.registry import DATASETS, MODELS  # isort: skip
@@ -139,3 +140,20 @@ def test_loaders_with_workers_are_left_alone():
     keep_samples(config)
     assert config.train_dataloader.dataset.type == 'CocoDataset'
     assert config.val_dataloader.dataset.type == 'KeptSamples'
+
+
+def test_photographs_without_workers(tmp_path):
+    """As one asks with --set where shared memory is small: the loader works, and keeps no photograph in memory."""
+    write_tiny_coco(tmp_path / 'coco')
+    settings = {'train_dataloader.num_workers': 0, 'val_dataloader.num_workers': 0, 'train_dataloader.batch_size': 1}
+    config = resolve('paper', (), settings, 0, 'test').config
+    config = Config(substitute_paths(config, data_paths(config, tmp_path)))
+    init_default_scope(config.default_scope)
+    keep_samples(config)
+    loader = Runner.build_dataloader(config.train_dataloader)
+    assert len(list(loader)) == 2 and not isinstance(loader.dataset, KeptSamples)
+
+
+def test_kept_samples_tell_sizes_to_samplers(data):
+    kept = KeptSamples(config_of((), data).train_dataloader.dataset)
+    assert kept.get_data_info(0)['width'] == kept.dataset.get_data_info(0)['width']

@@ -30,10 +30,24 @@ def test_values():
     assert found == dict(a=-1, b=dict(x=[1, (2,)], y=None), c={'k': 1.5, 2: True}, d=math.inf, f=b'x')
 
 
+def test_keys_that_are_no_names():
+    """mmengine writes them as dict({...})."""
+    keys = {'backbone.layer4': dict(lr_mult=0.1), 'x-y': {1: 2}}
+    text = Config(dict(optim_wrapper=dict(paramwise_cfg=dict(custom_keys=keys)))).pretty_text
+    assert 'dict({' in text
+    assert parse_config(text, 'it') == dict(optim_wrapper=dict(paramwise_cfg=dict(custom_keys=keys)))
+    assert parse_config("a = dict({'b.c': 1}, d=2)\ne = dict(**{'f.g': 3})", 'it') == {
+        'a': {'b.c': 1, 'd': 2},
+        'e': {'f.g': 3},
+    }
+
+
 @pytest.mark.parametrize(
     'text',
     [
         'import os',
+        "a = dict({{'b': open('{mark}', 'w')}})",
+        "a = dict({{'b': 1}}, {{'c': 2}})",
         "a = __import__('os').system('touch {mark}')",
         "a = open('{mark}', 'w')",
         "a = [open('{mark}', 'w') for _ in (1,)]",

@@ -1,0 +1,281 @@
+"""Trainings of inheriting configs stop where they would go wrong, and a kill loses no checkpoint."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import mmdet
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from own_data import CLASSES, EXAMPLE, SMALL, write_dataset
+from torch import nn
+
+from o2f.engine import CheckpointHook, FiniteLossHook, SettingsCheckHook
+from o2f.errors import InputError
+from o2f.evaluation.coco import TwoReadingsMetric
+
+TOOLS = Path(mmdet.__path__[0]) / '.mim' / 'tools'
+
+
+@pytest.fixture
+def example(tmp_path):
+    """example(changes): a Runner of the example made small, on data of its own."""
+    data = write_dataset(tmp_path / 'shapes')
+
+    def make(**changes):
+        config = Config.fromfile(EXAMPLE)
+        config.merge_from_dict(SMALL)
+        for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+            loader.dataset.data_root = f'{data}/'
+        for evaluator in (config.val_evaluator, config.test_evaluator):
+            evaluator.ann_file = str(data / 'annotations' / 'val.json')
+        config.work_dir = str(tmp_path / 'work')
+        config.merge_from_dict({key.replace('__', '.'): value for key, value in changes.items()})
+        config.experiment_name = f'{tmp_path.name}{len(list(tmp_path.glob("work/*")))}{os.urandom(3).hex()}'
+        return config
+
+    make.data = data
+    return make
+
+
+def test_every_inheriting_config_has_them():
+    hooks = Config.fromfile(EXAMPLE).default_hooks
+    assert {'dataset_check', 'settings_check', 'loss_check', 'checkpoint'} <= hooks.keys()
+    init_default_scope('mmdet')
+    from mmengine.registry import HOOKS
+
+    assert type(HOOKS.build(dict(type='CheckpointHook', interval=1))) is CheckpointHook
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_loss_that_is_not_finite(value):
+    hook, runner = FiniteLossHook(), SimpleNamespace(epoch=2, train_dataloader=range(9))
+    hook.before_train_epoch(runner)
+    hook.after_train_iter(runner, 3, outputs=dict(loss=torch.tensor(1.0)))
+    with pytest.raises(
+        InputError, match=r'training diverged: the loss was (nan|inf) in epoch 3, iteration 5\. A smaller'
+    ):
+        hook.after_train_iter(runner, 4, outputs=dict(loss=torch.tensor(value)))
+    with pytest.raises(InputError, match='iteration 9'):  # on a GPU, where not every loss is read
+        hook.after_train_epoch(runner)
+
+
+def test_divergence_stops_the_training(example):
+    """No checkpoint is saved of weights that are not finite."""
+    config = example(optim_wrapper__optimizer__lr=1e20, param_scheduler=[])
+    with pytest.raises(InputError, match='training diverged: the loss was nan in epoch 1, iteration'):
+        Runner.from_cfg(config).train()
+    assert not list(Path(config.work_dir).glob('*.pth'))
+
+
+def test_the_dataset_check_cannot_be_forgotten(example):
+    """An image that is empty is refused before the first iteration; turned off, it is named when its turn comes."""
+    broken = example.data / 'train' / 'shape 103.png'
+    broken.write_bytes(b'')
+    with pytest.raises(InputError, match='shape 103.png is an empty file: fetch it again'):
+        Runner.from_cfg(example()).train()
+    with pytest.raises(InputError, match='shape 103.png cannot be read'):
+        Runner.from_cfg(example(default_hooks__dataset_check__enabled=False)).train()
+
+
+class Model(nn.Module):
+    """A detector as far as the hooks look at it."""
+
+    def __init__(self, classes=2):
+        super().__init__()
+        self.bbox_head = nn.Linear(1, 1)
+        self.bbox_head.num_classes = classes
+
+
+def runner_with(classes=('a', 'b'), iterations=1000, **settings):
+    config = dict(train_dataloader=dict(batch_size=2), optim_wrapper=dict(optimizer=dict(lr=0.01)), param_scheduler=[])
+    warned = []
+    return SimpleNamespace(
+        model=Model(),
+        train_dataloader=SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=classes))),
+        cfg={**config, **settings},
+        auto_scale_lr=settings.get('auto_scale_lr'),
+        max_iters=iterations,
+        logger=SimpleNamespace(warning=warned.append),
+        warned=warned,
+    )
+
+
+@pytest.mark.parametrize(
+    'settings, says',
+    [
+        (dict(classes=('a', 'b', 'c')), 'model.bbox_head.num_classes is 2, and the dataset has 3 classes: set it to 3'),
+        (dict(classes='ab'), 'a comma is needed'),
+        (
+            dict(
+                optim_wrapper=dict(optimizer=dict(lr=0.01 * 2 / 16)),
+                auto_scale_lr=dict(enable=True, base_batch_size=16),
+            ),
+            'auto_scale_lr would scale the learning rate 0.00125 again, which is for 2 images already',
+        ),
+    ],
+)
+def test_settings_that_do_not_fit(settings, says):
+    with pytest.raises(InputError, match=says):
+        SettingsCheckHook().before_train(runner_with(**settings))
+
+
+def test_settings_that_fit():
+    for scaling in (None, dict(enable=True, base_batch_size=16), dict(enable=False, base_batch_size=16)):
+        SettingsCheckHook().before_train(runner_with(auto_scale_lr=scaling))
+    by_hand = dict(optim_wrapper=dict(optimizer=dict(lr=0.00125)))
+    SettingsCheckHook().before_train(runner_with(auto_scale_lr=dict(enable=True, base_batch_size=2), **by_hand))
+
+
+def test_a_warm_up_that_never_ends():
+    warm_up = [dict(type='LinearLR', by_epoch=False, begin=0, end=1000)]
+    short, long = (
+        runner_with(param_scheduler=warm_up, iterations=300),
+        runner_with(param_scheduler=warm_up, iterations=9000),
+    )
+    for runner in (short, long):
+        SettingsCheckHook().before_train(runner)
+    assert not long.warned and len(short.warned) == 1
+    assert (
+        'takes 1000 iterations, and the training has 300: shorten param_scheduler[0].end to about 25' in short.warned[0]
+    )
+
+
+def test_the_example_and_auto_scale_lr():
+    """The rate in the example fits its batch, so that the option changes nothing."""
+    config = Config.fromfile(EXAMPLE)
+    assert config.auto_scale_lr.base_batch_size == config.train_dataloader.batch_size == 2
+    assert config.optim_wrapper.optimizer.lr == 0.01 * 2 / 16
+
+
+def test_augmentation_at_test_time_is_refused():
+    from mmdet.models import DetTTAModel
+
+    model = DetTTAModel.__new__(DetTTAModel)
+    nn.Module.__init__(model)
+    with pytest.raises(InputError, match='--tta merges'):
+        SettingsCheckHook().before_test(SimpleNamespace(model=model))
+
+
+@pytest.mark.slow
+def test_scripts_of_mmdetection_print_one_line(example, tmp_path):
+    """A user's error is a line and status 2, in training and in test with --tta."""
+    path = tmp_path / 'config.py'
+    config = example(train_dataloader__dataset__metainfo=dict(classes=('disk', *CLASSES[1:])))
+    config.dump(path)
+    command = [sys.executable, '-m', 'o2f', str(TOOLS / 'train.py'), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith('o2f: ') and "'disk' (did you mean 'disc'?)" in done.stderr
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------
+
+
+def test_best_checkpoints_by_any_name(example):
+    """'auto', MMDetection's name and ours; and a name that does not exist is refused before the first epoch."""
+    for key, name in {'auto': 'AP', 'coco/bbox_mAP_50': 'AP50', 'with_nms/AP': ''}.items():
+        config = example(default_hooks__checkpoint__save_best=key)
+        hook = [hook for hook in Runner.from_cfg(config)._hooks if isinstance(hook, CheckpointHook)][0]
+        hook.file_backend, hook.best_ckpt_path = None, None
+        hook._translate([_metric(example).names])
+        found = hook.key_indicators[0]
+        assert found == (f'without_nms/{name}' if key.startswith('coco') else key) and hook.rules in (
+            [None],
+            ['greater'],
+        )
+        if key != 'auto':
+            assert hook.is_better_than[found](2, 1)
+    hook._init_rule([None], ['without_nms/AP'])  # what mmengine makes of auto
+    assert hook.is_better_than['without_nms/AP'](2, 1)
+    hook._init_rule([None], ['coco/bbox_mAP_99'])
+    with pytest.raises(InputError, match="save_best: there is no metric 'coco/bbox_mAP_99', but without_nms/AP, "):
+        hook._translate([_metric(example).names])
+
+
+def _metric(example):
+    return TwoReadingsMetric(str(example.data / 'annotations' / 'val.json'))
+
+
+def whole(folder):
+    return {path.name: path.read_text() for path in folder.glob('*.pth') if not path.name.startswith('.aside.')}
+
+
+def test_a_kill_while_a_checkpoint_is_written(tmp_path):
+    """With max_keep_ckpts=1, as in the example: the old one is there until the new one is whole."""
+    folder = tmp_path / 'saved'
+    folder.mkdir()
+    code = f"""
+import os, sys, torch
+import o2f
+from pathlib import Path
+from types import SimpleNamespace
+from mmengine.logging import MessageHub
+from o2f.engine import CheckpointHook
+folder, die_at = Path({str(folder)!r}), int(sys.argv[1])
+class Runner(SimpleNamespace):
+    def save_checkpoint(self, out_dir, filename, *args, **kwargs):
+        with open(os.path.join(out_dir, filename), 'w') as file:
+            file.write('half')
+            file.flush()
+            if self.epoch + 1 == die_at:
+                os.kill(os.getpid(), 9)
+            file.write(' and half')
+import logging
+runner = Runner(work_dir=str(folder), epoch=0, iter=0, logger=logging.getLogger('x'), val_loop=None,
+                message_hub=MessageHub.get_instance('x'), max_epochs=9)
+hook = CheckpointHook(interval=1, max_keep_ckpts=1, save_best='with_nms/AP')
+hook.before_train(runner)
+for epoch in range(3):
+    runner.epoch = epoch
+    hook._save_checkpoint(runner)
+    after = {{**vars(runner), 'epoch': epoch + 1, 'save_checkpoint': runner.save_checkpoint}}
+    hook.after_val_epoch(SimpleNamespace(**after), {{'with_nms/AP': epoch}})
+"""
+    dead = subprocess.run([sys.executable, '-c', code, '3'], capture_output=True, text=True)
+    assert dead.returncode == -9, dead.stderr
+    left = whole(folder)
+    assert left == {'epoch_2.pth': 'half and half', 'best_with_nms_AP_epoch_2.pth': 'half and half'}
+    assert Path((folder / 'last_checkpoint').read_text()).name == 'epoch_2.pth'
+    assert list(folder.glob('.aside.*'))
+    done = subprocess.run([sys.executable, '-c', code, '0'], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    left = whole(folder)
+    assert left.keys() == {
+        'epoch_2.pth',
+        'epoch_3.pth',
+        'best_with_nms_AP_epoch_2.pth',
+        'best_with_nms_AP_epoch_3.pth',
+    } or (left.keys() == {'epoch_3.pth', 'best_with_nms_AP_epoch_3.pth'})
+    assert not list(folder.glob('.aside.*')) and set(left.values()) == {'half and half'}
+
+
+def test_the_check_s_command(example, capsys):
+    """Text and JSON; 1 where something is refused, 2 for wrong files."""
+    from o2f.check import main
+
+    annotations = [str(example.data / 'annotations' / f'{split}.json') for split in ('train', 'val')]
+    folders = [str(example.data / split) for split in ('train', 'val')]
+    assert main([*annotations, '--images', *folders]) == 0
+    out = capsys.readouterr().out
+    assert '6 images, 12 objects of 8 classes' in out and out.endswith('worth knowing\n') and '\n0 refused' in out
+    (example.data / 'train' / 'shape 101.png').unlink()
+    assert main([*annotations, '--images', *folders, '--json']) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [f['kind'] for f in found['findings']][0] == 'refused' and found['datasets'][1]['images'] == 3
+    assert main(['--config', 'none.py']) == 2 and 'check: none.py is missing' in capsys.readouterr().err
+
+
+def test_the_check_of_a_config(example, tmp_path, capsys):
+    from o2f.check import main
+
+    path = tmp_path / 'config.py'
+    example(model__test_cfg__max_per_img=1).dump(path)
+    assert main(['--config', str(path)]) == 0
+    assert 'an image has 2 objects, and at most 1 are detected' in capsys.readouterr().out

@@ -149,7 +149,7 @@ variants = {
         optim_wrapper=dict(optim_wrapper),  # the desk's own again
     ),
     'crowdhuman-defcn': dict(
-        train_dataloader=dict(dataset=dict(pipeline={'2': dict(scale=_crowd_test[1]['scale'])})),
+        train_dataloader=dict(dataset=dict(pipeline={'2': dict(scale=(112, 112))})),
         optim_wrapper=dict(optim_wrapper),  # what this profile has for the paper's SGD with the same constants
     ),
     'condinst': dict(

@@ -28,7 +28,7 @@ FIGURES = {
     'table5': ['fig7.png'],
     'table8': ['fig9.png'],
     'table9': ['fig8.png'],
-    'fig5': ['fig5.svg', 'fig6.svg'],
+    'fig5': ['fig5.svg', 'mechanism.svg', 'fig6.svg'],
 }
 #: The paper's main claims: soft labels help, the gap to NMS closes, and a detector with NMS is beaten.
 HEADLINE = ('suitable-soft-labels-improve', 'small-t-min-narrows-the-gap', 'o2f-beats-fcos-with-nms')

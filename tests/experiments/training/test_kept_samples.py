@@ -136,7 +136,8 @@ def test_batches_are_those_of_mmdetection(data, use, training):
 def test_loaders_with_workers_are_left_alone():
     loader = dict(num_workers=2, dataset=dict(type='CocoDataset'))
     model = dict(data_preprocessor=dict(type='DetDataPreprocessor'))
-    config = Config(dict(model=model, train_dataloader=loader, val_dataloader=dict(loader, num_workers=0)))
+    loaders = dict(train_dataloader=loader, val_dataloader=dict(loader, num_workers=0))
+    config = Config(dict(loaders, model=model, generate=dict(scenes=dict(train=1))))
     keep_samples(config)
     assert config.train_dataloader.dataset.type == 'CocoDataset'
     assert config.val_dataloader.dataset.type == 'KeptSamples'

@@ -1,4 +1,4 @@
-"""Datasets are looked at once before runs are trained on them, and results of data that were changed since are named."""
+"""Datasets are looked at before runs are trained on them, and results of data changed since are named."""
 
 import json
 

@@ -105,29 +105,29 @@ def test_annotations(tmp_path, refused, count):
 
 @broken_files(150, 1000)
 def test_plans(tmp_path, refused, count):
-    draw, path = random.Random(3), tmp_path / 'desk' / 'tables' / 'table2.json'
-    content, outcomes = json.loads((RUNS / 'desk' / 'tables' / 'table2.json').read_text()), []
+    draw, path = random.Random(3), tmp_path / 'desk' / 'tables' / 'table1.json'
+    content, outcomes = json.loads((RUNS / 'desk' / 'tables' / 'table1.json').read_text()), []
     content['claims'] = []
     path.parent.mkdir(parents=True)
     for _ in range(count):
         path.write_bytes(mutated(draw, content))
-        outcomes.append(refused(lambda: load_plan(tmp_path, 'desk', 'table2'), UserError))
+        outcomes.append(refused(lambda: load_plan(tmp_path, 'desk', 'table1'), UserError))
     both(outcomes)
 
 
 def test_a_key_of_a_plan_is_shown_short_and_on_one_line(tmp_path, refused):
-    path = tmp_path / 'desk' / 'tables' / 'table2.json'
-    content = json.loads((RUNS / 'desk' / 'tables' / 'table2.json').read_text())
+    path = tmp_path / 'desk' / 'tables' / 'table1.json'
+    content = json.loads((RUNS / 'desk' / 'tables' / 'table1.json').read_text())
     content['cells'][0]['keys']['AP\n' * 2000] = ['without_nms/AP']
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
-    assert refused(lambda: load_plan(tmp_path, 'desk', 'table2'), UserError)
+    assert refused(lambda: load_plan(tmp_path, 'desk', 'table1'), UserError)
 
 
 @broken_files(150, 1000)
 def test_results(tmp_path, refused, count):
     """One run's files are broken; those of another are read as ever."""
-    plan = load_plan(RUNS, 'desk', 'table2')
+    plan = load_plan(RUNS, 'desk', 'table1')
     broken, whole = list(plan.runs)[:2]
     whole_files = {name: (RUNS / 'desk' / whole / name).read_bytes() for name in ('result.json', 'metrics.json')}
     files = {name: json.loads((RUNS / 'desk' / broken / name).read_text()) for name in whole_files}

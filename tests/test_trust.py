@@ -86,13 +86,13 @@ def test_a_line_without_end(tmp_path):
 
 @pytest.mark.parametrize('run', ['../../../etc', '/etc', '..', '.', ''])
 def test_a_plan_whose_run_is_elsewhere(tmp_path, run):
-    content = json.loads((RUNS / 'desk' / 'tables' / 'table2.json').read_text())
+    content = json.loads((RUNS / 'desk' / 'tables' / 'table1.json').read_text())
     content['cells'][0]['runs'] = {'0': run}
-    path = tmp_path / 'desk' / 'tables' / 'table2.json'
+    path = tmp_path / 'desk' / 'tables' / 'table1.json'
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match='which is no id of a run') as caught:
-        load_plan(tmp_path, 'desk', 'table2')
+        load_plan(tmp_path, 'desk', 'table1')
     one_line(caught, path)
 
 

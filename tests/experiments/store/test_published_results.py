@@ -29,7 +29,7 @@ def test_a_stored_plan_is_what_its_table_resolves_to(path):
 def test_every_stored_run_is_of_a_plan_and_whole():
     planned = {run for path in PLANS for cell in json.loads(path.read_text())['cells'] for run in cell['runs'].values()}
     runs = [path for path in STORED.iterdir() if path.name not in ('tables', 'captures')]
-    assert len(PLANS) >= 7 and len(runs) >= 48
+    assert len(PLANS) >= 5 and len(runs) >= 37
     for folder in runs:
         result = json.loads((folder / 'result.json').read_text())
         epochs = json.loads((folder / 'metrics.json').read_text())['epochs']
@@ -41,6 +41,6 @@ def test_they_are_printed_without_a_warning():
     command = [sys.executable, str(ROOT / 'analysis' / 'make_tables.py'), '--runs', str(ROOT / 'results')]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ''
-    cell = json.loads((STORED / 'tables' / 'table2.json').read_text())['cells'][0]  # of one seed, so printed as it is
+    cell = json.loads((STORED / 'tables' / 'table3.json').read_text())['cells'][0]  # of one seed, so printed as it is
     metrics = json.loads((STORED / cell['runs']['0'] / 'result.json').read_text())['metrics']
     assert '/'.join(f'{100 * metrics[f"{reading}/AP"]:.1f}' for reading in ('without_nms', 'with_nms')) in done.stdout

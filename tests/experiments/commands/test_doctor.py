@@ -120,7 +120,7 @@ def test_weights_missing_offline_damaged_and_whole(tmp_path, monkeypatch):
 def test_a_disk_that_is_too_small(tmp_path):
     """The real disk, against a run that would write more than any has."""
     huge = compose('paper', (), 'test').to_dict()
-    huge['model']['test_cfg']['max_per_img'] = 10**12
+    huge['train_cfg']['max_epochs'] = 10**12
     *_, last = machine.folders(tmp_path / 'runs', tmp_path, {'a': huge}, 1)
     assert last.state == FAILS and 'or name another folder with --runs' in last.says
     *_, last = machine.folders(tmp_path / 'runs', tmp_path, {}, 1)

@@ -124,7 +124,7 @@ def test_the_degrees_are_those_that_training_assigns(own):
     boxes = batch['data_samples'][0].gt_instances.bboxes
     for i, instance in enumerate(meta['instances']):
         (row,) = (boxes - torch.tensor(instance['box'])).abs().amax(dim=1).lt(0.01).nonzero()[:, 0].tolist()
-        expected, certain = np.zeros(189, np.float32), np.zeros(189, bool)
+        expected, certain = np.zeros(439, np.float32), np.zeros(439, bool)
         for anchor, degree, kept, is_certain in zip(
             *(x[row].tolist() for x in (selected.anchor, assigned, selected.kept, selected.certain))
         ):
@@ -139,7 +139,7 @@ def test_the_early_stage_is_the_same_training_begun_again(own):
     meta, arrays = own.read('stages')
     assert 'training the first 1 epochs of run' in own.said and 'replayed epoch 1 of 1' in own.said
     assert 'did not come out again' not in own.said  # its metrics were those stored, to the last digit
-    assert meta['stages'][0] == dict(label='early', epoch=1, t=0.6) and meta['images'] == [dict(id=19, size=[96, 96])]
+    assert meta['stages'][0] == dict(label='early', epoch=1, t=0.6) and meta['images'] == [dict(id=19, size=[72, 72])]
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (each['box'] for each in meta['instances'])]
     assert len(areas) == 3 and areas == sorted(areas)
     assert not np.array_equal(arrays['stage0.scores'], arrays['stage1.scores'])
@@ -203,7 +203,7 @@ def test_masks_come_back_as_they_were(captures):
     dataset = validation_data(run.config, captures.suite.data, nothing)
     for i, image in enumerate(meta['images']):
         count = len(arrays[f'truth{i}.boxes'])
-        masks = np.unpackbits(arrays[f'truth{i}.masks'], axis=1, count=96 * 96).reshape(count, 96, 96)
+        masks = np.unpackbits(arrays[f'truth{i}.masks'], axis=1, count=72 * 72).reshape(count, 72, 72)
         for mask, box in zip(masks, arrays[f'truth{i}.boxes']):
             rows, columns = mask.nonzero()
             tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]

@@ -91,21 +91,3 @@ def test_runs_in_a_read_only_folder_get_one_line(suite, mount):
     done = suite.run(*GRID, check=2)
     [line] = done.stderr.splitlines()
     assert line.startswith('run.py: cannot make ') and 'choose another folder with --runs' in line
-
-
-def test_a_loss_is_looked_at_before_the_epoch_counts(suite):
-    """On a GPU single iterations go by unseen."""
-    import torch
-
-    from experiments.store.errors import UserError
-    from experiments.training.train import RunFolderHook
-
-    class Runner:
-        epoch, train_dataloader = 3, range(40)
-
-    hook = RunFolderHook(type('Folder', (), dict(path=Path('run'))), split_batch=None)
-    hook.outputs = dict(loss=torch.tensor(2.0))
-    hook.after_train_epoch(Runner)
-    hook.outputs = dict(loss=torch.tensor(float('nan')))
-    with pytest.raises(UserError, match='diverged: the loss was nan in epoch 4, iteration 40'):
-        hook.after_train_epoch(Runner)

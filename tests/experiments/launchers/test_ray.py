@@ -114,7 +114,7 @@ def test_a_run_that_diverges_fails_alone_and_once(disturbed):
     assert disturbed.err.splitlines()[-1].startswith('run.py: 1 run(s) failed') and 'diverged' in disturbed.err
     folder = by_fate(disturbed)['diverges']
     assert [report['state'] for report in reports(disturbed, folder.name)][-1] == 'failed'
-    assert (folder / 'worker.log').read_text().count('training diverged') == 1
+    assert (folder / 'worker.log').read_text().count('errors.UserError: ') == 1
 
 
 def test_tune_knows_the_metrics_of_each_epoch(disturbed):

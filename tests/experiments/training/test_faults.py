@@ -83,7 +83,7 @@ def test_a_run_fails_alone_and_says_why(suite, folders, mount):
         file.unlink()
     done = suite.run(*GRID, check=1)
     assert '1 run(s) failed' in done.stderr.splitlines()[-1] and '7 of 8 runs' in done.stdout
-    assert log.read_text().count('training diverged') == 2
+    assert log.read_text().count('errors.UserError: ') == 2
 
 
 def test_runs_in_a_read_only_folder_get_one_line(suite, mount):

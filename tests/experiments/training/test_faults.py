@@ -73,7 +73,7 @@ def test_a_run_fails_alone_and_says_why(suite, folders, mount):
     assert [fate for fate, folder in folders.items() if (folder / 'result.json').exists()] == ['half-a-result', 'calm']
 
     log = folders['diverges'] / 'worker.log'
-    assert log.read_text().count('training diverged') == 1
+    assert log.read_text().count('errors.UserError: ') == 1
     status = suite.run(*GRID, '--status', check=0).stdout
     assert re.search(rf'fate=diverges  failed .*\n  {folders["diverges"]}: {SAYS["diverges"]}.*\n(  \| .*\n)+', status)
 

@@ -75,7 +75,7 @@ def test_a_run_fails_alone_and_says_why(suite, folders, mount):
     log = folders['diverges'] / 'worker.log'
     assert log.read_text().count('errors.UserError: ') == 1
     status = suite.run(*GRID, '--status', check=0).stdout
-    assert re.search(rf'fate=diverges  failed .*\n  {folders["diverges"]}: {SAYS["diverges"]}.*\n(  \| .*\n)+', status)
+    assert re.search(rf'fate=diverges  failed.*\n  {folders["diverges"]}: {SAYS["diverges"]}.*\n(  \| .*\n)+', status)
 
     # Put right, they are trained; what diverges is tried once more, and no oftener.
     mount.all_away()

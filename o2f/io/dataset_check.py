@@ -191,10 +191,10 @@ def _coco(report: Report) -> List[tuple]:
 
 def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[Any, str]) -> None:
     """Count objects as the loader takes them, and what it leaves out."""
-    source, sizes = (
-        report.source,
-        {entry['id']: (entry['width'], entry['height']) for entry in file.images if 'width' in entry},
-    )
+    source = report.source
+    sizes = {
+        entry['id']: (entry['width'], entry['height']) for entry in file.images if 'width' in entry and 'height' in entry
+    }
     others: Counter = Counter()
     tiny, ignored, unmasked, repeated = Tally(), Tally(), Tally(), Tally()
     usable: List[tuple] = []

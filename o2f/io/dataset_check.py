@@ -193,7 +193,9 @@ def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[A
     """Count objects as the loader takes them, and what it leaves out."""
     source = report.source
     sizes = {
-        entry['id']: (entry['width'], entry['height']) for entry in file.images if 'width' in entry and 'height' in entry
+        entry['id']: (entry['width'], entry['height'])
+        for entry in file.images
+        if 'width' in entry and 'height' in entry
     }
     others: Counter = Counter()
     tiny, ignored, unmasked, repeated = Tally(), Tally(), Tally(), Tally()

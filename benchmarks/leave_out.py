@@ -4,18 +4,15 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List
 
-import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from benchmarks.metrics import (
     OneReadingCrowdHumanMetric,
     OneReadingMetric,
+    coco_data,
+    crowdhuman_data,
     evaluation,
-    sample,
-    scene,
-    write_coco,
-    write_crowdhuman,
 )
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns
@@ -30,29 +27,11 @@ def measure(quick: bool) -> List[Row]:
     """
     MMLogger.get_current_instance().setLevel('ERROR')  # metrics log what they find
     with tempfile.TemporaryDirectory() as folder:
-        return [coco(Path(folder), quick), crowdhuman(Path(folder), quick)]
-
-
-def coco(folder: Path, quick: bool) -> Row:
-    """Boxes of 80 categories."""
-    images, detections, categories = (20, 20, 80) if quick else (5000, 100, 80)
-    rng = np.random.default_rng(0)
-    truth = [scene(rng, int(rng.integers(0, 15)), categories) for _ in range(images)]
-    path = write_coco(folder / 'truth.json', truth, categories)
-    samples = [sample(rng, number, *objects, detections, categories) for number, objects in enumerate(truth)]
-    case = f'COCO, {images} images of {detections} detections, {categories} categories'
-    return left_out(case, OneReadingMetric(path), samples)
-
-
-def crowdhuman(folder: Path, quick: bool) -> Row:
-    """Crowds of one category."""
-    images, detections, people = (4, 40, 10) if quick else (4370, 500, 25)
-    rng = np.random.default_rng(0)
-    truth = [scene(rng, people, 1) for _ in range(images)]
-    path = write_crowdhuman(folder / 'truth.odgt', rng, truth)
-    samples = [sample(rng, f'{number},x', *objects, detections, 1) for number, objects in enumerate(truth)]
-    case = f'CrowdHuman, {images} images of {detections} detections'
-    return left_out(case, OneReadingCrowdHumanMetric(path), samples)
+        rows = []
+        for data, metric in ((coco_data, OneReadingMetric), (crowdhuman_data, OneReadingCrowdHumanMetric)):
+            case, path, samples = data(Path(folder), quick)
+            rows.append(left_out(case, metric(path), samples))
+        return rows
 
 
 def left_out(case: str, metric: BaseMetric, samples: List[dict]) -> Row:

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 import torch
@@ -43,30 +43,41 @@ def measure(quick: bool) -> List[Row]:
         return [coco(Path(folder), quick), crowdhuman(Path(folder), quick)]
 
 
-def coco(folder: Path, quick: bool) -> Row:
-    """Boxes, against pycocotools."""
+def coco_data(folder: Path, quick: bool) -> Tuple[str, str, List[dict]]:
+    """Made-up data of COCO's size: in words, the annotation file, and the detections of a model."""
     images, detections, categories = (20, 20, 80) if quick else (5000, 100, 80)
     rng = np.random.default_rng(0)
     truth = [scene(rng, int(rng.integers(0, 15)), categories) for _ in range(images)]
     path = write_coco(folder / 'truth.json', truth, categories)
     samples = [sample(rng, number, *objects, detections, categories) for number, objects in enumerate(truth)]
-    ours, theirs = (
-        evaluation(lambda backend=backend: OneReadingMetric(path, backend=backend), samples)
-        for backend in ('faster_coco_eval', 'pycocotools')
-    )
-    return compared(f'COCO, {images} images of {detections} detections', ours, theirs, 'pycocotools', 1e-6, faster=8)
+    return f'COCO, {images} images of {detections} detections', path, samples
 
 
-def crowdhuman(folder: Path, quick: bool) -> Row:
-    """Against MMDetection's metric, which knows one reading only and shares its work among ten processes."""
+def crowdhuman_data(folder: Path, quick: bool) -> Tuple[str, str, List[dict]]:
+    """The same of CrowdHuman's size."""
     images, detections, people = (4, 40, 10) if quick else (4370, 500, 25)
     rng = np.random.default_rng(0)
     truth = [scene(rng, people, 1) for _ in range(images)]
     path = write_crowdhuman(folder / 'truth.odgt', rng, truth)
     samples = [sample(rng, f'{number},x', *objects, detections, 1) for number, objects in enumerate(truth)]
+    return f'CrowdHuman, {images} images of {detections} detections', path, samples
+
+
+def coco(folder: Path, quick: bool) -> Row:
+    """Boxes, against pycocotools."""
+    case, path, samples = coco_data(folder, quick)
+    ours, theirs = (
+        evaluation(lambda backend=backend: OneReadingMetric(path, backend=backend), samples)
+        for backend in ('faster_coco_eval', 'pycocotools')
+    )
+    return compared(case, ours, theirs, 'pycocotools', 1e-6, faster=8)
+
+
+def crowdhuman(folder: Path, quick: bool) -> Row:
+    """Against MMDetection's metric, which knows one reading only and shares its work among ten processes."""
+    case, path, samples = crowdhuman_data(folder, quick)
     ours = evaluation(lambda: OneReadingCrowdHumanMetric(path), samples)
     theirs = evaluation(lambda: CrowdHumanMetric(path), samples)
-    case = f'CrowdHuman, {images} images of {detections} detections'
     return compared(case, ours, theirs, 'MMDetection', 5.1e-5, faster=5)  # MMDetection rounds to four decimals
 
 

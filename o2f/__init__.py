@@ -43,7 +43,7 @@ from o2f.assign.one_to_many import FCOSSelection, QualityATSSSelection  # noqa: 
 from o2f.assign.poto import HungarianSelection  # noqa: E402
 from o2f.assign.selection import OneToFewSelection  # noqa: E402
 from o2f.datasets import CocoDataset, CocoWithMasks  # noqa: E402
-from o2f.engine import CheckpointHook, DatasetCheckHook, EpochHook, FiniteLossHook, SettingsCheckHook  # noqa: E402
+from o2f.engine import EpochHook  # noqa: E402
 from o2f.evaluation.coco import TwoReadingsMetric  # noqa: E402
 from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric  # noqa: E402
 from o2f.models.condinst import OneToFewCondInstHead, SemanticCondInstMaskHead  # noqa: E402
@@ -52,6 +52,7 @@ from o2f.models.head import OneToFewHead  # noqa: E402
 from o2f.models.ignore_regions import FCOSHeadWithIgnore  # noqa: E402
 from o2f.models.loss import OneToFewLoss  # noqa: E402
 from o2f.models.max_filtering import MaxFiltering3D  # noqa: E402
+from o2f.safeguards import CheckpointHook, DatasetCheckHook, FiniteLossHook, SettingsCheckHook  # noqa: E402
 
 __all__ = [
     'CheckpointHook',

@@ -25,9 +25,9 @@ from typing import List, Optional, Tuple
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 
-from mmengine.config import Config  # noqa: E402
 
 from o2f.errors import InputError  # noqa: E402
+from o2f.inference import read_config  # noqa: E402
 from o2f.io.dataset_check import CHANGED, NOTED, REFUSED, Finding, Report, Source, compare, inspect, inspect_config  # noqa: E402
 
 #: What each kind is called on the terminal.
@@ -94,7 +94,7 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
 
 def _look(args: argparse.Namespace) -> Tuple[List[Report], List[Finding]]:
     if args.config is not None:
-        return inspect_config(_config(args.config), args.all_images)
+        return inspect_config(read_config(args.config), args.all_images)
     files = [path for path in (args.train, args.val) if path]
     folders = args.images or [path.parent for path in files]
     folders = folders * len(files) if len(folders) == 1 else folders
@@ -103,15 +103,6 @@ def _look(args: argparse.Namespace) -> Tuple[List[Report], List[Finding]]:
         for number, (path, folder) in enumerate(zip(files, folders))
     ]
     return reports, compare(*reports) if len(reports) == 2 else []
-
-
-def _config(path: Path) -> Config:
-    try:
-        return Config.fromfile(path)
-    except FileNotFoundError:
-        raise InputError(f'{path} is missing: name a config file') from None
-    except Exception as error:  # the config is code, which can raise anything
-        raise InputError(f'{path} cannot be read as a config ({type(error).__name__}: {error})') from error
 
 
 def _content(reports: List[Report], findings: List[Finding]) -> dict:

@@ -132,7 +132,7 @@ def _config(given: Any, content: Checkpoint, path: Path) -> Tuple[Config, str]:
         return _config_of(content, path), str(path)
     if isinstance(given, Config):
         return given, f'the config of {path}'
-    return _config_file(Path(given)), str(given)
+    return read_config(Path(given)), str(given)
 
 
 def _config_of(content: Checkpoint, path: Path) -> Config:
@@ -163,8 +163,12 @@ def without_init(settings: Any) -> Any:
     return [without_init(item) for item in settings] if isinstance(settings, list) else settings
 
 
-def _config_file(path: Path) -> Config:
-    """A config given by the user, read as MMDetection reads it."""
+def read_config(path: Path) -> Config:
+    """A config given by the user, read as MMDetection reads it. It is run as Python.
+
+    Raises:
+        InputError: it is missing or cannot be read.
+    """
     try:
         return Config.fromfile(path)
     except FileNotFoundError:

@@ -77,5 +77,8 @@ def digests(config: dict, data: Path, known: Optional[Dict[str, dict]] = None) -
 
 def sha256(path: Path) -> str:
     """The digest of a file in hex digits."""
+    digest = hashlib.sha256()
     with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

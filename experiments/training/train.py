@@ -39,8 +39,8 @@ from experiments.training.datasets import (  # noqa: E402  # noqa: E402
 )
 from experiments.training.distributed import SingleProcess  # noqa: E402
 from experiments.training.tracking import visualizer  # noqa: E402
-from o2f.engine import FiniteLossHook  # noqa: E402
 from o2f.errors import InputError, of_worker  # noqa: E402
+from o2f.safeguards import FiniteLossHook  # noqa: E402
 
 
 def train(

@@ -10,8 +10,9 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -51,6 +52,13 @@ class Finding:
     file: str
     says: str
     count: int = 1
+
+
+def refusal(findings: Iterable[Finding]) -> Optional[str]:
+    """The first thing that is refused, and how many more there are; None if nothing is."""
+    refused = [finding.says for finding in findings if finding.kind == REFUSED]
+    more = f' ({len(refused) - 1} more: python -m o2f.check)' if refused[1:] else ''
+    return f'{refused[0]}{more}' if refused else None
 
 
 @dataclass(frozen=True)
@@ -122,10 +130,9 @@ class Report:
         Raises:
             InputError: something is refused. The message is the first such line.
         """
-        refused = self.of(REFUSED)
-        if refused:
-            more = f' ({len(refused) - 1} more: python -m o2f.check)' if refused[1:] else ''
-            raise InputError(f'{refused[0].says}{more}')
+        refused = refusal(self.findings)
+        if refused is not None:
+            raise InputError(refused)
         return self
 
     def summary(self) -> str:
@@ -640,6 +647,7 @@ def inspect_once(configs: Sequence[dict], all_images: bool = False) -> Iterator[
         Report: a dataset, with what is worth knowing of it together with others and with the model.
     """
     seen: Set[Any] = set()
+    look = cache(inspect)
     for config in configs:
         sources = tuple(
             source for name in ('train', 'val') for source in sources_of(config[f'{name}_dataloader'], name == 'train')
@@ -647,7 +655,7 @@ def inspect_once(configs: Sequence[dict], all_images: bool = False) -> Iterator[
         if sources in seen:
             continue
         seen.add(sources)
-        reports, both = inspect_config(config, all_images)
+        reports, both = inspect_config(config, all_images, look)
         for report in reports:
             report.findings += [finding for finding in both if finding.file == str(report.source.annotations)]
             if report.source not in seen:
@@ -655,18 +663,21 @@ def inspect_once(configs: Sequence[dict], all_images: bool = False) -> Iterator[
                 yield report
 
 
-def inspect_config(config: dict, all_images: bool = False) -> Tuple[List[Report], List[Finding]]:
+def inspect_config(
+    config: dict, all_images: bool = False, look: Callable[[Source, bool], Report] = inspect
+) -> Tuple[List[Report], List[Finding]]:
     """Look at the training and validation data of a config.
 
     Args:
         config (dict): a config of mmengine with ``train_dataloader`` and ``val_dataloader``.
         all_images (bool): decode all images instead of a sample.
+        look (callable): :func:`inspect`, or one that remembers.
 
     Returns:
         tuple[list[Report], list[Finding]]: a report for each dataset, and what is worth knowing of them together.
     """
     sources = {name: sources_of(config.get(f'{name}_dataloader') or {}, name == 'train') for name in ('train', 'val')}
-    reports = {name: [inspect(source, all_images) for source in of_name] for name, of_name in sources.items()}
+    reports = {name: [look(source, all_images) for source in of_name] for name, of_name in sources.items()}
     both = [finding for one in reports['train'] for other in reports['val'] for finding in compare(one, other)]
     settings = model_settings(config)
     every = [*reports['train'], *reports['val']]

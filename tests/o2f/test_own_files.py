@@ -277,7 +277,7 @@ def test_mmdetections_metric_goes_by_name_too(content, tmp_path):
     """Where a config keeps CocoMetric, the settings' hook gives it the order of the classes."""
     from types import SimpleNamespace
 
-    from o2f.engine import SettingsCheckHook
+    from o2f.safeguards import SettingsCheckHook
 
     files = written(tmp_path, content)
     dataset = load(*files, CLASSES[::-1], test_mode=True)

@@ -16,9 +16,9 @@ from mmengine.runner import Runner
 from own_data import CLASSES, EXAMPLE, SMALL, write_dataset
 from torch import nn
 
-from o2f.engine import CheckpointHook, FiniteLossHook, SettingsCheckHook
 from o2f.errors import InputError
 from o2f.evaluation.coco import TwoReadingsMetric
+from o2f.safeguards import CheckpointHook, FiniteLossHook, SettingsCheckHook
 
 TOOLS = Path(mmdet.__path__[0]) / '.mim' / 'tools'
 
@@ -217,7 +217,7 @@ import o2f
 from pathlib import Path
 from types import SimpleNamespace
 from mmengine.logging import MessageHub
-from o2f.engine import CheckpointHook
+from o2f.safeguards import CheckpointHook
 folder, die_at = Path({str(folder)!r}), int(sys.argv[1])
 class Runner(SimpleNamespace):
     def save_checkpoint(self, out_dir, filename, *args, **kwargs):

@@ -1,0 +1,341 @@
+"""Safeguards of the trainings, as hooks that every inheriting config has."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+import mmengine.dist
+import mmengine.hooks
+import torch
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import HOOKS
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+
+from o2f.errors import InputError
+from o2f.io.coco_file import check_classes
+from o2f.io.dataset_check import CHANGED, REFUSED, inspect_config, refusal
+from o2f.models.postprocess import FIELDS
+
+#: The paper's learning rate, and the images of a batch that it is for (section 4.1).
+RATE, BATCH = 0.01, 16
+
+
+@HOOKS.register_module()
+class DatasetCheckHook(Hook):
+    """Looks at the datasets before the first epoch ([`o2f.io.dataset_check`][]), so that it cannot be forgotten.
+
+    ``default_hooks = dict(dataset_check=dict(enabled=False))`` in a config turns it off.
+
+    Args:
+        all_images (bool): decode all images instead of a sample.
+        enabled (bool): look at all.
+    """
+
+    def __init__(self, all_images: bool = False, enabled: bool = True) -> None:
+        self.all_images, self.enabled = all_images, enabled
+
+    def before_train(self, runner: Runner) -> None:
+        """Log what is changed or worth knowing.
+
+        Raises:
+            InputError: a dataset would be trained on wrongly, or not at all.
+        """
+        if not self.enabled:
+            return
+        refused: List[Any] = [None]
+        if mmengine.dist.is_main_process():
+            refused = [self._look(runner)]
+        mmengine.dist.broadcast_object_list(refused)
+        if refused[0] is not None:
+            raise InputError(refused[0])
+
+    def _look(self, runner: Runner) -> Optional[str]:
+        reports, both = inspect_config(runner.cfg, self.all_images)
+        findings = [*(finding for report in reports for finding in report.findings), *both]
+        for finding in findings:
+            if finding.kind != REFUSED:
+                kind = 'changed' if finding.kind == CHANGED else 'note'
+                runner.logger.warning(f'{finding.file}: {kind}: {finding.says}')
+        return refusal(findings)
+
+
+@HOOKS.register_module()
+class SettingsCheckHook(Hook):
+    """Refuses settings that would train or test wrongly without a word, and warns of a warm-up that is too long."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Check classes, learning rate and warm-up.
+
+        Raises:
+            InputError: ``num_classes`` and ``classes`` differ, or the learning rate would be scaled twice.
+        """
+        _check_number_of_classes(runner, runner.train_dataloader.dataset)
+        _check_rate(runner)
+        _check_warm_up(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Check the classes, and have MMDetection's metric take categories by name as well.
+
+        Raises:
+            InputError: ``num_classes`` and ``classes`` differ.
+        """
+        _check_number_of_classes(runner, runner.val_dataloader.dataset)
+        _order_categories(runner.val_evaluator.metrics)
+
+    def before_test(self, runner: Runner) -> None:
+        """The same before a test.
+
+        Raises:
+            InputError: as above, or the model is tested with augmentation (``--tta``).
+        """
+        if isinstance(_inner(runner), BaseTTAModel):
+            raise InputError(
+                '--tta merges the views of an image by NMS, and only of the detections without NMS: leave it out'
+            )
+        _check_number_of_classes(runner, runner.test_dataloader.dataset)
+        _order_categories(runner.test_evaluator.metrics)
+
+
+def _inner(runner: Runner) -> Any:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _check_number_of_classes(runner: Runner, dataset: Any) -> None:
+    """Compare ``num_classes`` of all modules with ``classes``, as MMDetection's ``NumClassCheckHook`` does."""
+    classes = getattr(dataset, 'metainfo', {}).get('classes')
+    if classes is None:
+        return
+    number = len(check_classes(classes))
+    for name, module in _inner(runner).named_modules():
+        if name.endswith(('bbox_head', 'mask_head')) and getattr(module, 'num_classes', number) != number:
+            raise InputError(
+                f'model.{name}.num_classes is {module.num_classes}, and the dataset has {number} classes: set it to '
+                f'{number}, or correct classes'
+            )
+
+
+def _check_rate(runner: Runner) -> None:
+    """Refuse to scale a rate that was scaled by hand already."""
+    scaling, loader = runner.auto_scale_lr or {}, runner.cfg.get('train_dataloader') or {}
+    rate = (runner.cfg.get('optim_wrapper') or {}).get('optimizer', {}).get('lr')
+    if not scaling.get('enable') or not isinstance(rate, float):
+        return
+    images = loader.get('batch_size', 0) * mmengine.dist.get_world_size()
+    base = scaling.get('base_batch_size')
+    if images != base == BATCH and abs(rate - RATE * images / BATCH) < 1e-9:
+        raise InputError(
+            f'auto_scale_lr would scale the learning rate {rate:g} again, which is for {images} images already: set '
+            f'auto_scale_lr.base_batch_size={images}, or optim_wrapper.optimizer.lr={RATE}'
+        )
+
+
+def _check_warm_up(runner: Runner) -> None:
+    """Warn if the warm-up takes more than half of the training."""
+    schedulers = runner.cfg.get('param_scheduler') or []
+    schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
+    total = runner.max_iters
+    for place, scheduler in enumerate(schedulers):
+        end = scheduler.get('end')
+        if scheduler.get('type') == 'LinearLR' and not scheduler.get('by_epoch', True) and end and 2 * end > total:
+            runner.logger.warning(
+                f'the warm-up takes {end} iterations, and the training has {total}: shorten '
+                f'param_scheduler[{place}].end to about {max(total // 12, 1)}, or train longer'
+            )
+
+
+def _order_categories(metrics: List[Any]) -> None:
+    """Have MMDetection's own metric take the categories in the order of ``classes``, as the dataset does."""
+    for metric in metrics:
+        if isinstance(metric, CocoMetric) and metric._coco_api is not None:
+            classes = metric.dataset_meta['classes']
+            by_name = {entry['name']: entry['id'] for entry in metric._coco_api.dataset['categories']}
+            metric.cat_ids = [by_name[name] for name in classes if name in by_name]
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stops a training whose loss is not finite.
+
+    Args:
+        where (str): beginning of the message.
+        advice (str): end of the message.
+        interval (int): on a GPU, losses are looked at this often and at the end of each epoch, as reading one waits for
+            the GPU. On a CPU, every loss is.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        where: str = '',
+        advice: str = 'A smaller learning rate may help (optim_wrapper.optimizer.lr)',
+        interval: int = 50,
+    ) -> None:
+        self.where, self.advice, self.interval = where, advice, interval
+        self.total: Any = 0.0
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Forget the losses of the epoch before."""
+        self.total = 0.0
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Optional[Dict[str, Any]] = None
+    ) -> None:
+        """Look at a loss.
+
+        Raises:
+            InputError: it is not finite.
+        """
+        loss = (outputs or {}).get('loss')
+        if not isinstance(loss, torch.Tensor):
+            return
+        self.total = self.total + loss.detach()
+        if not loss.is_cuda or batch_idx % self.interval == 0:
+            self._check(loss, runner.epoch + 1, batch_idx + 1)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Look at the sum of all losses, before a checkpoint is saved.
+
+        Raises:
+            InputError: it is not finite.
+        """
+        if isinstance(self.total, torch.Tensor):
+            self._check(self.total, runner.epoch + 1, len(runner.train_dataloader))
+
+    def _check(self, loss: torch.Tensor, epoch: int, iteration: int) -> None:
+        if not torch.isfinite(loss):
+            raise InputError(
+                f'{self.where}training diverged: the loss was {loss.item()} in epoch {epoch}, iteration {iteration}. '
+                f'{self.advice}'
+            )
+
+
+#: The beginning of the names of files that are being written.
+_ASIDE = '.aside.'
+
+
+@HOOKS.register_module()
+class CheckpointHook(mmengine.hooks.CheckpointHook):
+    """mmengine's hook, except that a checkpoint is whole before an older one goes, and that it knows our metrics.
+
+    A file is written under another name and renamed. So whenever the process is killed, there is a checkpoint to resume
+    from. ``save_best='auto'`` is ``without_nms/AP``. MMDetection's names, such as ``coco/bbox_mAP``, mean the metrics
+    without NMS. Within MMDetection's scope it stands in for mmengine's hook.
+
+    The arguments are those of mmengine's ``CheckpointHook``.
+    """
+
+    _default_greater_keys = [*mmengine.hooks.CheckpointHook._default_greater_keys, 'AP', 'AR', 'recall', 'JI']
+    _default_less_keys = [
+        *mmengine.hooks.CheckpointHook._default_less_keys,
+        *(f'{reading}/{name}' for reading in FIELDS for name in ('duplicates', 'score_margin', 'mMR')),
+    ]
+    _saved: Optional[List[str]] = None
+    file_backend: Any
+
+    def before_train(self, runner: Runner) -> None:
+        """Remove what a killed process left half-written, and look up the names of ``save_best``.
+
+        Raises:
+            InputError: the evaluation gives no such metric.
+        """
+        super().before_train(runner)
+        if mmengine.dist.is_main_process() and isinstance(self.file_backend, LocalBackend):
+            for path in Path(self.out_dir).glob(f'{_ASIDE}*.pth'):
+                path.unlink()
+        if self.save_best is not None and runner.val_loop is not None:
+            self._translate([getattr(metric, 'names', None) for metric in runner.val_evaluator.metrics])
+
+    def _translate(self, names_of: List[Any]) -> None:
+        if not names_of or not all(names_of):
+            return  # another metric, whose names are not known before it has been computed
+        known = [name for names in names_of for name in names()]
+        for place, key in enumerate(list(self.key_indicators)):
+            if key == 'auto' or key in known or key.endswith('_precision'):
+                continue
+            other = _our_name(key, known)
+            if other is None:
+                raise InputError(f'save_best: there is no metric {key!r}, but {", ".join(known)}')
+            self.key_indicators[place] = other
+            self.is_better_than[other] = self.is_better_than.pop(key)
+            if len(self.key_indicators) > 1:
+                self.best_ckpt_path_dict[other] = self.best_ckpt_path_dict.pop(key, None)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        with self._whole(runner):
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if self.save_best:  # without it, this is called even where nothing is trained
+            with self._whole(runner):
+                super()._save_best_checkpoint(runner, metrics)
+
+    @contextlib.contextmanager
+    def _whole(self, runner: Runner) -> Iterator[None]:
+        """Write files whole, and remove others only at the end."""
+        if self._saved is not None or not isinstance(self.file_backend, LocalBackend):
+            yield
+            return
+        save, backend = runner.save_checkpoint, self.file_backend
+        saved: List[str] = []
+        self._saved = saved
+
+        def save_whole(out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+            save(out_dir, f'{_ASIDE}{filename}', *args, **kwargs)
+            if mmengine.dist.is_main_process():
+                saved.append(os.path.join(out_dir, filename))
+                _rename(Path(out_dir, f'{_ASIDE}{filename}'), Path(out_dir, filename))
+
+        runner.save_checkpoint = save_whole
+        self.file_backend = later = _RemovesLater(backend)
+        try:
+            yield
+            later.remove_all(saved)
+        finally:
+            runner.save_checkpoint = save
+            self.file_backend, self._saved = backend, None
+
+
+def _our_name(key: str, known: List[str]) -> Optional[str]:
+    """The metric that MMDetection calls ``key``, such as coco/bbox_mAP_50, as it is called here."""
+    from o2f.evaluation.coco import MMDETECTION_NAMES
+
+    kind, _, name = key.rpartition('/')[2].partition('_')
+    ours = MMDETECTION_NAMES.get(name)
+    if ours is None or kind not in ('bbox', 'segm'):
+        return None
+    ending = f'without_nms/{"mask_" if kind == "segm" else ""}{ours}'
+    return next((other for other in known if other.endswith(ending)), None)
+
+
+def _rename(aside: Path, path: Path) -> None:
+    if aside.is_file():
+        with open(aside, 'rb+') as file:
+            os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+class _RemovesLater:
+    """A file backend that remembers what to remove."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self._backend = backend
+        self._later: List[tuple] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def remove(self, path: str) -> None:
+        self._later.append((self._backend.remove, path))
+
+    def rmtree(self, path: str) -> None:
+        self._later.append((self._backend.rmtree, path))
+
+    def remove_all(self, kept: List[str]) -> None:
+        for remove, path in self._later:
+            if os.path.abspath(path) not in map(os.path.abspath, kept):
+                remove(path)

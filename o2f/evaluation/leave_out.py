@@ -120,7 +120,7 @@ def _average_precision(right: np.ndarray, groups: np.ndarray, reached: np.ndarra
     Args:
         right (ndarray): (n,) bool, whether each detection of a category is right, best first.
         groups (ndarray): (n,) the group of its image.
-        reached (ndarray): see :func:`_recalls_reached`.
+        reached (ndarray): see `_recalls_reached`.
     """
     number = len(reached)
     places = np.flatnonzero(right)

@@ -671,7 +671,7 @@ def inspect_config(
     Args:
         config (dict): a config of mmengine with ``train_dataloader`` and ``val_dataloader``.
         all_images (bool): decode all images instead of a sample.
-        look (callable): :func:`inspect`, or one that remembers.
+        look (callable): [`inspect`][o2f.io.dataset_check.inspect], or one that remembers.
 
     Returns:
         tuple[list[Report], list[Finding]]: a report for each dataset, and what is worth knowing of them together.

@@ -31,6 +31,11 @@ def folders_of(plans: list, args: argparse.Namespace) -> Dict[str, RunFolder]:
     return {run_id: RunFolder(args.runs / args.profile / run_id) for plan in plans for run_id in plan.runs()}
 
 
+def configs_of(plans: list) -> Dict[str, dict]:
+    """The config of each run by its id."""
+    return {run_id: run.config for plan in plans for run_id, run in plan.runs().items()}
+
+
 def labels_of(plans: list, args: argparse.Namespace) -> Dict[str, str]:
     """The name of each run, which is the first cell that it fills."""
     labels: Dict[str, str] = {}

@@ -11,6 +11,7 @@ from rich.filesize import decimal
 
 from experiments.commands.doctor.checks import FAILS, NOTE, OK, WARNING, Check
 from experiments.commands.estimate import disk
+from experiments.machine import affinity, core_quota, cores, gpus, machine_memory, memory
 from experiments.store.errors import UserError
 
 
@@ -22,9 +23,9 @@ def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Check]:
         processes (int): processes of a run. Each takes a GPU.
         cluster (bool): other machines than this one train.
     """
-    from experiments.launchers.local import LocalLauncher, cores, gpus
+    from experiments.launchers.local import LocalLauncher
 
-    yield Check(OK, 'cores', str(cores()))
+    yield from allowance()
     found = gpus()
     for line in _driver() if found else ():
         yield Check(OK, 'GPU', line)
@@ -44,6 +45,14 @@ def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Check]:
             LocalLauncher(None, processes)
         except UserError as error:
             yield Check(FAILS, 'processes per run', str(error))
+
+
+def allowance() -> Iterator[Check]:
+    """What this process may use, beside what the machine has."""
+    quota = core_quota()
+    masked = f'{affinity()} in the affinity mask' + ('' if quota is None else f', a quota of {quota:g}')
+    yield Check(OK, 'cores', f'{cores()} may be used ({masked}); the machine has {os.cpu_count()}')
+    yield Check(OK, 'memory', f'{decimal(memory())} may be used; the machine has {decimal(machine_memory())}')
 
 
 def _driver() -> Iterator[str]:

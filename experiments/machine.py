@@ -6,6 +6,7 @@ by the quota of control groups (cgroups), and memory by control groups. Both ver
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,14 @@ def memory(proc: Path = _PROC) -> int:
 def machine_memory() -> int:
     """The bytes of memory of the machine."""
     return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+
+
+def shared_memory() -> Optional[int]:
+    """The free bytes of /dev/shm, through which loader workers pass images; None if there is no such folder."""
+    try:
+        return shutil.disk_usage('/dev/shm').free
+    except OSError:
+        return None
 
 
 def peak_memory(children: int) -> int:

@@ -17,6 +17,7 @@ from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
 from experiments.spec.plan import Plan, save_plan
 from experiments.store.errors import UserError
+from experiments.store.files import check_locks
 from experiments.store.runs import DONE, FAILED, RunFolder, Status
 from experiments.training.speed import lacking, measure
 
@@ -32,6 +33,8 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
         UserError: data are missing or broken, a folder cannot be written, or the launcher cannot start.
     """
     folders = folders_of(plans, args)
+    if warning := check_locks(args.runs / args.profile):
+        print(f'run.py: warning: {warning}', file=sys.stderr)
     launcher = open_launcher(args, memory_needed(configs_of(plans), folders))
     todo = {run.id: run for plan in plans for run in plan.runs().values() if folders[run.id].status().state != DONE}
     if todo and args.track:

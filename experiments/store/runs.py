@@ -34,6 +34,7 @@ from experiments.store.files import (
     cannot_write,
     locked,
     make_folder,
+    no_locks,
     open_to_append,
     read_json,
     remove,
@@ -190,6 +191,8 @@ class RunFolder:
             return False
         except BlockingIOError:
             return True
+        except OSError as error:
+            raise no_locks(self._lock, error) from error
         return False
 
     def status(self, held: bool = False) -> Status:

@@ -7,7 +7,7 @@ from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 
 #: Peak of a run on generated data, in bytes. docs/clusters.md has the measurement.
-ON_GENERATED_DATA = 0
+ON_GENERATED_DATA = 700 * 10**6
 
 
 def memory_needed(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> int:

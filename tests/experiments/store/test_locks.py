@@ -65,11 +65,8 @@ def test_a_disk_of_this_machine_has_locks(tmp_path):
 def test_locks_that_hold_on_one_machine_are_known_by_the_mount(tmp_path, mount, kind, alone):
     """The kernel of the tests has no NFS and no Lustre, so their lines of mountinfo are files here."""
     point = str(tmp_path).replace(' ', r'\040')
-    lines = [
-        '22 1 0:1 / / rw - xfs none rw',
-        f'31 22 0:2 / {point} {mount}',
-        '32 22 0:3 / /elsewhere rw - tmpfs none rw',
-    ]
+    around = '22 1 0:1 / / rw - xfs none rw', '32 22 0:3 / /elsewhere rw - tmpfs none rw'
+    lines = [around[0], f'31 22 0:2 / {point} {mount}', around[1]]
     (tmp_path / 'mountinfo').write_text(''.join(f'{line}\n' for line in lines))
     found, options = _mount_of(tmp_path / 'runs', tmp_path / 'mountinfo')
     assert found == kind and _locks_of_one_machine(found, options) is alone

@@ -68,7 +68,7 @@ def test_runs_in_turn_and_in_words():
 
 @pytest.mark.slow
 def test_room_on_the_disk_is_that_of_real_checkpoints(finished):
-    table = table_file.load_table('table3')
+    table = table_file.load_table('table1')
     runs = make_plan(table, table.cells[:1], 'smoke', [0], {}).runs()
     [(run_id, run)] = runs.items()
     [room] = disk.disk_usages({run_id: run.config}).values()

@@ -95,7 +95,7 @@ def settle_temporary_folder() -> Path:
     """
     asked = [os.environ[name] for name in ('TMPDIR', 'TEMP', 'TMP') if os.environ.get(name)]
     for path in map(Path, [*asked, '/tmp', '/var/tmp', '/dev/shm']):
-        if len(os.fsencode(path)) + _LONGEST_BELOW <= SOCKET_PATH and _can_be_written(path):
+        if len(os.fsencode(path)) + _LONGEST_BELOW <= SOCKET_PATH and can_be_written(path):
             if asked and str(path) != asked[0]:
                 os.environ['TMPDIR'] = tempfile.tempdir = str(path)
             of_ray = os.environ.get('RAY_TMPDIR')
@@ -108,7 +108,8 @@ def settle_temporary_folder() -> Path:
     )
 
 
-def _can_be_written(path: Path) -> bool:
+def can_be_written(path: Path) -> bool:
+    """Whether files can be made in a folder that exists."""
     try:
         with tempfile.TemporaryFile(dir=path):
             return True

@@ -218,7 +218,8 @@ _SHARERS = 8
 def spare_shared_memory(config: Config) -> None:
     """Let loader workers pass tensors by value, through pipes, if /dev/shm is too small for those of several runs.
 
-    torch's sharing strategies all need /dev/shm. A worker that fills it dies of a bus error. Containers have 64 MB.
+    torch's sharing strategies all need /dev/shm. A worker that fills it dies of a bus error, or loses
+    the batch, and the loader waits for ever. Containers have 64 MB.
     Workers are forked from this process, so they take the setting over.
     """
     loaders = [config[f'{name}_dataloader'] for name in ('train', 'val')]

@@ -167,6 +167,6 @@ def test_a_temporary_folder_that_is_too_long_or_cannot_be_written_is_replaced(tm
 
 
 def test_no_temporary_folder_at_all(monkeypatch):
-    monkeypatch.setattr(machine, '_can_be_written', lambda path: False)
+    monkeypatch.setattr(machine, 'can_be_written', lambda path: False)
     with pytest.raises(UserError, match='set TMPDIR to a folder that can be written, with a path of at most'):
         machine.settle_temporary_folder()

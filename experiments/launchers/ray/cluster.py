@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -12,7 +13,7 @@ from typing import Iterator, Optional
 
 from rich.filesize import decimal
 
-from experiments.machine import cores, memory
+from experiments.machine import can_be_written, cores, memory
 from experiments.store.errors import UserError
 from experiments.store.files import make_folder
 
@@ -83,6 +84,9 @@ def connect(address: Optional[str]) -> bool:
         import ray.tune  # noqa: F401  (has more requirements than ray itself)
     except ImportError as error:
         raise UserError(f"--launcher ray needs Ray Tune ({error}): pip install '.[ray]'") from error
+    if not address and not can_be_written(Path.home()):
+        # Ray would keep the token of the new cluster there.
+        os.environ.setdefault('RAY_AUTH_TOKEN', secrets.token_hex(32))
     new = dict(
         address='local',
         num_cpus=cores(),

@@ -102,7 +102,7 @@ def connect(address: Optional[str]) -> bool:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
         )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises almost anything
         where = f'the Ray cluster at {address} does not answer' if address else 'Ray does not start on this machine'
         raise UserError(f'{where}: {" ".join(str(error).split())}') from error
     finally:

@@ -1,9 +1,9 @@
 """Many runs: planning, submitting, status, tables and report for a thousand and for ten thousand of them.
 
 Every table of the paper is planned with many seeds. The runs to submit are jobs that Slurm holds in its queue
-(`slurm/dev-cluster.sh`, without accounting; smoke profile), so that none of them trains. The tables and the report are made of
-made-up results. Times are seconds of the processor, which other work on the machine disturbs little, and memory is the
-largest of the process. Slurm's daemons are not counted.
+(`slurm/dev-cluster.sh`, without accounting; smoke profile), so that none of them trains. The tables and the report are
+made of made-up results. Times are seconds of the processor, which other work on the machine disturbs little, and memory
+is the largest of the process. Slurm's daemons are not counted.
 """
 
 import json

@@ -247,6 +247,7 @@ def test_bad_input_gets_one_line_and_exit_2(suite, args, says):
     assert says in done.stderr and 'Traceback' not in done.stderr and done.stdout == ''
 
 
+@pytest.mark.slow
 def test_runs_that_fail_alike_are_reported_once(suite):
     done = suite.run(*SHORT, '--set', 'model.bbox_head.selection.alpha=2', check=1)
     last = done.stderr.strip().splitlines()[-1]

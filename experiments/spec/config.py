@@ -15,7 +15,6 @@ import copy
 import difflib
 import hashlib
 import json
-import pprint
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from mmengine.config import Config
 from experiments.spec.paths import generated
 from experiments.spec.schema import Overrides
 from experiments.spec.subset import split_profile
+from experiments.store.configs import config_text
 from experiments.store.errors import UserError
 
 # Paths and displays do not change what is computed. Training does not run the test loop.
@@ -71,9 +71,7 @@ class Run:
     @property
     def config_text(self) -> str:
         """The config as an mmengine config file in Python."""
-        return ''.join(
-            f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}\n' for key, value in self.config.items()
-        )
+        return config_text(self.config)
 
 
 def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, source: str) -> Run:
@@ -100,7 +98,7 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
     )
     config.randomness = dict(seed=seed)
     content = config.to_dict()
-    return Run(_digest(content), profile, seed, content)
+    return Run(run_id(content), profile, seed, content)
 
 
 def _overridden(config: dict, key: str, value: Any, profile: str, source: str) -> Any:
@@ -158,7 +156,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f'{text[:57]}...'
 
 
-def _digest(config: dict) -> str:
+def run_id(config: dict) -> str:
+    """The id of the run that a whole config describes: 12 hex digits of the hash over what it computes."""
     computed = {key: _computed(value) for key, value in config.items() if key not in _NOT_COMPUTED}
     # The folder names identify the data with all of their settings and versions, defaults included.
     computed['generate'] = {name: folder for name, (folder, _) in generated(config).items()}

@@ -1,7 +1,7 @@
 """The folder of one run, which is the truth about it.
 
 =================  =====================================================================
-config.py          the resolved config, with ``${...}`` for folders of the machine
+config.py          the resolved config, with ``${...}`` for folders of the machine (experiments/store/configs.py)
 lock               held by the training process (rank 0 of several); the kernel frees it when that dies
 progress.json      current epoch, number of epochs and time left (a hint; not flushed)
 metrics.json       metrics of each finished epoch
@@ -28,6 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set
 
+from experiments.store.configs import CONFIG
 from experiments.store.errors import UserError
 from experiments.store.files import (
     ASIDE,
@@ -89,7 +90,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / 'config.py'
+        self.config = path / CONFIG
         self.log = self.log_of(0)
         self._lock = path / 'lock'
         self._progress = path / 'progress.json'

@@ -115,8 +115,9 @@ class Cell(Model):
 
 
 class Quantity(Model):
-    """``times`` x (``key`` - ``minus``) + ``plus`` points of the cell ``at`` after epoch ``epoch``, counted from 1 (None:
-    the last)."""
+    """``times`` x (``key`` - ``minus``) + ``plus`` points of the cell ``at``, after epoch ``epoch``, counted from 1.
+
+    Without ``epoch`` it is the last."""
 
     key: StrictStr
     minus: Optional[StrictStr] = None

@@ -50,10 +50,11 @@ Tables of the paper are in ``experiments/tables``. Studies beyond the paper have
 
 A quantity is a stored metric (``key``) of one cell (``at``: one value of each axis that ``for_each`` does not name).
 Optionally, another metric of the same cell is subtracted (``minus``), the difference is multiplied (``times``), and
-points are added (``plus``). So "within 0.9 AP" is two comparisons, with ``plus: -0.9`` and ``plus: 0.9``. It is taken after the epoch ``epoch`` (counted from 1, default the last). ``at: {k: others}`` on the right makes one
-comparison with each value of the axis except the left side's. A claim holds when all of its comparisons hold. The
-difference that the paper prints is ``size``, or else that of its numbers in the table. ``size`` is positive, in points,
-and of speeds in percent.
+points are added (``plus``). So "within 0.9 AP" is two comparisons, with ``plus: -0.9`` and ``plus: 0.9``. It is taken
+after the epoch ``epoch`` (counted from 1, default the last). ``at: {k: others}`` on the right makes one comparison with
+each value of the axis except the left side's. A claim holds when all of its comparisons hold. The difference that the
+paper prints is ``size``, or else that of its numbers in the table. ``size`` is positive, in points, and of speeds in
+percent.
 """
 
 import itertools

@@ -5,7 +5,7 @@ their own, and the main branch does not train the backbone. YOLOv10 has CIoU in 
 distribution of distances, and loss weights for its own head; here they are those of the other rows.
 """
 
-_parts = dict(
+_parts: dict = dict(
     selection=dict(
         _delete_=True,
         type='OneToFewSelection',

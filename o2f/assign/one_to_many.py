@@ -146,4 +146,5 @@ class QualityATSSSelection(MatchingScore):
         # Tensor.std warns if there is no instance, and gives NaN for a single candidate.
         variance = (quality - mean).square().sum(dim=1, keepdim=True) / max(quality.size(1) - 1, 1)
         claimed = (quality >= mean + variance.sqrt()) & found.inside.gather(1, order)
-        return *(values.gather(1, order) for values in (found.anchor, found.p, found.iou)), quality, claimed
+        anchor, p, iou = (values.gather(1, order) for values in (found.anchor, found.p, found.iou))
+        return anchor, p, iou, quality, claimed

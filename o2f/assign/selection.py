@@ -115,4 +115,5 @@ class OneToFewSelection(MatchingScore):
         score, order = score[:, :wanted], order[:, :wanted]
         available = (found.inside & (found.iou > 0)).sum(dim=1, keepdim=True)
         claimed = (score > -math.inf) & (torch.arange(wanted, device=score.device) < available)
-        return *(values.gather(1, order) for values in (found.anchor, found.p, found.iou)), score, claimed
+        anchor, p, iou = (values.gather(1, order) for values in (found.anchor, found.p, found.iou))
+        return anchor, p, iou, score, claimed

@@ -258,9 +258,11 @@ class OneToFewHead(AnchorFreeHead):
         """
         truth, ignored, metas = unpack_gt_instances(batch_data_samples)
         if not self.second:
-            return self.loss_by_feat(*self(x), truth, metas, ignored)
+            inputs = *self(x), truth, metas, ignored
+            return self.loss_by_feat(*inputs)
         mine, its = self.second.maps_of_both(self, x)
-        found = self.loss_by_feat(*self.predict_from(*mine), truth, metas, ignored)
+        inputs = *self.predict_from(*mine), truth, metas, ignored
+        found = self.loss_by_feat(*inputs)
         losses = {name: self.second.main_weight * loss if 'loss' in name else loss for name, loss in found.items()}
         return {**losses, **self.second.losses(self, its, truth, ignored)}
 
@@ -458,7 +460,7 @@ def joint_logit(a: Tensor, b: Tensor) -> Tensor:
     return log_p - log_not_p
 
 
-def _through(convs: Sequence[nn.Module], x: Tensor) -> Tensor:
+def _through(convs: nn.ModuleList, x: Tensor) -> Tensor:
     for conv in convs:
         x = conv(x)
     return x

@@ -109,6 +109,6 @@ class SecondBranch(OneToFewHead):
             ignored (list[InstanceData], optional): see [`OneToFewHead.loss_by_feat`][].
         """
         predictor = head if self.shares == 'predictors' else self
-        outputs = predictor.predict_from(*maps, factor=self.score_factor)
-        found = self.loss_by_feat(*outputs, truth, [], ignored)
+        inputs = *predictor.predict_from(*maps, factor=self.score_factor), truth, [], ignored
+        found = self.loss_by_feat(*inputs)
         return {f'second_{name}': self.weight * loss for name, loss in found.items() if 'loss' in name}

@@ -88,7 +88,9 @@ class RankingLoss(nn.Module):
         of_image = (selected.anchor // points).flatten()
         lead = p.flatten()[element].reshape(-1, 1) - highest[of_image]
         weight = selected.kept.to(p.dtype).flatten()
-        each = (self.margin - lead).clamp(min=0).mean(dim=1) * weight
+        # An image may have fewer negatives. The places of its positives then hold -inf, whose hinge is 0.
+        negatives = (highest > -torch.inf).sum(dim=1).clamp(min=1)[of_image]
+        each = (self.margin - lead).clamp(min=0).sum(dim=1) / negatives * weight
         total, number = (p.new_zeros(images).index_add(0, of_image, values) for values in (each, weight))
         mean = (total / number.clamp(min=1)).sum() / (number > 0).sum().clamp(min=1)
         return self.loss_weight * (mean + 0 * p.sum())  # keeps the graph whole

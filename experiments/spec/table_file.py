@@ -230,6 +230,9 @@ class TableFile(Model):
         Raises:
             ValueError: its parts do not fit together; the message names the key.
         """
+        for i, claim in enumerate(self.claims):
+            if not (claim.quote or self.question):  # a claim of the paper
+                raise ValueError(f"claims[{i}]: key 'quote' is missing")
         axes = {axis: entry.axis(axis) for axis, entry in self.axes.items()}
         if not axes or sorted(self.rows + self.columns) != sorted(axes):
             raise ValueError(f'rows: rows and columns must name each axis once ({", ".join(map(called, axes))})')

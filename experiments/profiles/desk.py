@@ -92,6 +92,10 @@ variants = {
     'fcos': dict(model=dict(bbox_head=dict(regress_ranges=_ranges))),
     'aux-fcos': dict(model=dict(bbox_head=dict(auxiliary=dict(regress_ranges=_ranges)))),
     'hybrid-epoch': dict(model=dict(bbox_head=dict(selection=dict(one_to_many=dict(regress_ranges=_ranges))))),
+    'dual-fcos': dict(model=dict(bbox_head=dict(second=dict(selection=dict(regress_ranges=_ranges))))),
+    'stride-4': dict(model=dict(neck=dict(num_outs=4), bbox_head=dict(strides=[4, 8, 16, 32]))),
+    'stride-8': dict(model=dict(neck=dict(num_outs=3), bbox_head=dict(strides=[8, 16, 32]))),
+    'fcos+stride-8': dict(model=dict(bbox_head=dict(regress_ranges=((-1, 48), *_ranges[2:])))),
     'every-epoch': dict(epoch_images=1000),
     '3x': dict(  # 640 to 800 of 800 pixels
         train_dataloader=dict(

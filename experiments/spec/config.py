@@ -4,7 +4,8 @@ A variant (``experiments/variants/<name>.py``) is a piece of mmengine config wit
 backbone, schedule or dataset. It is merged as mmengine merges a config into its base, with one addition: a mapping with
 ``_keep_ = [keys]`` replaces the mapping of the base, except for those keys. So a variant can swap the head and leave
 the sizes to the profile. Settings that only one profile needs, such as fewer channels, stand under ``variants`` in that
-profile. They are merged right after the variant of that name.
+profile. They are merged right after the variant of that name. Those under ``a+b`` are merged last, if both variants are
+used.
 
 A run is identified by what it computes. Its id is a hash over the resolved training config, the seed and the data. The
 hash leaves out paths, loader workers, the number of processes and the launcher. So equal cells of any table share one
@@ -220,6 +221,9 @@ def _composed(profile: str, use: Tuple[str, ...]) -> Config:
     special = config.pop('variants', {})
     for name in use:
         for piece in (_load(VARIANTS / f'{name}.py'), special.get(name, {})):
+            config.merge_from_dict(_resolve_keep(copy.deepcopy(dict(piece)), config))
+    for names, piece in special.items():
+        if '+' in names and set(names.split('+')) <= set(use):
             config.merge_from_dict(_resolve_keep(copy.deepcopy(dict(piece)), config))
     return config
 

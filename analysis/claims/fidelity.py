@@ -18,7 +18,7 @@ from analysis.claims.finding import Comparer
 from analysis.claims.noise import NoiseModel
 from analysis.claims.statistics import CONFIDENCE, Interval
 from analysis.results import SPEED, load_plan, paper_numbers, plan_names
-from experiments.spec.schema import GREATER, Cell, Comparison, Quantity, StoredPlan
+from experiments.spec.schema import Cell, Comparison, Quantity, StoredPlan
 
 #: Printed differences above this many points count for the share of signs that agree.
 CLEAR = 0.5
@@ -66,7 +66,7 @@ def _rows(comparer: Comparer) -> Iterator[tuple]:
     for pair in printed_pairs(comparer.plan):
         left, right = sorted(pair, key=lambda number: -number.value)
         sides = (Quantity(key=number.key, at=number.cell.at) for number in (left, right))
-        found = comparer.finding(Comparison(left=next(sides), relation=GREATER, right=next(sides)), CONFIDENCE)
+        found = comparer.finding(Comparison(left=next(sides), relation='greater', right=next(sides)), CONFIDENCE)
         if found.effect is not None:
             low, high = found.interval or (math.nan, math.nan)
             trainings = dict.fromkeys(number.cell.runs[min(number.cell.runs)] for number in (left, right))

@@ -6,7 +6,7 @@ The published desk is shown beside the one before it, whose differences are in `
 import json
 import math
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 import pandas as pd
@@ -82,7 +82,7 @@ def _panel(axes: Axes, panel: Panel, tables: List[str], limits: tuple) -> None:
         rows = panel.differences[panel.differences['table'] == name]
         if len(rows):
             x = places[rows.index]
-            style = dict(color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)])
+            style: Dict[str, Any] = dict(color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)])
             axes.vlines(x, rows['low'], rows['high'], color=style['color'], alpha=0.15, linewidth=0.6)
             label = f'Table {name.removeprefix("table")}' if name.startswith('table') else name
             axes.scatter(x, rows['measured'], s=11, linewidths=0, alpha=0.75, label=label, **style)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Dict, List
 
+from experiments.spec.schema import Position
 from experiments.store.runs import RunFolder
 
 PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
@@ -23,6 +24,23 @@ def read_plans(args: argparse.Namespace) -> list:
     settings = dict(args.set)
     return [
         make_plan(table, table_file.select(table, args.only), args.profile, args.seeds, settings) for table in tables
+    ]
+
+
+def plans_at(cells: Dict[str, List[Position]], args: argparse.Namespace) -> list:
+    """The plans of some cells, given as positions by table.
+
+    Raises:
+        UserError: a table, a profile or a setting does not exist.
+    """
+    from experiments.spec import table_file
+    from experiments.spec.plan import make_plan
+
+    settings = dict(args.set)
+    tables = {name: table_file.load_table(name) for name in cells}
+    return [
+        make_plan(table, [cell for cell in table.cells if cell.at in cells[name]], args.profile, args.seeds, settings)
+        for name, table in tables.items()
     ]
 
 

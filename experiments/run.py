@@ -94,7 +94,7 @@ def _train_until_decided(args: argparse.Namespace) -> int:
     its share of the 5 %, so a decision is as sure as the one of a single look (docs/claims.md)."""
     from analysis.claims import watch
     from analysis.claims.explain import watched
-    from experiments.commands.plans import plans_at
+    from experiments.commands.plans import plans_at, seeds_there
     from experiments.commands.train import report_failures, train
     from experiments.spec.table_file import load_table
 
@@ -102,9 +102,12 @@ def _train_until_decided(args: argparse.Namespace) -> int:
     claim = watch.claim_of(table, args.claim)
     cells = watch.cells_of(args.tables[0], claim)
     started, longest = time.monotonic(), 0.0
-    for seeds in range(1, MOST_SEEDS + 1):
+    first = max(
+        1, seeds_there(cells, args, MOST_SEEDS)
+    )  # an earlier look again, with more seeds, would be a new chance
+    for seeds in range(first, MOST_SEEDS + 1):
         spent = time.monotonic() - started
-        if args.budget is not None and seeds > 1 and spent + longest > 3600 * args.budget:
+        if args.budget is not None and seeds > first and spent + longest > 3600 * args.budget:
             print(f'run.py: the budget of {args.budget:g} hours does not allow another seed', file=sys.stderr)
             return 0
         args.seeds = list(range(seeds))

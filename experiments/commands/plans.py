@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Dict, List
 
 from experiments.spec.schema import Position
-from experiments.store.runs import RunFolder
+from experiments.store.runs import DONE, RunFolder
 
 PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
 
@@ -42,6 +42,15 @@ def plans_at(cells: Dict[str, List[Position]], args: argparse.Namespace) -> list
         make_plan(table, [cell for cell in table.cells if cell.at in cells[name]], args.profile, args.seeds, settings)
         for name, table in tables.items()
     ]
+
+
+def seeds_there(cells: Dict[str, List[Position]], args: argparse.Namespace, most: int) -> int:
+    """With how many seeds, counted from 0 and without a gap, all of these cells are trained; at most ``most``."""
+    for seed in range(most):
+        plans = plans_at(cells, argparse.Namespace(**{**vars(args), 'seeds': [seed]}))
+        if any(folder.status().state != DONE for folder in folders_of(plans, args).values()):
+            return seed
+    return most
 
 
 def folders_of(plans: list, args: argparse.Namespace) -> Dict[str, RunFolder]:

@@ -238,3 +238,18 @@ def test_runs_that_fail_alike_are_reported_once(suite):
     done = suite.run(*SHORT, '--set', 'model.bbox_head.selection.alpha=2', check=1)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('run.py: 4 run(s) failed') and 'selection: alpha must be between 0 and 1, not 2' in last
+
+
+@pytest.mark.slow
+def test_a_claim_is_trained_seed_by_seed_until_the_budget_is_spent(suite):
+    """Two cells; the first budget allows one seed, the second more. A third call begins with the last look."""
+    claim = ('table1', '--profile', 'smoke', '--claim', 'unsuitable-degree-decreases', '--seeds', 'auto')
+    first = suite.run(*claim, '--budget', 1e-6, check=0)
+    assert len(suite.folders()) == 2 and 'the first look is at 3 seeds' in first.stdout
+    assert 'the budget of 1e-06 hours does not allow another seed' in first.stderr
+    more = suite.run(*claim, '--budget', 0.02, check=0)
+    looks = [line for line in more.stdout.splitlines() if line.startswith('unsuitable-degree-decreases, ')]
+    assert [line.split()[1] for line in looks[:3]] == ['1', '2', '3'] and len(suite.folders()) == 2 * len(looks)
+    assert all(word in looks[2] for word in ('difference', '98.33 % interval')) or 'fails' in looks[2]
+    again = suite.run(*claim, '--budget', 1e-6, check=0).stdout.splitlines()
+    assert again[0] == looks[-1] and len(suite.folders()) == 2 * len(looks)  # the last look, not the first

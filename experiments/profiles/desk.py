@@ -5,8 +5,8 @@ _base_ = '../../o2f/configs/o2f_r50_fpn_1x_coco.py'
 # What is generated on first use (experiments/data/synthetic/scenes.py, backbone.py); how it was chosen: docs/desk.md.
 generate = dict(
     scenes=dict(
-        train=1200,
-        val=5000,
+        train=1080,
+        val=2000,
         size=72,
         objects=(2, 6),
         scale=(20.0, 68.0),

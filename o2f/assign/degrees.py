@@ -17,7 +17,7 @@ class ScheduledDegrees:
     As in the released code, max p is taken over the instance's ambiguous anchors, without the certain one.
 
     Args:
-        t (float | dict): T^j, a number from 0 to 1 or a [`Schedule`][] of such numbers.
+        t (float | dict): T^j, a number from 0 to 1 or a [`Schedule`][o2f.assign.schedule.Schedule] of such numbers.
 
     Raises:
         ValueError: ``t`` is out of its range.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 SHAPES = ('linear', 'cosine', 'step', 'exponential')
-#: A number, or the arguments of [`Schedule`][].
+#: A number, or the arguments of [`Schedule`][o2f.assign.schedule.Schedule].
 ScheduleConfig = Union[float, dict]
 
 
@@ -51,7 +51,8 @@ def read_schedule(config: ScheduleConfig, name: str, low: float = 0, high: float
     """Read a setting that is a number or a schedule.
 
     Args:
-        config (float | dict): a number, which stands for itself in every epoch, or the arguments of [`Schedule`][].
+        config (float | dict): a number, which stands for itself in every epoch, or the arguments of
+            [`Schedule`][o2f.assign.schedule.Schedule].
         name (str): the setting's name, for messages.
         low (float): smallest number allowed.
         high (float): largest number allowed.

@@ -48,8 +48,8 @@ class OneToFewSelection(MatchingScore):
     others are ambiguous. Ties go to the lower anchor index, then to the lower instance index.
 
     Args:
-        k (int | dict): K of section 3.3 and Table 2. K = 0 is one-to-one. A [`Schedule`][] changes it over the epochs;
-            its numbers are rounded.
+        k (int | dict): K of section 3.3 and Table 2. K = 0 is one-to-one. A
+            [`Schedule`][o2f.assign.schedule.Schedule] changes it over the epochs; its numbers are rounded.
         alpha (float): see [`MatchingScore`][].
         metric (str): see [`MatchingScore`][].
         radius (float | str, optional): see [`MatchingScore`][].

@@ -28,7 +28,7 @@ class SecondBranch(OneToFewHead):
             targets. Its ``score_factor`` says which factor of the main branch takes part. DeFCN's auxiliary loss is
             such a branch.
         stop_gradient (str): the branch that does not train what both share, 'main' or 'second', or 'none'.
-        weight (float | dict): factor on its losses, or a [`Schedule`][] of it.
+        weight (float | dict): factor on its losses, or a [`Schedule`][o2f.assign.schedule.Schedule] of it.
         main_weight (float | dict): factor on the main branch's losses.
         **kwargs (Any): arguments of [`OneToFewHead`][].
 

@@ -14,4 +14,4 @@ def test_it_shows_table_3_and_draws_it():
     outputs = [output for cell in notebook.cells if cell.cell_type == 'code' for output in cell.outputs]
     shown = [output.data for output in outputs if output.output_type in ('execute_result', 'display_data')]
     assert sum('image/png' in data for data in shown) == 2
-    assert any('axis_t_min' in data.get('text/html', '') and '38.9' in data['text/html'] for data in shown)
+    assert any('axis_t_min' in data.get('text/html', '') and '37.7' in data['text/html'] for data in shown)

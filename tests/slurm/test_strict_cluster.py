@@ -61,7 +61,7 @@ def test_a_submission_from_inside_an_allocation_is_one_of_its_own(strict_cluster
     """The outer job asks for its memory by core and has a binding; either would end or bind the inner one."""
     suite = Suite(tmp_path, data, strict_cluster, mem_gb=1, cpus_per_task=2)
     one = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2')
-    outer = ('srun', '--ntasks=1', '--cpus-per-task=1', '--mem-per-cpu=100', '--cpu-bind=map_cpu:0', '--time=5')
+    outer = ('srun', '--ntasks=1', '--cpus-per-task=1', '--mem-per-cpu=100', '--cpu-bind=cores', '--time=5')
     inner = suite.command(*one, '--launcher', 'slurm', '--cluster', suite.file)
     done = subprocess.run([*outer, *inner], capture_output=True, text=True, timeout=120, cwd=os.sep)
     assert done.returncode == 0 and 'submitted 1 run(s)' in done.stderr, done.stderr

@@ -86,7 +86,8 @@ def test_every_claim_is_checked(finished):
     verdicts, warnings = judge(finished.runs, 'smoke', finished.tables)
     assert warnings == [] and {verdict.plan.name for verdict in verdicts} == set(finished.tables)
     assert {verdict.verdict for verdict in verdicts} == {'undecided'}
-    for found in (found for verdict in verdicts for found in verdict.findings):
+    found_here = (found for verdict in verdicts for found in verdict.findings)
+    for found in (found for found in found_here if found.comparison.more_than is None):
         of_images = found.unit == 'points' and 'after epoch' not in found.left.name + found.right.name
         assert (found.image_error is not None) == of_images and found.interval is None
 

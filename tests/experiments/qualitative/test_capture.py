@@ -72,7 +72,9 @@ class Captures:
 
 
 @pytest.fixture(scope='module')
-def captures(finished, tmp_path_factory):
+def captures(trained, own_copy, tmp_path_factory):
+    methods = ('--only', 'method=FCOS', '--only', 'method=Ours-3convs')
+    finished = own_copy(trained('table5', '--only', 'schedule=3x', *methods))
     return Captures(finished, tmp_path_factory.mktemp('figures'))
 
 

@@ -31,7 +31,7 @@ def test_a_stored_plan_is_what_its_table_resolves_to(path):
 def test_every_stored_run_is_of_a_plan_and_whole():
     planned = {run for path in PLANS for cell in json.loads(path.read_text())['cells'] for run in cell['runs'].values()}
     runs = [path for path in STORED.iterdir() if path.name not in ('tables', 'captures')]
-    assert len(PLANS) >= 5 and len(runs) >= 37
+    assert len(PLANS) >= 5 and len(runs) >= 35
     for folder in runs:
         result = json.loads((folder / 'result.json').read_text())
         epochs = json.loads((folder / 'metrics.json').read_text())['epochs']
@@ -44,7 +44,7 @@ def test_every_config_is_rebuilt_from_the_base_of_its_table():
     from mmengine.config import Config
 
     paths = sorted(STORED.glob('*/config.py'))
-    assert len(paths) >= 37
+    assert len(paths) >= 35
     for path in paths:
         config = read_config(path)
         assert run_id(config) == path.parent.name

@@ -119,7 +119,7 @@ def test_status_shows_each_state(disturbed):
     assert '  done  ' in end['requeued'] and '  done  ' in end['calm']
     assert re.search(r'  failed .*\n  job \d+_1 ended as FAILED .*Killed\n  \| ', end['killed'])
     assert re.search(r'  failed .*\n  job \d+_2 ended as CANCELLED', end['cancelled'])
-    assert re.search(r'  failed .*\n  .*training diverged: the loss was .* iteration \d', end['diverges'])
+    assert re.search(r'  failed.*\n  .*training diverged: the loss was .* iteration \d', end['diverges'])
 
 
 @pytest.mark.slow

@@ -48,7 +48,8 @@ def test_every_cell_is_trained_and_printed(finished):
 @pytest.mark.slow
 def test_all_are_all_tables(trained):
     done = trained(*ALL)
-    assert done.run('all', '--profile', 'smoke', check=0).stdout == done.printed
+    again = done.run('all', '--profile', 'smoke', check=0).stdout
+    assert sorted(re.split(r'^## ', again, flags=re.M)) == sorted(re.split(r'^## ', done.printed, flags=re.M))
     table3 = next(text for text in re.split(r'^## ', done.printed, flags=re.M) if 'Table 3' in text)
     rows = re.findall(r'^\| 0\.[1-4] .*$', table3, re.M)
     assert len(rows) == 8 and all(len(re.findall(r'\d+\.\d/\d+\.\d', row)) == 4 for row in rows)

@@ -214,4 +214,4 @@ def test_a_long_temporary_folder_and_a_home_that_cannot_be_written(need_ray, sui
 def test_what_no_node_has_is_refused(need_ray, suite, ray_folder):
     env = {**os.environ, 'RAY_TMPDIR': ray_folder}
     done = suite.run('table3', '--profile', 'smoke', '--launcher', 'ray', '--cpus-per-run', '1000', check=2, env=env)
-    assert done.stderr.startswith('run.py: no node has the 1000 CPUs and 0 GPUs of a run')
+    assert done.stderr.startswith('run.py: no node has the 1000 CPUs and 0 GPUs and 700.0 MB of memory of a run')

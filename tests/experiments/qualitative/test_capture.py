@@ -79,6 +79,13 @@ def captures(trained, own_copy, tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
+def of_the_paper(trained, own_copy, tmp_path_factory):
+    """On all tables, of which other slow tests make the same ones."""
+    tables = (*(f'table{number}' for number in range(1, 10)), 'fig5')
+    return Captures(own_copy(trained(*tables)), tmp_path_factory.mktemp('figures'))
+
+
+@pytest.fixture(scope='module')
 def own(captures):
     """Both kinds of figure, of trainings of two epochs; as so few find nothing, one detector's biases are raised."""
     done = captures.run(captures.declare('stages', STAGES), '--images', '19')
@@ -97,7 +104,8 @@ def own(captures):
 
 
 @pytest.mark.slow
-def test_all_figures_of_the_paper_are_captured_and_drawn(captures):
+def test_all_figures_of_the_paper_are_captured_and_drawn(of_the_paper):
+    captures = of_the_paper
     done = captures.run()
     assert done.returncode == 0, done.stderr
     assert figure_names() == ['fig6', 'fig7', 'fig8', 'fig9'] and done.stdout.count('wrote ') == 4
@@ -197,7 +205,8 @@ def test_a_detector_is_cut_where_it_finds_a_share_of_all_objects():
 
 
 @pytest.mark.slow
-def test_masks_come_back_as_they_were(captures):
+def test_masks_come_back_as_they_were(of_the_paper):
+    captures = of_the_paper
     if not (captures.suite.runs / 'smoke' / 'captures' / 'fig8.npz').exists():
         assert captures.run('fig8').returncode == 0
     meta, arrays = captures.read('fig8')
@@ -219,6 +228,7 @@ def test_weights_of_a_file_take_the_place_of_a_run(own, tmp_path):
     runs = own.suite.runs / 'smoke'
     before = own.read('panels')[1]['found0.1.scores']
     short = load_figure('fig7').panels[2].cell.run('smoke', 0).id
+    own.suite.run('table5', '--only', 'schedule=1x', '--only', 'method=Ours-3convs', '--profile', 'smoke', check=0)
     figure = own.folder / 'panels.yaml'
     assert own.run(figure, '--weights', f'Ours={runs / short / "epoch_1.pth"}').returncode == 0
     assert not np.array_equal(own.read('panels')[1]['found0.1.scores'], before)

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Iterator, List, Optional
 
 from experiments.store.errors import UserError
+from experiments.store.files import PROC, mounts
 
-_PROC = Path('/proc/self')
 #: Longest path of a Unix socket, in bytes: 108 with the final zero on Linux.
 SOCKET_PATH = 107
 #: Longest path below the temporary folder. Ray's is the longest of those that are used:
@@ -34,7 +34,7 @@ def affinity() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def core_quota(proc: Path = _PROC) -> Optional[float]:
+def core_quota(proc: Path = PROC) -> Optional[float]:
     """The smallest quota of the control groups of this process, in cores; None if there is none.
 
     Args:
@@ -43,7 +43,7 @@ def core_quota(proc: Path = _PROC) -> Optional[float]:
     return min((quota for group in _groups('cpu', proc) if (quota := _core_quota(group)) is not None), default=None)
 
 
-def memory(proc: Path = _PROC) -> int:
+def memory(proc: Path = PROC) -> int:
     """The bytes of memory that this process and its siblings may use: the machine's, or a control group's limit."""
     limits = (limit for group in _groups('memory', proc) if (limit := _memory_limit(group)) is not None)
     return min([machine_memory(), *limits])
@@ -125,25 +125,16 @@ def _groups(controller: str, proc: Path) -> Iterator[Path]:
     """
     try:
         lines = [line.split(':', 2) for line in (proc / 'cgroup').read_text().splitlines()]
-        mounts = (proc / 'mountinfo').read_text().splitlines()
     except OSError:  # not Linux
         return
     paths = {name: PurePosixPath(path) for _, names, path in lines for name in names.split(',')}
-    for mount in mounts:
-        before, _, after = mount.partition(' - ')
-        root, point = (_unescaped(field) for field in before.split()[3:5])
-        kind, _, options = (after.split() + ['', ''])[:3]
-        name = {'cgroup2': '', 'cgroup': controller}.get(kind)
-        if name is None or name not in paths or (name and name not in options.split(',')):
+    for mount in mounts(proc):
+        name = {'cgroup2': '', 'cgroup': controller}.get(mount.kind)
+        if name is None or name not in paths or (name and name not in mount.options):
             continue
         path = paths[name]
-        inside = path.relative_to(root) if path.is_relative_to(root) else PurePosixPath()
-        group = Path(point) / inside
-        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(point) and folder.is_dir())
-
-
-def _unescaped(field: str) -> str:
-    return field.encode().decode('unicode_escape') if '\\' in field else field
+        group = mount.point / (path.relative_to(mount.root) if path.is_relative_to(mount.root) else '')
+        yield from (at for at in (group, *group.parents) if at.is_relative_to(mount.point) and at.is_dir())
 
 
 def _core_quota(group: Path) -> Optional[float]:

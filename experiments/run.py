@@ -104,9 +104,8 @@ def _train_until_decided(args: argparse.Namespace) -> int:
     claim = watch.claim_of(table, args.claim)
     cells = watch.cells_of(args.tables[0], claim)
     started, longest = time.monotonic(), 0.0
-    first = max(
-        1, seeds_there(cells, args, MOST_SEEDS)
-    )  # an earlier look again, with more seeds, would be a new chance
+    # It begins where the last command ended: an earlier look, repeated with more seeds, would be a new chance.
+    first = max(1, seeds_there(cells, args, MOST_SEEDS))
     for seeds in range(first, MOST_SEEDS + 1):
         spent = time.monotonic() - started
         if args.budget is not None and seeds > first and spent + longest > 3600 * args.budget:

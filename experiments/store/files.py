@@ -5,10 +5,11 @@ import errno
 import json
 import math
 import os
+import re
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Set, TextIO, Tuple, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, TextIO, Tuple, Union
 
 from experiments.store.errors import UserError
 
@@ -157,21 +158,48 @@ def _locks_of_one_machine(kind: str, options: Set[str]) -> bool:
     return kind.startswith('fuse.') or kind == 'fuse' or (kind == 'lustre' and 'localflock' in options)
 
 
-def _mount_of(folder: Path, mountinfo: Path = Path('/proc/self/mountinfo')) -> Tuple[str, Set[str]]:
-    """Type and options of the file system of a folder; empty if they are not known."""
+class Mount(NamedTuple):
+    """A mounted file system: the folder in it that is mounted, where, its type, and its options."""
+
+    root: Path
+    point: Path
+    kind: str
+    options: Set[str]
+
+
+PROC = Path('/proc/self')
+
+
+def mounts(proc: Path = PROC) -> List[Mount]:
+    """The mounted file systems in order; those that come later lie on top. Empty if they are not known.
+
+    Args:
+        proc (Path): the process's folder in /proc.
+    """
     try:
-        lines = mountinfo.read_text().splitlines()
+        lines = (proc / 'mountinfo').read_text().splitlines()
     except OSError:  # not Linux
-        return '', set()
-    found: Tuple[Path, str, Set[str]] = Path('/'), '', set()
+        return []
+    found = []
     for line in lines:
         before, _, after = line.partition(' - ')
-        point, options = before.split()[4:6]
+        root, point, options = before.split()[3:6]
         kind, _, of_disk = (after.split() + ['', ''])[:3]
-        place = Path(point.replace('\\040', ' '))
-        if folder.resolve().is_relative_to(place) and len(place.parts) >= len(found[0].parts):  # later ones lie on top
-            found = place, kind, {*options.split(','), *of_disk.split(',')}
-    return found[1], found[2]
+        found.append(Mount(_unescaped(root), _unescaped(point), kind, {*options.split(','), *of_disk.split(',')}))
+    return found
+
+
+def _unescaped(field: str) -> Path:
+    return Path(re.sub(r'\\([0-7]{3})', lambda octal: chr(int(octal[1], 8)), field))
+
+
+def _mount_of(folder: Path, proc: Path = PROC) -> Tuple[str, Set[str]]:
+    """Type and options of the file system of a folder; empty if they are not known."""
+    found = Mount(Path('/'), Path('/'), '', set())
+    for mount in mounts(proc):
+        if folder.resolve().is_relative_to(mount.point) and len(mount.point.parts) >= len(found.point.parts):
+            found = mount
+    return found.kind, found.options
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

@@ -68,6 +68,6 @@ def test_locks_that_hold_on_one_machine_are_known_by_the_mount(tmp_path, mount, 
     around = '22 1 0:1 / / rw - xfs none rw', '32 22 0:3 / /elsewhere rw - tmpfs none rw'
     lines = [around[0], f'31 22 0:2 / {point} {mount}', around[1]]
     (tmp_path / 'mountinfo').write_text(''.join(f'{line}\n' for line in lines))
-    found, options = _mount_of(tmp_path / 'runs', tmp_path / 'mountinfo')
+    found, options = _mount_of(tmp_path / 'runs', tmp_path)
     assert found == kind and _locks_of_one_machine(found, options) is alone
     assert _mount_of(tmp_path, tmp_path / 'nowhere') == ('', set())

@@ -245,11 +245,9 @@ def test_without_slurm_one_line_says_what_is_missing(data, tmp_path):
 
 @pytest.mark.slow
 def test_two_tasks_train_one_run_through_a_requeue(cluster, data, pace, tmp_path):
-    """The same as two processes on this machine that nobody disturbs, and within rounding as one."""
+    """The same as two processes on this machine that nobody disturbs; test_ranks compares two with one."""
     count = max(10, int(8 / pace))
-    # Ranks draw flips of their own, so there are none.
-    still = ('--set', f'train_cfg.max_epochs={count}', '--set', 'train_dataloader.dataset.pipeline.2.prob=0.0')
-    one = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2', *still)
+    one = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2', '--set', f'train_cfg.max_epochs={count}')
     suite = Suite(tmp_path, data, cluster, tasks_per_node=2)
     following = suite.start(*one, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
     try:
@@ -257,16 +255,12 @@ def test_two_tasks_train_one_run_through_a_requeue(cluster, data, pace, tmp_path
         [folder], [job] = suite.folders(), record['jobs'].values()
         until(lambda: epochs(folder))
         cluster.run('scontrol', 'requeue', job)
-        calm = {}  # while the job waits in the queue
-        for processes in (1, 2):
-            other = Suite(tmp_path / str(processes), data, None)
-            other.run(*one, '--processes-per-run', processes)
-            calm[processes] = other.runs / 'smoke' / folder.name
+        calm = Suite(tmp_path / 'calm', data, None)  # it trains while the job waits in the queue
+        calm.run(*one, '--processes-per-run', 2)
         said = following.communicate(timeout=180)
     finally:
         following.kill()
     assert following.returncode == 0, said
     note = json.loads((suite.runs / 'smoke' / 'slurm' / 'logs' / f'{job}_started.json').read_text())
     assert note['restarts'] == 1 and (folder / 'worker.log.1').exists()
-    assert epochs(folder)[-1]['epoch'] == count and metrics(folder) == metrics(calm[2])
-    assert metrics(folder) == pytest.approx(metrics(calm[1]), abs=0.01)
+    assert epochs(folder)[-1]['epoch'] == count and metrics(folder) == metrics(calm.runs / 'smoke' / folder.name)

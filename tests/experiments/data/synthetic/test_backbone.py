@@ -45,7 +45,7 @@ def test_weights_and_accuracy(specs, tmp_path):
     _, spec = specs
     spec = replace(spec, epochs=1, batch=8)
     steps = []
-    train_backbone(spec, tmp_path, lambda done, total: steps.append((done, total)))
+    train_backbone(spec, tmp_path, tmp_path, lambda done, total: steps.append((done, total)))
     backbone, _, prefix = _build(spec)
     weights = torch.load(tmp_path / 'backbone.pth')
     assert {name.removeprefix(prefix) for name in weights} == set(backbone.state_dict())

@@ -2,10 +2,12 @@
 
 The page has every claim's verdict, every table beside the paper's, the figures, and the command that trains any cell
 again. Notes written by hand, ``<runs>/notes/<name>.md``, are inserted: ``head`` at the top, the note of a table under
-the table. The three claims that README.md shows are printed in the same form.
+the table. The three claims that README.md shows are printed in the same form. Outcomes of studies go into
+docs/studies.md, whose questions and designs are written by hand, between its marks ``<!-- outcome of NAME -->``.
 """
 
 import argparse
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -55,6 +57,10 @@ def _write(args: argparse.Namespace) -> int:
     for name, content in pictures.items():
         cli.write_and_say(args.out / 'images' / name, content)
     cli.write_and_say(args.out / 'results.md', text.encode('utf-8'))
+    studies = args.out / 'studies.md'
+    if studies.is_file():
+        with_outcomes = studies_page(studies.read_text(encoding='utf-8'), args.runs)
+        cli.write_and_say(studies, with_outcomes.encode('utf-8'))
     print(short)
     return 0
 
@@ -66,11 +72,12 @@ def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
     Raises:
         UserError: there are no plans, or one is broken.
     """
-    names = results.plan_names(runs, profile)
+    plans = [results.load_plan(runs, profile, name) for name in results.plan_names(runs, profile)]
+    plans = [plan for plan in plans if not plan.question]  # studies have a page of their own
+    names = [plan.name for plan in plans]
     if not names:
         raise results.no_plans(runs, profile)
     verdicts, warnings = judge.judge(runs, profile, names)
-    plans = [results.load_plan(runs, profile, name) for name in names]
     stored = [results.load_results(runs, profile, plan) for plan in plans]
     epochs = {run: of_run for plan in plans for run, of_run in results.load_epochs(runs, profile, plan)[0].items()}
     for warning in dict.fromkeys([*warnings, *(line for each in stored for line in each.warnings)]):
@@ -82,6 +89,42 @@ def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
         shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
         parts += [render.render(plan, found).strip(), *shown, _note(runs, plan.name), _claims(of_table), _again(plan)]
     return '\n\n'.join(part for part in parts if part) + '\n', pictures, explain.headline(verdicts, HEADLINE)
+
+
+_OUTCOME = re.compile(r'(<!-- outcome of ([\w-]+) -->\n).*?(<!-- end -->)', re.DOTALL)
+
+
+def studies_page(text: str, runs: Path) -> str:
+    """The page of the studies, with the outcome of each in every profile in which it was published.
+
+    Args:
+        text (str): the page as it is.
+        runs (Path): folder of the runs.
+
+    Raises:
+        UserError: a plan is broken.
+    """
+
+    def outcome(mark: re.Match) -> str:
+        profiles = sorted(path.parents[1].name for path in Path(runs).glob(f'*/tables/{mark[2]}.json'))
+        parts = [_outcome(mark[2], runs, profile) for profile in profiles]
+        return f'{mark[1]}\n' + '\n\n'.join(parts or ['No run of this study is published yet.']) + f'\n\n{mark[3]}'
+
+    return _OUTCOME.sub(outcome, text)
+
+
+def _outcome(name: str, runs: Path, profile: str) -> str:
+    """A study's verdicts, its table and what was run, in one profile."""
+    plan = results.load_plan(runs, profile, name)
+    found = results.load_results(runs, profile, plan)
+    verdicts, warnings = judge.judge(runs, profile, [name])
+    for warning in dict.fromkeys([*warnings, *found.warnings]):
+        cli.warner('make_results.py')(warning)
+    epochs = results.load_epochs(runs, profile, plan)[0]
+    what = _machines([found], epochs).partition('\n\n')[2]
+    head = f'**Profile {profile}. {explain.counts(verdicts)}.** {what}'
+    parts = [head, render.render(plan, found).strip(), _note(runs, name), _claims(verdicts), _again(plan)]
+    return '\n\n'.join(part for part in parts if part)
 
 
 def _note(runs: Path, name: str) -> str:

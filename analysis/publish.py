@@ -1,8 +1,9 @@
 """Copy finished runs to the folder of published results: python analysis/publish.py [table3 ...] [--to results].
 
 For each run it copies what tables, claims, figures and the report read: the result, the metrics after every epoch, the
-speed, the config, and the metrics without each group of test images. That is about ten kilobytes. Weights and logs are
-not copied. The qualitative results for Figs. 6 to 9 are copied too.
+speed, and the metrics without each group of test images. The config is written as its difference from the base config
+of the table, which is the config of the first run published for it. Weights and logs are not copied. The qualitative
+results for Figs. 6 to 9 are copied too.
 """
 
 import argparse
@@ -16,10 +17,12 @@ if __package__ in (None, ''):
 
 from analysis import cli, results  # noqa: E402
 from experiments.spec.schema import StoredPlan  # noqa: E402
+from experiments.store.configs import CONFIG, config_text, inheriting_text, read_config  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
+from experiments.store.model import naming  # noqa: E402
 from experiments.store.runs import IMAGE_GROUPS  # noqa: E402
 
-ALWAYS = ('metrics.json', IMAGE_GROUPS, 'speed.json', 'config.py')
+ALWAYS = ('metrics.json', IMAGE_GROUPS, 'speed.json')
 RESULT = 'result.json'
 
 
@@ -53,6 +56,7 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
         if result.provenance.dirty is not False:
             cli.warner('publish.py')(f'{run} was trained by code that no commit holds: left out')
         elif args.replace or not (target / run / RESULT).exists():
+            _publish_config(args.runs / args.profile / run / CONFIG, target / run / CONFIG, plan.name)
             _copy(args.runs / args.profile / run, target / run)
             new += 1
     path = Path(args.runs) / args.profile / 'tables' / f'{plan.name}.json'
@@ -61,6 +65,25 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
     kept = {run for cell in content['cells'] for run in cell['runs'].values()}
     missing = len(set(plan.runs) - kept)
     return f'{plan.name}: {new} runs published, {len(kept)} are there' + (f', {missing} missing' if missing else '')
+
+
+def _publish_config(source: Path, target: Path, table: str) -> None:
+    """Write a run's config as its difference from the table's base, which is written if it does not exist.
+
+    Raises:
+        UserError: the config or the base is damaged, or a file cannot be written.
+    """
+    if not source.exists():
+        return
+    base = f'../tables/{table}.py'
+    base_path = target.parents[1] / 'tables' / f'{table}.py'
+    with naming(source):
+        config = read_config(source)
+    if not base_path.exists():
+        cli.write(base_path, config_text(config).encode(), '--to')
+    with naming(base_path):
+        text = inheriting_text(config, read_config(base_path), base)
+    cli.write(target, text.encode(), '--to')
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ NAMES = (
     'metrics',
     'leave-out',
     'commands',
+    'many-runs',
     'desk-step',
     'grid',
     'launchers',

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import List
 
 from benchmarks.rows import Row
+from experiments.machine import cores
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_MIN = 20.0
@@ -23,7 +24,7 @@ LIMIT_MIN = 20.0
 
 def measure(quick: bool) -> List[Row]:
     """Minutes of the grid, and how the workers spent theirs."""
-    jobs = len(os.sched_getaffinity(0))
+    jobs = cores()
     profile = 'smoke' if quick else 'desk'
     with tempfile.TemporaryDirectory() as folder:
         begin = time.time()

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Sequence
 
 from benchmarks.rows import Row
+from experiments.machine import cores
 
 ROOT = Path(__file__).resolve().parent.parent
 GRID = ('table3', '--profile', 'smoke')
@@ -49,7 +50,7 @@ def launchers(folder: Path, environment: Mapping[str, str] = os.environ) -> Dict
     found: Dict[str, Sequence[str]] = {'local': ()}
     if 'SLURM_CONF' in environment:
         file = folder / 'cluster.yaml'
-        file.write_text(f'timeout_min: 10\narray_parallelism: {_cores()}\n')  # as many at once as under the others
+        file.write_text(f'timeout_min: 10\narray_parallelism: {cores()}\n')  # as many at once as under the others
         found['slurm'] = ('--launcher', 'slurm', '--cluster', str(file), '--wait')
     if find_spec('ray'):
         found['ray'] = ('--launcher', 'ray')
@@ -66,17 +67,13 @@ def _rows(name: str, runs: Path, begin: float) -> List[Row]:
         [epoch] = json.loads(metrics.read_text())['epochs']
         first_step = min(first_step, metrics.stat().st_mtime - epoch['seconds'])
         training += epoch['seconds']
-    workers = _cores() * (last - first_worker)
+    workers = cores() * (last - first_worker)
     case = f'{name}, {len(results)} trainings'
     return [
         Row(f'{case}: to the first training step', first_step - begin, 's'),
         Row(f'{case}: to the last result', last - begin, 's'),
         Row(f'{case}: workers not training', 100 * (workers - training) / workers, '%'),
     ]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _run(options: Sequence[str], environment: Dict[str, str]) -> None:

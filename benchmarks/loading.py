@@ -19,7 +19,7 @@ from mmengine.optim import build_optim_wrapper
 from benchmarks.detectors import DEVICE, SIZE, build, config_of, scenes
 from benchmarks.rows import Row
 from benchmarks.timing import seconds
-from experiments.launchers.local import cores
+from experiments.machine import cores
 
 #: Images per second of one GPU for which cores are counted. The middle one is the order of a ResNet-50 FCOS in mixed
 #: precision on a GPU of the H100's class; the step time itself is in the benchmark ``step`` where a GPU was at hand.

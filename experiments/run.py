@@ -25,7 +25,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         from experiments.commands.parser import parse
+        from experiments.machine import settle_temporary_folder
 
+        settle_temporary_folder()
         return _command(parse(argv))
     except UserError as error:
         print(f'run.py: {error}', file=sys.stderr)

@@ -6,9 +6,13 @@ To use it, put ``custom_imports = dict(imports=['o2f'])`` into a config. Importi
 | --- | --- | --- |
 | [`OneToFewSelection`][] | ``TASK_UTILS`` | section 3.2, Eq. 1: which anchors are positive |
 | [`LinearDegrees`][] | ``TASK_UTILS`` | section 3.3, Eq. 3: how positive they are, falling by epoch |
+| [`ScheduledDegrees`][] | ``TASK_UTILS`` | section 3.3 with other schedules of T |
 | [`ConstantDegrees`][] | ``TASK_UTILS`` | section 3.1, Table 1: how positive they are, fixed |
+| [`QualityDegrees`][] | ``TASK_UTILS`` | YOLOv10's degrees, by the quality of predictions |
 | [`OneToFewLoss`][] | ``MODELS`` | section 3.4, Eq. 4: classification loss |
 | [`OneToFewHead`][] | ``MODELS`` | section 3.4, Fig. 3 and Eq. 5: the head |
+| [`SecondBranch`][] | ``MODELS`` | a second branch that only training sees, as in DATE and YOLOv10 |
+| [`RankingLoss`][] | ``MODELS`` | PSS's loss on the order of scores |
 | [`DatasetCheckHook`][] | ``HOOKS`` | looks at the datasets before a training |
 | [`SettingsCheckHook`][] | ``HOOKS`` | refuses settings that do not fit together |
 | [`FiniteLossHook`][] | ``HOOKS`` | stops a training that diverges |
@@ -37,7 +41,7 @@ from o2f.compat.torch_load import allow_mmengine_checkpoints
 provide_mmcv_ops()
 allow_mmengine_checkpoints()
 
-from o2f.assign.degrees import ConstantDegrees, LinearDegrees  # noqa: E402
+from o2f.assign.degrees import ConstantDegrees, LinearDegrees, QualityDegrees, ScheduledDegrees  # noqa: E402
 from o2f.assign.hybrid_epoch import HybridEpochSelection  # noqa: E402
 from o2f.assign.one_to_many import FCOSSelection, QualityATSSSelection  # noqa: E402
 from o2f.assign.poto import HungarianSelection  # noqa: E402
@@ -48,10 +52,12 @@ from o2f.evaluation.coco import TwoReadingsMetric  # noqa: E402
 from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric  # noqa: E402
 from o2f.models.condinst import OneToFewCondInstHead, SemanticCondInstMaskHead  # noqa: E402
 from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS  # noqa: E402
+from o2f.models.further_losses import RankingLoss  # noqa: E402
 from o2f.models.head import OneToFewHead  # noqa: E402
 from o2f.models.ignore_regions import FCOSHeadWithIgnore  # noqa: E402
 from o2f.models.loss import OneToFewLoss  # noqa: E402
 from o2f.models.max_filtering import MaxFiltering3D  # noqa: E402
+from o2f.models.second_branch import SecondBranch  # noqa: E402
 from o2f.safeguards import CheckpointHook, DatasetCheckHook, FiniteLossHook, SettingsCheckHook  # noqa: E402
 
 __all__ = [
@@ -73,6 +79,10 @@ __all__ = [
     'OneToFewLoss',
     'OneToFewSelection',
     'QualityATSSSelection',
+    'QualityDegrees',
+    'RankingLoss',
+    'ScheduledDegrees',
+    'SecondBranch',
     'SemanticCondInstMaskHead',
     'SettingsCheckHook',
     'TwoReadingsCondInst',

@@ -26,6 +26,7 @@ def programs():
         yield programs
 
 
+@pytest.mark.slow
 def test_without_slurm_its_tests_are_skipped(programs, tmp_path):
     """All tests of tests/slurm, the slow ones too: without Slurm they take no time."""
     unset = ('O2F_REQUIRE_PROGRAMS', 'PYTEST_ADDOPTS', 'SLURM_CONF')

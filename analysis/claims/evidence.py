@@ -24,6 +24,7 @@ class Measure(NamedTuple):
         times (float): a factor.
         epoch (int, optional): the epoch after which it is taken; None is the last one.
         share (bool): the difference is divided by the metric: a gap as a share of the metric with NMS.
+        plus (float): points that are added.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Measure(NamedTuple):
     times: float = 1.0
     epoch: Optional[int] = None
     share: bool = False
+    plus: float = 0.0
 
     @property
     def keys(self) -> Tuple[str, ...]:
@@ -47,12 +49,12 @@ class Measure(NamedTuple):
         value = metrics[0] - sum(metrics[1:])
         if self.share:
             value = value / metrics[0]
-        return self.times * value * (1 if is_speed(self.keys) else 100)
+        return self.times * value * (1 if is_speed(self.keys) else 100) + self.plus
 
 
 def measure(quantity: Quantity, share: bool = False) -> Measure:
     """The measure of a quantity."""
-    return Measure(quantity.key, quantity.minus, quantity.times, quantity.epoch, share)
+    return Measure(quantity.key, quantity.minus, quantity.times, quantity.epoch, share, quantity.plus)
 
 
 class Statistic(NamedTuple):
@@ -166,6 +168,8 @@ def words(plan: StoredPlan, quantity: Quantity, share: bool = False) -> str:
         value = f'({value}) / {_metric_words(quantity.key)}'
     if quantity.times != 1:
         value = f'{quantity.times:g} × ' + (f'({value})' if quantity.minus else value)
+    if quantity.plus:
+        value += f' {"+" if quantity.plus > 0 else "−"} {abs(quantity.plus):g} points'
     when = [f'after epoch {quantity.epoch}'] if quantity.epoch else []
     return ', '.join([value, *plan.words(quantity.at), *when])
 

@@ -348,9 +348,10 @@ def _summary(verdicts: List[Verdict]) -> str:
 
 def _claim(verdict: Verdict) -> str:
     claim = verdict.claim
+    quote = f' Paper: "{_line(claim.quote)}"' if claim.quote else ''
     lines = [
         f'### {claim.id}: {verdict.verdict}',
-        f'Claimed: {_line(claim.statement)} ({_line(claim.where)}). Paper: "{_line(claim.quote)}"',
+        f'Claimed: {_line(claim.statement)} ({_line(claim.where)}).{quote}',
         f'**{verdict.verdict.capitalize()}.** {why(verdict)}',
         evidence(verdict).partition('\n\n')[2],
     ]

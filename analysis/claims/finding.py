@@ -213,6 +213,7 @@ def paper_difference(plan: StoredPlan, comparison: Comparison) -> Optional[float
         printed = paper_numbers(plan.cell_at(quantity.at))
         if (
             quantity.times != 1
+            or quantity.plus
             or quantity.epoch is not None
             or any(key not in printed for key in measure(quantity).keys)
         ):

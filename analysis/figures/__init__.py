@@ -11,7 +11,7 @@ from typing import Callable, Dict, List, Optional
 
 from matplotlib.figure import Figure
 
-from analysis.figures import curves, schedule
+from analysis.figures import curves, scaling, schedule
 from analysis.figures.assignment import fig6
 from analysis.figures.detections import detections
 from analysis.figures.style import FORMATS, save, styled
@@ -20,7 +20,7 @@ from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.qualitative import capture_command, load_assignment, load_detections, path_of
 
-__all__ = ['FORMATS', 'Entry', 'draw', 'entries', 'save']
+__all__ = ['FORMATS', 'FigureEntry', 'draw', 'entries', 'save']
 Warn = Callable[[str], None]
 
 
@@ -37,9 +37,11 @@ class FigureEntry:
 
 
 def entries(runs: Path, profile: str) -> Dict[str, FigureEntry]:
-    """All figures by name: those of the paper and of the schedule, then two for each table that has a plan."""
+    """All figures by name: those of the paper and of the schedule, then those of each table that has a plan."""
     found = [*_FIXED]
     for name in plan_names(runs, profile):
+        if name == _SCALING.name:
+            found.append(_SCALING)
         found += [
             FigureEntry(
                 f'curves-{name}',
@@ -95,13 +97,14 @@ def _of_epochs(function: Callable, table: str, runs: Path, profile: str, warn: W
         ) from error
 
 
-def _gap(runs: Path, profile: str, warn: Warn) -> Figure:
-    plan = load_plan(runs, profile, 'table3')
+def _of_results(function: Callable, table: str, runs: Path, profile: str, warn: Warn) -> Figure:
+    """Draw the final metrics of a table's runs."""
+    plan = load_plan(runs, profile, table)
     results = load_results(runs, profile, plan)
     _tell(results.warnings, warn)
     if not results.runs:
-        raise UserError(f'no run of table3 is finished: run {command(runs, profile, "table3")} first')
-    return schedule.gap(plan, results)
+        raise UserError(f'no run of {table} is finished: run {command(runs, profile, table)} first')
+    return function(plan, results)
 
 
 def _schedule(runs: Path, profile: str, warn: Warn) -> Figure:
@@ -122,6 +125,14 @@ def _tell(warnings: List[str], warn: Warn) -> None:
         warn(warning)
 
 
+_SCALING = FigureEntry(
+    'scaling',
+    "The paper's effects as scale grows (study scaling)",
+    'Four panels of ratios of AP over three schedules, a line for each set of levels, with crosses at the values of '
+    'the paper.',
+    partial(_of_results, scaling.scaling, 'scaling'),
+    'scaling',
+)
 _FIXED = (
     FigureEntry(
         'schedule',
@@ -158,7 +169,7 @@ _FIXED = (
         'gap',
         'The gap between the readings against the smallest T (Table 3)',
         'Lines of the AP that NMS adds, over T min, one for each T max: measured on the left, the paper on the right.',
-        _gap,
+        partial(_of_results, schedule.gap, 'table3'),
         'table3',
     ),
     FigureEntry(

@@ -1,16 +1,14 @@
 """The runs of some plans: their results, the machines that trained them, and how their configs differ."""
 
-import ast
-import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from analysis.results import RUNS, Results, command, load_epochs, training_seconds
 from experiments.spec.schema import SPEED, Cell, Epoch, Failure, Provenance, Result, Speed, StoredPlan
+from experiments.store.configs import CONFIG, read_config
 from experiments.store.model import read_stored
 
 Settings = Dict[str, str]  # dotted key -> value as Python writes it
@@ -18,19 +16,6 @@ Settings = Dict[str, str]  # dotted key -> value as Python writes it
 #: Shown as the value of a key that a config lacks.
 ABSENT = '(not set)'
 _SEED = 'randomness.seed'
-
-
-def read_config(path: Path) -> Settings:
-    """The settings of a ``config.py``, which consists of assignments of plain values. It is parsed, never run.
-
-    Raises:
-        ValueError: it has other content.
-    """
-    try:
-        lines = re.split(r'\n(?=\w)', path.read_text(encoding='utf-8'))
-        return dict(setting for line in lines for setting in _assignments(line))
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f'is no config of a run ({error})') from error
 
 
 def shared(configs: Sequence[Settings]) -> Settings:
@@ -62,17 +47,6 @@ def representative(configs: Dict[str, Settings]) -> Dict[str, str]:
         for run, config in configs.items()
         if config
     }
-
-
-@lru_cache(maxsize=4096)  # runs share nearly all lines of their configs, and parsing is slower than reading
-def _assignments(text: str) -> Tuple[Tuple[str, str], ...]:
-    """The settings of a part of a config."""
-    content = {}
-    for line in ast.parse(text).body:
-        if not (isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)):
-            raise ValueError('is more than assignments')
-        content[line.targets[0].id] = ast.literal_eval(line.value)
-    return tuple(_flat(content, ''))
 
 
 def _flat(value: Any, key: str) -> List[Tuple[str, str]]:
@@ -198,11 +172,11 @@ def _read_folder(folder: Path, training: Training, warnings: List[str]) -> None:
             warnings.append(f'{folder / "failure.json"}: {error}: left out')
     elif training.epochs:
         training.state = UNFINISHED
-    if (folder / 'config.py').exists():
+    if (folder / CONFIG).exists():
         try:
-            training.config = read_config(folder / 'config.py')
+            training.config = dict(_flat(read_config(folder / CONFIG), ''))
         except ValueError as error:
-            warnings.append(f'{folder / "config.py"}: {error}: left out')
+            warnings.append(f'{folder / CONFIG}: {error}: left out')
     training.log = _tail(folder / 'worker.log')
 
 

@@ -189,7 +189,7 @@ def _text(data: Path, splits: Dict[str, Split], classes: Tuple[str, ...], size: 
         train_images=splits['train'].images.as_posix() + '/',
         val_file=splits['val'].annotations.as_posix(),
         val_images=splits['val'].images.as_posix() + '/',
-        ranges=ranges,
+        ranges=repr(ranges).replace('100000000.0', '1e8'),
         masks=f'dict(model=dict(mask_head=dict(num_classes={len(classes)})))' if masked else 'None',
         masks_o2m='dict(model=dict(bbox_head=dict(regress_ranges=ranges)))' if masked else 'None',
     )
@@ -216,7 +216,7 @@ generate = dict(
     ),
     backbone=dict(depth=18, base_channels=16, crop=40, epochs={epochs}, batch={crop_batch}, lr=0.004),
 )
-ranges = {ranges!r}  # FCOS's, by the geometry of the objects
+ranges = {ranges}  # FCOS's, by the geometry of the objects
 model = dict(bbox_head=dict(num_classes=len(classes)))
 
 # The longest side of an image is {size} pixels.
@@ -269,6 +269,8 @@ variants = {{
     'fcos': dict(model=dict(bbox_head=dict(regress_ranges=ranges))),
     'aux-fcos': dict(model=dict(bbox_head=dict(auxiliary=dict(regress_ranges=ranges)))),
     'hybrid-epoch': dict(model=dict(bbox_head=dict(selection=dict(one_to_many=dict(regress_ranges=ranges))))),
+    'dual-fcos': dict(model=dict(bbox_head=dict(second=dict(selection=dict(regress_ranges=ranges))))),
+    'fcos+stride-8': dict(model=dict(bbox_head=dict(regress_ranges=((-1, ranges[1][1]), *ranges[2:])))),
     '3x': dict(
         train_dataloader=dict(
             dataset=dict(

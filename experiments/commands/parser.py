@@ -87,7 +87,7 @@ def _add_actions(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('instead of training').add_mutually_exclusive_group()
     for option, what in {
         '--dry-run': 'show cells, runs, what is done and what is left',
-        '--list': 'list the tables and profiles',
+        '--list': 'list the tables, studies and profiles',
         '--status': 'show the state of each run (of all tables, if none is named)',
         '--cancel': "cancel the tables' jobs that Slurm has from here",
     }.items():

@@ -31,6 +31,11 @@ def folders_of(plans: list, args: argparse.Namespace) -> Dict[str, RunFolder]:
     return {run_id: RunFolder(args.runs / args.profile / run_id) for plan in plans for run_id in plan.runs()}
 
 
+def configs_of(plans: list) -> Dict[str, dict]:
+    """The config of each run by its id."""
+    return {run_id: run.config for plan in plans for run_id, run in plan.runs().items()}
+
+
 def labels_of(plans: list, args: argparse.Namespace) -> Dict[str, str]:
     """The name of each run, which is the first cell that it fills."""
     labels: Dict[str, str] = {}
@@ -43,12 +48,16 @@ def labels_of(plans: list, args: argparse.Namespace) -> Dict[str, str]:
 
 
 def list_tables(args: argparse.Namespace) -> int:
-    """Print a line for each table of the paper, and the profiles."""
+    """Print a line for each table of the paper and for each study, and the profiles."""
     from experiments.spec import table_file
 
     for name in table_file.table_names():
         table = table_file.load_table(name)
         print(f'{name}  {len(table.cells):3} cells  {table.title} ({table.source})')
+    print('studies beyond the paper:')
+    for name in table_file.study_names():
+        study = table_file.load_table(name)
+        print(f'{name}  {len(study.cells):3} cells  {study.title}')
     profiles: List[str] = sorted(path.stem for path in PROFILES.glob('*.py'))
     print('profiles:', ', '.join(profiles))
     return 0

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Dict
 
-from experiments.commands.plans import folders_of, labels_of, read_plans
+from experiments.commands.plans import configs_of, folders_of, labels_of, read_plans
 from experiments.commands.view import format_ap, format_left
 from experiments.launchers.slurm.jobs import Records, query
 from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
@@ -25,13 +25,17 @@ def dry_run(args: argparse.Namespace) -> int:
     Raises:
         UserError: the requested launcher is not available.
     """
+    from experiments.commands.estimate.memory import memory_needed
     from experiments.commands.estimate.report import print_estimate
     from experiments.launchers import open_launcher
 
     plans = read_plans(args)
     statuses = _overview(plans, args)
-    launcher = open_launcher(args)
-    print_estimate(plans, statuses, folders_of(plans, args), labels_of(plans, args), launcher.capacity, args)
+    folders = folders_of(plans, args)
+    launcher = open_launcher(args, memory_needed(configs_of(plans), folders))
+    print_estimate(plans, statuses, folders, labels_of(plans, args), launcher.capacity, args)
+    if launcher.capacity.note:
+        print(launcher.capacity.note)
     placed = launcher.preview(sum(status.state != DONE for status in statuses.values()))
     if placed:
         print(placed)

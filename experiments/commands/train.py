@@ -5,7 +5,8 @@ import functools
 import sys
 from typing import Dict, List, Optional, Tuple
 
-from experiments.commands.plans import folders_of, labels_of, read_plans
+from experiments.commands.estimate.memory import memory_needed
+from experiments.commands.plans import configs_of, folders_of, labels_of, read_plans
 from experiments.commands.view import open_view
 from experiments.data.annotations import changed_since, remember
 from experiments.data.prepare import prepare_runs
@@ -16,6 +17,7 @@ from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
 from experiments.spec.plan import Plan, save_plan, save_profile
 from experiments.store.errors import UserError
+from experiments.store.files import check_locks
 from experiments.store.runs import DONE, FAILED, RunFolder, Status
 from experiments.training.speed import lacking, measure
 
@@ -30,8 +32,10 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
     Raises:
         UserError: data are missing or broken, a folder cannot be written, or the launcher cannot start.
     """
-    launcher = open_launcher(args)
     folders = folders_of(plans, args)
+    if warning := check_locks(args.runs / args.profile):
+        print(f'run.py: warning: {warning}', file=sys.stderr)
+    launcher = open_launcher(args, memory_needed(configs_of(plans), folders))
     todo = {run.id: run for plan in plans for run in plan.runs().values() if folders[run.id].status().state != DONE}
     if todo and args.track:
         from experiments.training import tracking
@@ -95,7 +99,8 @@ def _launch(
     """Prepare the data on this machine, whatever the launcher, then let the launcher train the runs."""
     with open_view(labels) as view:
         launcher.start()
-        for line in _batch_notes(runs, launcher.capacity.processes):
+        notes = [launcher.capacity.note] if launcher.capacity.note else []
+        for line in [*notes, *_batch_notes(runs, launcher.capacity.processes)]:
             view.say(line)
         prepare_runs(runs, args.data, view.progress, in_process, view.say)
         return launcher.run(runs, folders, args.data, view.show)

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from experiments.data.annotations import look
 from experiments.data.weights import ensure_weights
+from experiments.machine import cores
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths, generated, makes_data, substitute_paths
 from experiments.store.files import cannot_write
@@ -87,11 +88,9 @@ def _make(wanted: Dict[str, Tuple[str, Any]], data: Path, progress: Progress, in
 
 
 def _train_backbone(spec: Any, folder: Path, data: Path, report: Callable[[int, int], None]) -> None:
-    import os
-
     import torch
 
     from experiments.data.synthetic.backbone import train_backbone
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     train_backbone(spec, folder, data, report)

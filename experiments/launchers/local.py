@@ -5,15 +5,17 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+
+from rich.filesize import decimal
 
 from experiments.launchers.protocol import Capacity, Show
+from experiments.machine import cores, gpus, memory
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
 from experiments.store.errors import UserError
@@ -32,17 +34,20 @@ class LocalLauncher:
     Args:
         jobs (int, optional): runs at once; default: as many as the GPUs allow, or the cores if there is no GPU.
         processes (int): processes that train a run together, on one GPU each, or on cores if there is no GPU.
+        need (int): bytes of memory that each process needs; 0 if that is not known. Without ``jobs``, no more runs
+            are placed at once than the memory has room for.
 
     Raises:
         UserError: there are fewer GPUs than a run needs.
     """
 
-    def __init__(self, jobs: Optional[int] = None, processes: int = 1) -> None:
+    def __init__(self, jobs: Optional[int] = None, processes: int = 1, need: int = 0) -> None:
         self.gpus = gpus()
         if self.gpus and processes > len(self.gpus):
             raise UserError(f'--processes-per-run {processes}: each takes a GPU, and there are {len(self.gpus)} here')
-        jobs = jobs or max((len(self.gpus) or cores()) // processes, 1)
-        self.capacity = Capacity(jobs, processes, max(cores() // (jobs * processes), 1), bool(self.gpus))
+        places = max((len(self.gpus) or cores()) // processes, 1)
+        jobs, note = fit_memory(jobs, places, processes * need)
+        self.capacity = Capacity(jobs, processes, max(cores() // (jobs * processes), 1), bool(self.gpus), note)
         self.context = _context(self.gpus)
 
     def start(self) -> None:
@@ -164,22 +169,21 @@ class _Training:
         return next(filter(None, words), '')
 
 
-def gpus() -> List[str]:
-    """The GPUs of this machine, named as in CUDA_VISIBLE_DEVICES. Asks the driver, because torch is not imported."""
-    if 'CUDA_VISIBLE_DEVICES' in os.environ:
-        return [name for name in os.environ['CUDA_VISIBLE_DEVICES'].split(',') if name.strip() not in ('', '-1')]
-    try:
-        listing = subprocess.run(
-            ('nvidia-smi', '--query-gpu=index', '--format=csv,noheader'), capture_output=True, text=True, timeout=30
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return listing.stdout.split() if listing.returncode == 0 else []
+def fit_memory(jobs: Optional[int], places: int, need: int) -> Tuple[int, str]:
+    """The number of runs at once on this machine, and a note if memory limits it.
 
-
-def cores() -> int:
-    """The cores of this machine that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    Args:
+        jobs (int, optional): the number that the user asks for, which is not changed.
+        places (int): the number of runs that the cores or GPUs have room for.
+        need (int): bytes of memory that a run needs; 0 if that is not known.
+    """
+    room = memory() // need if need else max(jobs or 0, places)
+    if room >= (jobs or places):
+        return jobs or places, ''
+    words = f'a run needs about {decimal(need)} of memory, and this process may use {decimal(memory())}'
+    if jobs:
+        return jobs, f'{words}: --jobs {jobs} may be too many'
+    return max(room, 1), f'{words}: {max(room, 1)} run(s) at once, not {places}; --jobs changes that'
 
 
 def _context(devices: List[str]) -> Union[SpawnContext, ForkServerContext]:

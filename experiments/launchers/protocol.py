@@ -20,12 +20,14 @@ class Capacity:
         processes (int): processes that train a run together.
         threads (int): CPU threads of each process.
         on_gpu (bool): each process has a GPU.
+        note (str): what a user should know about these numbers; may be empty.
     """
 
     runs: int
     processes: int
     threads: int
     on_gpu: bool
+    note: str = ''
 
 
 class Launcher(Protocol):

@@ -5,8 +5,8 @@ _base_ = '../../o2f/configs/o2f_r50_fpn_1x_coco.py'
 # What is generated on first use (experiments/data/synthetic/scenes.py, backbone.py); how it was chosen: docs/desk.md.
 generate = dict(
     scenes=dict(
-        train=1200,
-        val=5000,
+        train=1080,
+        val=2000,
         size=72,
         objects=(2, 6),
         scale=(20.0, 68.0),
@@ -92,6 +92,10 @@ variants = {
     'fcos': dict(model=dict(bbox_head=dict(regress_ranges=_ranges))),
     'aux-fcos': dict(model=dict(bbox_head=dict(auxiliary=dict(regress_ranges=_ranges)))),
     'hybrid-epoch': dict(model=dict(bbox_head=dict(selection=dict(one_to_many=dict(regress_ranges=_ranges))))),
+    'dual-fcos': dict(model=dict(bbox_head=dict(second=dict(selection=dict(regress_ranges=_ranges))))),
+    'stride-4': dict(model=dict(neck=dict(num_outs=4), bbox_head=dict(strides=[4, 8, 16, 32]))),
+    'stride-8': dict(model=dict(neck=dict(num_outs=3), bbox_head=dict(strides=[8, 16, 32]))),
+    'fcos+stride-8': dict(model=dict(bbox_head=dict(regress_ranges=((-1, 48), *_ranges[2:])))),
     'every-epoch': dict(epoch_images=1000),
     '3x': dict(  # 640 to 800 of 800 pixels
         train_dataloader=dict(

@@ -14,3 +14,10 @@ val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'annotations/instances_val2017.json')
 test_evaluator = val_evaluator
+
+variants = {
+    # One level more than the ranges of FCOS are for.
+    'fcos+stride-4': dict(
+        model=dict(bbox_head=dict(regress_ranges=((-1, 32), (32, 64), (64, 128), (128, 256), (256, 512), (512, 1e8))))
+    ),
+}

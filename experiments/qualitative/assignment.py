@@ -22,7 +22,7 @@ from experiments.store.qualitative import image_bytes
 from experiments.training.evaluate import load_detector
 from o2f.assign.centre_region import AnchorGrid, grid_of, points_of
 from o2f.assign.matching_score import Instances
-from o2f.models.head import Predictions
+from o2f.models.predictions import Predictions
 
 
 def capture_assignment(

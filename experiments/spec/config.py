@@ -4,7 +4,8 @@ A variant (``experiments/variants/<name>.py``) is a piece of mmengine config wit
 backbone, schedule or dataset. It is merged as mmengine merges a config into its base, with one addition: a mapping with
 ``_keep_ = [keys]`` replaces the mapping of the base, except for those keys. So a variant can swap the head and leave
 the sizes to the profile. Settings that only one profile needs, such as fewer channels, stand under ``variants`` in that
-profile. They are merged right after the variant of that name.
+profile. They are merged right after the variant of that name. Those under ``a+b`` are merged last, if both variants are
+used.
 
 A profile may also be a file of the user's own (:func:`add_profile`). Its ``base`` names a profile of the suite, into
 which it is merged as a variant is. A variant that it sets to None cannot be had with its data.
@@ -18,7 +19,6 @@ import copy
 import difflib
 import hashlib
 import json
-import pprint
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +30,7 @@ from mmengine.config import Config
 from experiments.spec.paths import generated
 from experiments.spec.schema import Overrides
 from experiments.spec.subset import split_profile
+from experiments.store.configs import config_text
 from experiments.store.errors import UserError
 
 # Paths and displays do not change what is computed. Training does not run the test loop.
@@ -75,11 +76,7 @@ class Run:
     @property
     def config_text(self) -> str:
         """The config as an mmengine config file in Python."""
-        return _as_text(self.config)
-
-
-def _as_text(config: dict) -> str:
-    return ''.join(f'{key} = {pprint.pformat(value, width=110, sort_dicts=False)}\n' for key, value in config.items())
+        return config_text(self.config)
 
 
 def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, source: str) -> Run:
@@ -106,7 +103,7 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
     )
     config.randomness = dict(seed=seed)
     content = config.to_dict()
-    return Run(_digest(content), profile, seed, content)
+    return Run(run_id(content), profile, seed, content)
 
 
 def _overridden(config: dict, key: str, value: Any, profile: str, source: str) -> Any:
@@ -164,7 +161,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f'{text[:57]}...'
 
 
-def _digest(config: dict) -> str:
+def run_id(config: dict) -> str:
+    """The id of the run that a whole config describes: 12 hex digits of the hash over what it computes."""
     computed = {key: _computed(value) for key, value in config.items() if key not in _NOT_COMPUTED}
     # The folder names identify the data with all of their settings and versions, defaults included.
     computed['generate'] = {name: folder for name, (folder, _) in generated(config).items()}
@@ -221,7 +219,7 @@ def add_profile(path: Path) -> str:
 def profile_text(name: str) -> Optional[str]:
     """The whole content of a profile that :func:`add_profile` added, with its base merged into it; None for others."""
     path = _OWN.get(split_profile(name)[0])
-    return _as_text(_profile(path).to_dict()) if path else None
+    return config_text(_profile(path).to_dict()) if path else None
 
 
 def variant_names() -> List[str]:
@@ -263,6 +261,9 @@ def _composed(path: Path, use: Tuple[str, ...]) -> Config:
         if special.get(name, {}) is None:
             raise UserError(f'profile {path.stem} has no data for the variant {name}: its variants[{name!r}] is None')
         for piece in (_load(VARIANTS / f'{name}.py'), special.get(name, {})):
+            config.merge_from_dict(_resolve_keep(copy.deepcopy(dict(piece)), config))
+    for names, piece in special.items():
+        if '+' in names and piece is not None and set(names.split('+')) <= set(use):
             config.merge_from_dict(_resolve_keep(copy.deepcopy(dict(piece)), config))
     return config
 

@@ -7,6 +7,7 @@ key. This module does not import torch, so ``analysis`` reads stored files with 
 file                                          model                 written by
 ============================================  ====================  =============================================
 ``experiments/tables/<name>.yaml``            :class:`Table`        people (:mod:`experiments.spec.table_file`)
+``experiments/studies/<name>.yaml``           :class:`Table`        people
 ``<runs>/<profile>/tables/<name>.json``       :class:`StoredPlan`   ``run.py``: a table and the runs of its cells
 ``<runs>/<profile>/<run>/result.json``        :class:`Result`       a training that is finished
 ``<runs>/<profile>/<run>/metrics.json``       :class:`Epochs`       a training after each epoch
@@ -114,11 +115,14 @@ class Cell(Model):
 
 
 class Quantity(Model):
-    """``times`` x (``key`` - ``minus``) of the cell ``at`` after epoch ``epoch``, counted from 1 (None: the last)."""
+    """``times`` x (``key`` - ``minus``) + ``plus`` points of the cell ``at``, after epoch ``epoch``, counted from 1.
+
+    Without ``epoch`` it is the last."""
 
     key: StrictStr
     minus: Optional[StrictStr] = None
     times: Number = 1.0
+    plus: Number = 0.0
     epoch: Optional[Annotated[StrictInt, Field(ge=1)]] = None
     at: Position
 
@@ -154,13 +158,13 @@ class Threshold(Model):
 
 
 class Claim(Model):
-    """A claim of the paper.
+    """A claim of the paper, or of a study.
 
     Attributes:
         id (str): its name.
         statement (str): the claim in a few words.
-        quote (str): the paper's sentence.
-        where (str): where the paper has that sentence.
+        quote (str): the paper's sentence; '' for a study's claim.
+        where (str): where the paper has that sentence, or who claims it.
         comparisons (tuple[Comparison]): the comparisons that must all hold. There are none if the paper's words compare
             nothing; then the threshold alone is judged.
         best (bool): the comparisons say that one cell is better than each of several others.
@@ -169,7 +173,7 @@ class Claim(Model):
 
     id: StrictStr
     statement: StrictStr
-    quote: StrictStr
+    quote: StrictStr = ''
     where: StrictStr
     comparisons: Tuple[Comparison, ...] = ()
     best: StrictBool = False
@@ -190,9 +194,10 @@ class Claim(Model):
 
 
 class _Layout(Model):
-    """The common part of a table and its plan."""
+    """The common part of a table and its plan. A study has a question, which no table of the paper has."""
 
     title: StrictStr
+    question: StrictStr = ''
     caption: StrictStr = ''
     source: StrictStr = ''
     setting: StrictStr = ''

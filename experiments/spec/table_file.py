@@ -1,8 +1,10 @@
 """Table files: the short YAML form of a table, and how it becomes a :class:`Table`.
 
-A table file is YAML::
+Tables of the paper are in ``experiments/tables``. Studies beyond the paper have the same form, are in
+``experiments/studies``, and each asks a ``question``. A table file is YAML::
 
     title: "T^max and T^min"
+    question: what a study asks         # in studies only
     caption: text under the table
     source: where in the paper it stands
     setting: the setting in which the paper measured it
@@ -47,11 +49,12 @@ A table file is YAML::
           compare: [...]
 
 A quantity is a stored metric (``key``) of one cell (``at``: one value of each axis that ``for_each`` does not name).
-Optionally, another metric of the same cell is subtracted (``minus``) and the difference is multiplied (``times``). It
-is taken after the epoch ``epoch`` (counted from 1, default the last). ``at: {k: others}`` on the right makes one
-comparison with each value of the axis except the left side's. A claim holds when all of its comparisons hold. The
-difference that the paper prints is ``size``, or else that of its numbers in the table. ``size`` is positive, in points,
-and of speeds in percent.
+Optionally, another metric of the same cell is subtracted (``minus``), the difference is multiplied (``times``), and
+points are added (``plus``). So "within 0.9 AP" is two comparisons, with ``plus: -0.9`` and ``plus: 0.9``. It is taken
+after the epoch ``epoch`` (counted from 1, default the last). ``at: {k: others}`` on the right makes one comparison with
+each value of the axis except the left side's. A claim holds when all of its comparisons hold. The difference that the
+paper prints is ``size``, or else that of its numbers in the table. ``size`` is positive, in points, and of speeds in
+percent.
 """
 
 import itertools
@@ -80,7 +83,9 @@ from experiments.store.files import read_yaml
 from experiments.store.model import Model, Number, Text, Texts, called, explain, naming, short
 
 FOLDER = Path(__file__).parents[1] / 'tables'
+STUDIES = Path(__file__).parents[1] / 'studies'
 OTHERS = 'others'
+_COPIED = ('title', 'question', 'caption', 'source', 'setting', 'rows', 'columns')
 
 
 class ValueEntry(Model):
@@ -163,6 +168,7 @@ class QuantityEntry(Model):
     key: StrictStr
     minus: Optional[StrictStr] = None
     times: Number = 1.0
+    plus: Number = 0.0
     epoch: Optional[StrictInt] = Field(None, ge=1)
     at: Dict[StrictStr, Text] = {}
 
@@ -194,7 +200,7 @@ class ClaimEntry(Model):
 
     id: StrictStr
     statement: StrictStr
-    quote: StrictStr
+    quote: StrictStr = ''
     where: StrictStr
     compare: Optional[Annotated[List[ComparisonEntry], Field(min_length=1)]] = None
     best: StrictBool = False
@@ -205,6 +211,7 @@ class TableFile(Model):
     """The content of a table file."""
 
     title: Text
+    question: Text = ''
     caption: Text = ''
     source: Text = ''
     setting: Text = ''
@@ -223,6 +230,9 @@ class TableFile(Model):
         Raises:
             ValueError: its parts do not fit together; the message names the key.
         """
+        for i, claim in enumerate(self.claims):
+            if not (claim.quote or self.question):  # a claim of the paper
+                raise ValueError(f"claims[{i}]: key 'quote' is missing")
         axes = {axis: entry.axis(axis) for axis, entry in self.axes.items()}
         if not axes or sorted(self.rows + self.columns) != sorted(axes):
             raise ValueError(f'rows: rows and columns must name each axis once ({", ".join(map(called, axes))})')
@@ -230,7 +240,7 @@ class TableFile(Model):
         paper = self._paper(metrics, axes)
         return Table(
             name=name,
-            **{key: getattr(self, key) for key in ('title', 'caption', 'source', 'setting', 'rows', 'columns')},
+            **{key: getattr(self, key) for key in _COPIED},
             axes=axes,
             metrics=metrics,
             cells=tuple(self._cell(at, axes, metrics, paper) for at in _positions(self.rows + self.columns, axes)),
@@ -361,19 +371,27 @@ class _Claims:
 
 
 def table_names(folder: Path = FOLDER) -> List[str]:
-    """Names of all table files, sorted."""
+    """Names of all tables of the paper, sorted."""
     return sorted(path.stem for path in folder.glob('*.yaml'))
 
 
+def study_names() -> List[str]:
+    """Names of all studies, sorted."""
+    return table_names(STUDIES)
+
+
 def load_table(name: str, folder: Path = FOLDER) -> Table:
-    """Read a table by its name, or from a path that ends in .yaml.
+    """Read a table or a study by its name, or from a path that ends in .yaml.
 
     Raises:
         UserError: there is no such table, or its file is broken; the message names the file and the key.
     """
     path = Path(name) if name.endswith('.yaml') else folder / f'{name}.yaml'
+    if not path.is_file() and name in study_names():
+        path = STUDIES / f'{name}.yaml'
     if not path.is_file():
-        raise UserError(f'no table {name!r}: there is no file {path}. Known tables: {", ".join(table_names(folder))}')
+        known = f'Known tables: {", ".join(table_names(folder))}; studies: {", ".join(study_names())}'
+        raise UserError(f'no table {name!r}: there is no file {path}. {known}')
     with naming(path):
         return TableFile.model_validate(read_yaml(path)).table(path.stem)
 

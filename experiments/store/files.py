@@ -8,7 +8,7 @@ import os
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, TextIO, Union
+from typing import Any, Dict, Iterator, Optional, Set, TextIO, Tuple, Union
 
 from experiments.store.errors import UserError
 
@@ -16,6 +16,8 @@ from experiments.store.errors import UserError
 ASIDE = '.aside.'
 #: Errors that mean that the disk is full.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: Errors of a file system that has no locks.
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 def write_whole(path: Path, content: Union[bytes, str]) -> None:
@@ -108,7 +110,68 @@ def locked(path: Path, patience_s: Optional[float] = None) -> Iterator[Optional[
                     yield None
                     return
                 time.sleep(0.05)
+            except OSError as error:
+                raise no_locks(path, error) from error
         yield file
+
+
+def no_locks(path: Path, error: OSError) -> UserError:
+    """The error for a file that cannot be locked."""
+    return UserError(
+        f'the file system of {path.parent} has no locks ({error.strerror}), so two commands could train one run: '
+        'have it mounted with locks (Lustre: -o flock; NFS: without nolock) or choose another folder with --runs'
+    )
+
+
+def check_locks(folder: Path) -> str:
+    """Try a lock in a folder, which is created if it is missing.
+
+    Returns:
+        str: a warning if locks there may hold on this machine only, else ''.
+
+    Raises:
+        UserError: there are no locks, or the folder cannot be written.
+    """
+    make_folder(folder)
+    probe = folder / f'{ASIDE}locks.{os.getpid()}'
+    try:
+        with locked(probe, patience_s=0):
+            pass
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    kind, options = _mount_of(folder)
+    if not _locks_of_one_machine(kind, options):
+        return ''
+    return (
+        f'locks in {folder} ({kind}) may hold on this machine only: start no other command on these runs from another '
+        'machine while this one works'
+    )
+
+
+def _locks_of_one_machine(kind: str, options: Set[str]) -> bool:
+    if kind.startswith('nfs'):
+        return bool(options & {'nolock', 'local_lock=all', 'local_lock=flock'})
+    if kind in ('cifs', 'smb3'):
+        return bool(options & {'nobrl', 'nolock'})
+    return kind.startswith('fuse.') or kind == 'fuse' or (kind == 'lustre' and 'localflock' in options)
+
+
+def _mount_of(folder: Path, mountinfo: Path = Path('/proc/self/mountinfo')) -> Tuple[str, Set[str]]:
+    """Type and options of the file system of a folder; empty if they are not known."""
+    try:
+        lines = mountinfo.read_text().splitlines()
+    except OSError:  # not Linux
+        return '', set()
+    found: Tuple[Path, str, Set[str]] = Path('/'), '', set()
+    for line in lines:
+        before, _, after = line.partition(' - ')
+        point, options = before.split()[4:6]
+        kind, _, of_disk = (after.split() + ['', ''])[:3]
+        place = Path(point.replace('\\040', ' '))
+        if folder.resolve().is_relative_to(place) and len(place.parts) >= len(found[0].parts):  # later ones lie on top
+            found = place, kind, {*options.split(','), *of_disk.split(',')}
+    return found[1], found[2]
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

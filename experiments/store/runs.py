@@ -1,7 +1,7 @@
 """The folder of one run, which is the truth about it.
 
 =================  =====================================================================
-config.py          the resolved config, with ``${...}`` for folders of the machine
+config.py          the resolved config, with ``${...}`` for folders of the machine (experiments/store/configs.py)
 lock               held by the training process (rank 0 of several); the kernel frees it when that dies
 progress.json      current epoch, number of epochs and time left (a hint; not flushed)
 metrics.json       metrics of each finished epoch
@@ -28,12 +28,14 @@ from pathlib import Path
 from statistics import median
 from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Set
 
+from experiments.store.configs import CONFIG
 from experiments.store.errors import UserError
 from experiments.store.files import (
     ASIDE,
     cannot_write,
     locked,
     make_folder,
+    no_locks,
     open_to_append,
     read_json,
     remove,
@@ -88,7 +90,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / 'config.py'
+        self.config = path / CONFIG
         self.log = self.log_of(0)
         self._lock = path / 'lock'
         self._progress = path / 'progress.json'
@@ -190,6 +192,8 @@ class RunFolder:
             return False
         except BlockingIOError:
             return True
+        except OSError as error:
+            raise no_locks(self._lock, error) from error
         return False
 
     def status(self, held: bool = False) -> Status:

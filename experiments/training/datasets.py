@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import random
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import Dataset
 
+from experiments.machine import shared_memory
 from o2f.datasets import LoadNamedImage
 
 #: Deterministic transforms.
@@ -202,6 +204,33 @@ def fit_workers(config: Config, cores: int) -> None:
         if most is not None and loader.num_workers > 0:
             loader.num_workers = max(min(cores - 1, most), 1)
             loader.update(persistent_workers=True, pin_memory=torch.cuda.is_available())
+    spare_shared_memory(config)
+
+
+#: Bytes of an image of 800 x 1333.
+_IMAGE = 3 * 800 * 1333
+#: Batches of a worker that are there at once: two that it has prefetched, and one that is in use.
+_BATCHES = 3
+#: Processes that may share a machine's /dev/shm.
+_SHARERS = 8
+
+
+def spare_shared_memory(config: Config) -> None:
+    """Let loader workers pass tensors by value, through pipes, if /dev/shm is too small for those of several runs.
+
+    torch's sharing strategies all need /dev/shm. A worker that fills it dies of a bus error, or loses
+    the batch, and the loader waits for ever. Containers have 64 MB.
+    Workers are forked from this process, so they take the setting over.
+    """
+    loaders = [config[f'{name}_dataloader'] for name in ('train', 'val')]
+    most = max(loader.num_workers * loader.batch_size for loader in loaders)
+    room = shared_memory()
+    if most and room is not None and room < _SHARERS * _BATCHES * most * _IMAGE:
+        ForkingPickler.register(torch.Tensor, _by_value)
+
+
+def _by_value(tensor: torch.Tensor) -> tuple:
+    return torch.from_numpy, (tensor.detach().contiguous().numpy(),)
 
 
 def seed_samples(config: Config) -> None:

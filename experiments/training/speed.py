@@ -10,7 +10,9 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 from experiments.spec.config import Run
 from experiments.spec.paths import substitute_paths
 from experiments.spec.plan import Plan
+from experiments.store.configs import read_config
 from experiments.store.files import write_json
+from experiments.store.model import naming
 from experiments.store.runs import DONE, RunFolder
 
 SCHEMA = 1
@@ -88,13 +90,15 @@ class _Detector:
 
         from experiments.training.evaluate import load_detector
 
-        stored = Config.fromfile(folder / 'config.py', import_custom_modules=False)
-        checkpoint = RunFolder(folder).checkpoint()
+        run = RunFolder(folder)
+        with naming(run.config):
+            config = read_config(run.config)
+        checkpoint = run.checkpoint()
         if checkpoint is None:
             raise FileNotFoundError(f'{folder} has no checkpoint')
         self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        self.model = load_detector(stored.to_dict(), checkpoint)
-        self.batches = list(self._batches(Config(substitute_paths(stored.to_dict(), where))))
+        self.model = load_detector(config, checkpoint)
+        self.batches = list(self._batches(Config(substitute_paths(config, where))))
         self.image_size = list(self.batches[0]['inputs'].shape[-2:])
 
     def _batches(self, config: Any) -> Iterator[dict]:

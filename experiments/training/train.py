@@ -18,6 +18,7 @@ from mmengine.runner import Runner, set_random_seed  # noqa: E402
 from torch import nn  # noqa: E402
 
 import o2f  # noqa: E402,F401  (registers the method)
+from experiments.machine import peak_memory  # noqa: E402
 from experiments.spec.paths import substitute_paths  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import ASIDE, NO_ROOM, cannot_write  # noqa: E402
@@ -80,6 +81,8 @@ def train(
     if group.agree(lambda: not _is_trained(folder, config.train_cfg.max_epochs)):
         _train_epochs(folder, config, split_batch, group)
     if group.leads:
+        workers = [config[f'{name}_dataloader'].num_workers for name in ('train', 'val')]
+        origin['memory'] = peak_memory(max(workers))
         _finish(folder, run_id, profile, config, origin)
 
 

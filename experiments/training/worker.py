@@ -9,6 +9,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, Dict, Optional
 
+from experiments.machine import settle_temporary_folder
 from experiments.store.errors import UserError
 from experiments.store.runs import Busy, RunFolder
 from experiments.training.distributed import Group, Ranks, SingleProcess
@@ -107,6 +108,7 @@ def _attempt(group: SingleProcess, run_id: str, profile: str, paths: Dict[str, s
         with group.folder.open_log(group.rank) as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        settle_temporary_folder()  # on a cluster, this is the first process of its node
         from experiments.training.train import train
 
         train(group.folder, run_id, profile, paths, threads, group)

@@ -2,7 +2,7 @@
 
 30,000 iterations are 32 epochs of 15,000 images. DeFCN decays after 20,000 and 25,000 of them, which is in the 22nd and
 the 27th epoch. Decays here come after whole epochs, so that they keep their place with ``--subset`` and other batches.
-DeFCN starts from other ImageNet weights (Caffe's); here the weights are those of the other rows.
+DeFCN starts from other ImageNet weights (Caffe's) and fixes γ and β of the backbone. Here both are as in other rows.
 """
 
 model = dict(test_cfg=dict(nms_pre=1000))

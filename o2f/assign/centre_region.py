@@ -8,10 +8,13 @@ these few points, and each is then checked. No points x instances matrix is ever
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
+
+#: Half-side of Omega's square in strides. None: Omega is the whole box. 'image': Omega is the whole image.
+Radius = Union[None, float, str]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def _level_table(grid: AnchorGrid, device: torch.device) -> Tensor:
 
 
 def candidate_points(
-    boxes: Tensor, grid: AnchorGrid, radius: Optional[float], centres: Optional[Tensor] = None
+    boxes: Tensor, grid: AnchorGrid, radius: Radius, centres: Optional[Tensor] = None
 ) -> Tuple[Tensor, Tensor]:
     """List the anchor points that can lie in the centre region of each instance.
 
@@ -57,17 +60,21 @@ def candidate_points(
     Args:
         boxes (Tensor): (G, 4), x1 y1 x2 y2 in pixels. A degenerate box has no point inside.
         grid (AnchorGrid): the anchor points.
-        radius (float, optional): half-side of the square in strides. The released code uses 1.5. With None, Omega is
-            the whole box and every point is a candidate.
+        radius (float | str, optional): half-side of the square in strides. The released code uses 1.5. With None, Omega
+            is the whole box and every point is a candidate. With 'image', every point is in Omega.
         centres (Tensor, optional): (G, 2), x y of the square's centre in pixels. The default is the box's centre.
 
     Returns:
         tuple[Tensor, Tensor]: ``index`` (G, M) int64, indices into the N points of an image in ascending order, and
             ``inside`` (G, M) bool, whether the point exists and lies in Omega. M is levels x ceil(2 radius)^2, or N if
-            ``radius`` is None. Where ``inside`` is False, the index is valid but meaningless.
+            ``radius`` is no number. Where ``inside`` is False, the index is valid but meaningless.
     """
+    if radius == 'image':
+        index, _ = _all_points(boxes, grid)
+        return index, torch.ones_like(index, dtype=torch.bool)
     if radius is None:
         return _all_points(boxes, grid)
+    assert not isinstance(radius, str)  # the selections know no other
     stride, height, width, first = _level_table(grid, boxes.device)
     per_axis = math.ceil(2 * radius)
     x1, y1, x2, y2 = boxes[:, None, None].unbind(-1)  # each (G, 1, 1), to meet (levels, per_axis)
@@ -80,9 +87,11 @@ def candidate_points(
     return index.flatten(1), inside.flatten(1)
 
 
-def num_candidates(grid: AnchorGrid, radius: Optional[float]) -> int:
+def num_candidates(grid: AnchorGrid, radius: Radius) -> int:
     """M, the number of candidates that [`candidate_points`][] lists for each instance."""
-    return grid.num_points if radius is None else len(grid.shapes) * math.ceil(2 * radius) ** 2
+    if radius is None or isinstance(radius, str):
+        return grid.num_points
+    return len(grid.shapes) * math.ceil(2 * radius) ** 2
 
 
 def _inside_1d(

@@ -7,7 +7,8 @@ from typing import Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from o2f.assign.centre_region import AnchorGrid, candidate_points, num_candidates
+from o2f.assign.centre_region import AnchorGrid, Radius, candidate_points, num_candidates
+from o2f.assign.detr_cost import detr_cost
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Candidates:
             candidates are all points (``radius=None``).
         p (Tensor): float64, the anchor's joint score for the instance's class.
         iou (Tensor): float64, IoU of the anchor's predicted box with the instance's box.
-        score (Tensor): float32, Eq. 1 without its indicator.
+        score (Tensor): float32, Eq. 1 without its indicator, or another metric; the higher the better.
     """
 
     anchor: Tensor
@@ -63,20 +64,25 @@ class MatchingScore:
 
     Args:
         alpha (float): weight of the IoU, from 0 to 1.
-        metric (str): 'multiply' is Eq. 1; 'add' is (1-alpha) p + alpha IoU (Table 4).
-        radius (float, optional): half-side of Omega's square in strides. With None, Omega is the whole box.
+        metric (str): 'multiply' is Eq. 1; 'add' is (1-alpha) p + alpha IoU (Table 4). 'detr_cost' is OneNet's
+            [`detr_cost`][], negated; it has no alpha.
+        radius (float | str, optional): half-side of Omega's square in strides. With None, Omega is the whole box. With
+            'image', it is the whole image.
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self, alpha: float = 0.8, metric: str = 'multiply', radius: Optional[float] = 1.5) -> None:
+    def __init__(self, alpha: float = 0.8, metric: str = 'multiply', radius: Radius = 1.5) -> None:
         if not 0 <= alpha <= 1:
             raise ValueError(f'selection: alpha must be between 0 and 1, not {alpha!r}')
-        if metric not in ('multiply', 'add'):
-            raise ValueError(f"selection: metric must be 'multiply' or 'add', not {metric!r}")
-        if radius is not None and not 0 < radius < float('inf'):
-            raise ValueError(f'selection: radius must be above 0, or None for the whole box, not {radius!r}')
+        if metric not in ('multiply', 'add', 'detr_cost'):
+            raise ValueError(f"selection: metric must be 'multiply', 'add' or 'detr_cost', not {metric!r}")
+        if radius not in (None, 'image') and (isinstance(radius, str) or not 0 < radius < float('inf')):
+            raise ValueError(
+                f"selection: radius must be above 0, None for the whole box, or 'image' for the whole image, "
+                f'not {radius!r}'
+            )
         self.alpha = alpha
         self.metric = metric
         self.radius = radius
@@ -102,9 +108,12 @@ class MatchingScore:
         a = _rows(cls_logits.flatten(), anchor * cls_logits.size(-1) + instances.labels.unsqueeze(-1)).double()
         b = _rows(centerness_logits.flatten(), anchor).double()
         p = a.sigmoid() * b.sigmoid()
-        iou = _iou(_rows(boxes.flatten(0, 1), anchor).double(), instances.boxes.unsqueeze(1).double())
+        predicted = _rows(boxes.flatten(0, 1), anchor).double()
+        truth = instances.boxes.unsqueeze(1).double()
+        iou = box_iou(predicted, truth)
+        score = -detr_cost(p, predicted, truth, grid) if self.metric == 'detr_cost' else self._score(p, iou)
         # Back to single precision: scores that differ only in the last bits of a double become ties.
-        return Candidates(anchor, inside, p, iou, self._score(p, iou).float())
+        return Candidates(anchor, inside, p, iou, score.float())
 
     def in_parts(
         self,
@@ -171,7 +180,7 @@ def _rows(table: Tensor, index: Tensor) -> Tensor:
     return table.index_select(0, index.flatten()).view(*index.shape, *table.shape[1:])
 
 
-def _iou(boxes: Tensor, targets: Tensor) -> Tensor:
+def box_iou(boxes: Tensor, targets: Tensor) -> Tensor:
     """IoU of (..., 4) boxes with (..., 4) targets, broadcast. It is 0 where both are empty."""
     # Edge by edge, because operations along a last dimension of two or four take several times as long.
     x1, y1, x2, y2 = boxes.unbind(dim=-1)

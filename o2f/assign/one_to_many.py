@@ -4,14 +4,14 @@ DeFCN's auxiliary loss and the first part of Hybrid-Epoch use them.
 """
 
 from functools import lru_cache, partial
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
 from o2f.assign.centre_region import AnchorGrid, candidate_points, points_of
-from o2f.assign.matching_score import Candidates, Instances, MatchingScore, one_instance_per_anchor
+from o2f.assign.matching_score import Candidates, Instances, MatchingScore, box_iou, one_instance_per_anchor
 from o2f.assign.selection import Selected
 
 
@@ -27,7 +27,8 @@ class FCOSSelection:
     Args:
         regress_ranges (sequence): for each level, the smallest and the largest distance in pixels from a point to the
             farthest edge of its box. Both ends belong to the range.
-        radius (float): half-side of the centre region in strides.
+        radius (float, optional): half-side of the centre region in strides. With None, as without centre sampling, it
+            is the whole box.
 
     Raises:
         ValueError: ``radius`` is not above 0.
@@ -36,9 +37,9 @@ class FCOSSelection:
     def __init__(
         self,
         regress_ranges: Sequence[Tuple[float, float]] = ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 1e8)),
-        radius: float = 1.5,
+        radius: Optional[float] = 1.5,
     ) -> None:
-        if radius is None or not 0 < radius < float('inf'):
+        if radius is not None and not 0 < radius < float('inf'):
             raise ValueError(f'selection: radius must be above 0, not {radius!r}')
         self.regress_ranges = tuple((low, high) for low, high in regress_ranges)
         self.radius = radius
@@ -69,22 +70,27 @@ class FCOSSelection:
         kept = one_instance_per_anchor(anchor, -area, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
         a = cls_logits.flatten(0, 1)[anchor, instances.labels.unsqueeze(-1)].double()
         p = a.sigmoid() * centerness_logits.flatten()[anchor].double().sigmoid()
-        return Selected(anchor, p, kept, kept)
+        iou = box_iou(boxes.flatten(0, 1)[anchor].double(), instances.boxes.unsqueeze(1).double())
+        return Selected(anchor, p, kept, kept, iou)
 
     def _in_range(self, index: Tensor, boxes: Tensor, grid: AnchorGrid) -> Tensor:
         """(G, M) bool: whether the distance from the point to the box's farthest edge is in the range of its level."""
         points = points_of(grid, boxes.device)[index]
         farthest = torch.cat((points - boxes[:, None, :2], boxes[:, None, 2:] - points), dim=-1).amax(dim=-1)
-        # Candidates are ordered by level, and every level has the same number of them.
-        farthest = farthest.unflatten(1, (len(grid.shapes), -1))
-        low, high = _range_table(self.regress_ranges, boxes.device)
-        return ((farthest >= low) & (farthest <= high)).flatten(1)
+        # Candidates are ordered by level. Without a radius they are all points, else as many of each level.
+        sizes = [height * width for height, width in grid.shapes]
+        if self.radius is not None:
+            sizes = [index.size(1) // len(sizes)] * len(sizes)
+        low, high = _range_table(self.regress_ranges, tuple(sizes), boxes.device)
+        return (farthest >= low) & (farthest <= high)
 
 
-@lru_cache(maxsize=8)
-def _range_table(ranges: Tuple[Tuple[float, float], ...], device: torch.device) -> Tensor:
-    """(2, levels, 1) float32 on ``device``: each level's smallest and largest distance. It is copied there once."""
-    return torch.tensor(ranges, dtype=torch.float32, device=device).T.unsqueeze(-1)
+@lru_cache(maxsize=64)
+def _range_table(ranges: Tuple[Tuple[float, float], ...], sizes: Tuple[int, ...], device: torch.device) -> Tensor:
+    """(2, M) float32 on ``device``: the smallest and largest distance of each candidate, of which each level has
+    ``sizes``. It is copied there once."""
+    ends = [[range_[end] for range_, size in zip(ranges, sizes) for _ in range(size)] for end in (0, 1)]
+    return torch.tensor(ends, dtype=torch.float32, device=device)
 
 
 @TASK_UTILS.register_module()
@@ -122,12 +128,12 @@ class QualityATSSSelection(MatchingScore):
             Selected: (G, S) anchors, where S is at most topk x levels. All anchors that are kept are certain.
         """
         arguments = cls_logits, centerness_logits, boxes, instances, grid
-        anchor, p, quality, claimed = self.in_parts(partial(self._claims, grid), *arguments)
+        anchor, p, iou, quality, claimed = self.in_parts(partial(self._claims, grid), *arguments)
         kept = one_instance_per_anchor(anchor, quality, claimed, num_anchors=boxes.shape[0] * boxes.shape[1])
-        return Selected(anchor, p, kept, kept)
+        return Selected(anchor, p, kept, kept, iou)
 
-    def _claims(self, grid: AnchorGrid, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The best of each level: anchor, joint score, quality, and whether it is positive. All are (G, S)."""
+    def _claims(self, grid: AnchorGrid, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The best of each level: anchor, joint score, IoU, quality, and whether it is positive. All are (G, S)."""
         order = torch.cat(
             [
                 level.topk(min(self.topk, level.size(1)), dim=1).indices + first
@@ -140,4 +146,5 @@ class QualityATSSSelection(MatchingScore):
         # Tensor.std warns if there is no instance, and gives NaN for a single candidate.
         variance = (quality - mean).square().sum(dim=1, keepdim=True) / max(quality.size(1) - 1, 1)
         claimed = (quality >= mean + variance.sqrt()) & found.inside.gather(1, order)
-        return found.anchor.gather(1, order), found.p.gather(1, order), quality, claimed
+        anchor, p, iou = (values.gather(1, order) for values in (found.anchor, found.p, found.iou))
+        return anchor, p, iou, quality, claimed

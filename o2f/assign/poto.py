@@ -26,7 +26,7 @@ class HungarianSelection(MatchingScore):
     Args:
         alpha (float): see [`MatchingScore`][]. DeFCN uses 0.8.
         metric (str): see [`MatchingScore`][]. DeFCN uses 'multiply'.
-        radius (float, optional): see [`MatchingScore`][]. DeFCN uses 1.5, and on CrowdHuman the whole box (None).
+        radius (float | str, optional): see [`MatchingScore`][]. DeFCN uses 1.5, and on CrowdHuman the whole box (None).
 
     Raises:
         ValueError: an argument is out of its range.
@@ -54,7 +54,8 @@ class HungarianSelection(MatchingScore):
             rows = (image == number).nonzero().squeeze(1)
             column[rows], kept[rows] = _match(score[rows], inside[rows], anchor[rows])
         column, kept = column.to(boxes.device).unsqueeze(1), kept.to(boxes.device).unsqueeze(1)
-        return Selected(found.anchor.gather(1, column), found.p.gather(1, column), kept, kept)
+        anchor, p, iou = (values.gather(1, column) for values in (found.anchor, found.p, found.iou))
+        return Selected(anchor, p, kept, kept, iou)
 
 
 def _match(score: Tensor, inside: Tensor, anchor: Tensor) -> Tuple[Tensor, Tensor]:
@@ -66,9 +67,11 @@ def _match(score: Tensor, inside: Tensor, anchor: Tensor) -> Tuple[Tensor, Tenso
     # SciPy refuses NaN. A training that diverges must fail with the message about its loss, not here.
     score = score.double().nan_to_num()
     unique, place = anchor.where(inside, -1).unique(return_inverse=True)
-    # A candidate counts more than any sum of scores, so that as many instances as possible are matched.
+    # A candidate counts more than any sum of scores, so that as many instances as possible are matched. Eq. 1 lies
+    # between 0 and 1; a cost is negative.
+    reach = score.where(inside, 0).abs().max().clamp(min=1) if score.numel() else 1
     value = torch.zeros(len(score), len(unique), dtype=torch.double)
-    value.scatter_(1, place, (score + 2 * len(score)).where(inside, 0))
+    value.scatter_(1, place, (score + 2 * reach * len(score)).where(inside, 0))
     row, chosen = linear_sum_assignment(value.numpy(), maximize=True)
     kept = torch.zeros(len(score), dtype=torch.bool)
     column = torch.zeros(len(score), dtype=torch.long)

@@ -64,19 +64,22 @@ class OneToFewCondInstHead(OneToFewHead):
         super()._init_predictor()
         self.controller = nn.Conv2d(self.feat_channels, self.num_params, 3, padding=1)
 
-    def forward(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor], List[Tensor]]:
-        """Predict from the maps of the FPN.
+    def predict_from(
+        self, classification: List[Tensor], regression: List[Tensor], factor: Optional[str] = None
+    ) -> tuple:
+        """Predict from the maps of the towers.
 
         Args:
-            x (tuple[Tensor]): (B, in_channels, H, W) per level.
+            classification (list[Tensor]): maps of the classification tower.
+            regression (list[Tensor]): maps of the regression tower.
+            factor (str, optional): the score factor, if not this head's.
 
         Returns:
             tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]: the three outputs of
                 [`OneToFewHead.forward`][], and per level the weights of the mask network (B, num_params, H, W).
         """
-        cls_logits, distances, regression = self._forward_towers(x)
-        params = [self.controller(map_) for map_ in regression]
-        return cls_logits, distances, self._score_factors(regression), params
+        outputs = super().predict_from(classification, regression, factor)
+        return *outputs, [self.controller(map_) for map_ in regression]
 
     def loss_by_feat(
         self,
@@ -91,10 +94,10 @@ class OneToFewCondInstHead(OneToFewHead):
         """Compute the losses of [`OneToFewHead.loss_by_feat`][], and keep the positives for the mask head.
 
         Args:
-            cls_scores (list[Tensor]): classification logits, from [`OneToFewCondInstHead.forward`][].
-            bbox_preds (list[Tensor]): distances in pixels, from [`OneToFewCondInstHead.forward`][].
-            centernesses (list[Tensor]): logits of the score factor, from [`OneToFewCondInstHead.forward`][].
-            param_preds (list[Tensor]): weights of the mask network, from [`OneToFewCondInstHead.forward`][].
+            cls_scores (list[Tensor]): classification logits, from [`OneToFewCondInstHead.predict_from`][].
+            bbox_preds (list[Tensor]): distances in pixels, from [`OneToFewCondInstHead.predict_from`][].
+            centernesses (list[Tensor]): logits of the score factor, from [`OneToFewCondInstHead.predict_from`][].
+            param_preds (list[Tensor]): weights of the mask network, from [`OneToFewCondInstHead.predict_from`][].
             batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image. With
                 ``region_centre='mask'`` also ``masks``. n may be 0.
             batch_img_metas (list[dict]): unused; part of MMDetection's interface.

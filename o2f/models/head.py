@@ -5,14 +5,14 @@ The head joins the three parts of the method. Each part is a value of its config
 """
 
 import math
-from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmcv.cnn import ConvModule, Scale
 from mmdet.models.dense_heads.anchor_free_head import AnchorFreeHead
-from mmdet.models.utils import filter_scores_and_topk
+from mmdet.models.utils import filter_scores_and_topk, unpack_gt_instances
 from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import SampleList
 from mmdet.structures.bbox import distance2bbox
 from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
@@ -22,25 +22,11 @@ from o2f.assign.centre_region import AnchorGrid, grid_of, points_of
 from o2f.assign.degrees import positives_per_instance
 from o2f.assign.matching_score import Instances
 from o2f.assign.selection import Selected
+from o2f.models import further_losses
+from o2f.models.further_losses import centerness_target
 from o2f.models.ignore_regions import ignored_points
-from o2f.models.loss import at_least_float32
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A head's outputs over all levels.
-
-    Attributes:
-        cls_logits (Tensor): (B, N, C) classification logits.
-        factor_logits (Tensor): (B, N) logits of the second factor of the joint score.
-        boxes (Tensor): (B, N, 4), x1 y1 x2 y2 in pixels.
-        grid (AnchorGrid): the N anchor points.
-    """
-
-    cls_logits: Tensor
-    factor_logits: Tensor
-    boxes: Tensor
-    grid: AnchorGrid
+from o2f.models.loss import at_least_float32, log_joint
+from o2f.models.predictions import Predictions
 
 
 @MODELS.register_module()
@@ -58,12 +44,22 @@ class OneToFewHead(AnchorFreeHead):
         loss_cls (dict): config of Eq. 4, see [`OneToFewLoss`][o2f.OneToFewLoss].
         loss_bbox (dict): config of the box loss of Eq. 5.
         box_weight (str): 'centerness' weights the box loss of each positive by FCOS's centerness target, as released.
-            'uniform' is Eq. 5 as the paper writes it.
+            'uniform' is Eq. 5 as the paper writes it. 'degree' weights it by the positive degree.
+        normaliser (str): what L_cls is divided by: the number of 'positives', or the sum of their 'degrees'.
         score_factor (str): the second factor of the joint score p. 'centerness' is the paper's. '3dmf' is DeFCN's 3D
             max filtering, in place of the centerness branch. 'none' is plain POTO, where p is the classification score.
+            'pss' is PSS's: p = s(cls) s(centerness) s(pss), where only the layers of pss learn from ``loss_cls`` and
+            ``loss_rank``. A branch that shares the predictors trains the rest.
         max_filtering (dict): further settings of [`MaxFiltering3D`][o2f.MaxFiltering3D].
         auxiliary (dict, optional): config of a one-to-many selection. It adds DeFCN's auxiliary loss.
         loss_aux (dict): config of the auxiliary loss, which uses the classification score alone.
+        loss_l1 (dict, optional): config of a further box loss, on edges divided by the images' width and height.
+        loss_centerness (dict, optional): config of FCOS's loss on the centerness branch alone. The classification loss
+            then uses the classification score alone.
+        loss_rank (dict, optional): config of a loss on the order of joint scores, see
+            [`RankingLoss`][o2f.RankingLoss].
+        second (dict, optional): settings of a second branch that only training sees, where they differ from this
+            head's. See [`SecondBranch`][o2f.SecondBranch].
         ignore_regions (bool): leave anchors in regions to ignore out of the negatives.
         norm_cfg (dict): config of the normalisation layers.
         conv_bias (bool): whether the convolutions of the towers have a bias.
@@ -71,7 +67,7 @@ class OneToFewHead(AnchorFreeHead):
             ``feat_channels``.
 
     Raises:
-        ValueError: ``centerness_convs``, ``score_factor`` or ``box_weight`` is out of its range.
+        ValueError: a setting is out of its range, or does not fit another.
     """
 
     def __init__(
@@ -86,10 +82,15 @@ class OneToFewHead(AnchorFreeHead):
         loss_cls: dict = dict(type='OneToFewLoss', use_sigmoid=True),
         loss_bbox: dict = dict(type='GIoULoss', loss_weight=2.0),
         box_weight: str = 'centerness',
+        normaliser: str = 'positives',
         score_factor: str = 'centerness',
         max_filtering: dict = dict(),
         auxiliary: Optional[dict] = None,
         loss_aux: dict = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25),
+        loss_l1: Optional[dict] = None,
+        loss_centerness: Optional[dict] = None,
+        loss_rank: Optional[dict] = None,
+        second: Optional[dict] = None,
         ignore_regions: bool = False,
         norm_cfg: dict = dict(type='GN', num_groups=32, requires_grad=True),
         conv_bias: bool = True,
@@ -97,13 +98,21 @@ class OneToFewHead(AnchorFreeHead):
     ) -> None:
         if centerness_convs not in (0, 1, 2, 3):
             raise ValueError(f'bbox_head: centerness_convs must be 0, 1, 2 or 3, not {centerness_convs!r}')
-        if box_weight not in ('centerness', 'uniform'):
-            raise ValueError(f"bbox_head: box_weight must be 'centerness' or 'uniform', not {box_weight!r}")
-        if score_factor not in ('centerness', '3dmf', 'none'):
-            raise ValueError(f"bbox_head: score_factor must be 'centerness', '3dmf' or 'none', not {score_factor!r}")
+        choices = dict(
+            box_weight=(box_weight, ('centerness', 'uniform', 'degree')),
+            score_factor=(score_factor, ('centerness', '3dmf', 'none', 'pss')),
+            normaliser=(normaliser, ('positives', 'degrees')),
+        )
+        for name, (value, known) in choices.items():
+            if value not in known:
+                listed = ' or '.join((', '.join(map(repr, known[:-1])), repr(known[-1])))
+                raise ValueError(f'bbox_head: {name} must be {listed}, not {value!r}')
+        if loss_centerness and score_factor != 'centerness':
+            raise ValueError(f'bbox_head: loss_centerness needs score_factor=centerness, not {score_factor!r}')
         self.num_centerness_convs = centerness_convs
         self.centerness_channels = centerness_channels
         self.box_weight = box_weight
+        self.normaliser = normaliser
         self.score_factor = score_factor
         self.max_filtering_cfg = max_filtering
         self.ignore_regions = ignore_regions
@@ -121,6 +130,25 @@ class OneToFewHead(AnchorFreeHead):
         self.degrees = TASK_UTILS.build(degrees)
         self.auxiliary = TASK_UTILS.build(auxiliary) if auxiliary else None
         self.loss_aux = MODELS.build(loss_aux) if auxiliary else None
+        self.loss_l1 = MODELS.build(loss_l1) if loss_l1 else None
+        self.loss_centerness = MODELS.build(loss_centerness) if loss_centerness else None
+        self.loss_rank = MODELS.build(loss_rank) if loss_rank else None
+        own = dict(
+            num_classes=num_classes,
+            in_channels=in_channels,
+            strides=strides,
+            centerness_convs=centerness_convs,
+            centerness_channels=centerness_channels,
+            loss_bbox=loss_bbox,
+            box_weight=box_weight,
+            score_factor=score_factor,
+            max_filtering=max_filtering,
+            ignore_regions=ignore_regions,
+            norm_cfg=norm_cfg,
+            conv_bias=conv_bias,
+            **kwargs,
+        )
+        self.second = MODELS.build({**own, 'type': 'SecondBranch', **second}) if second else None
 
     def _init_predictor(self) -> None:
         """Create the two output layers, a scale per level, and the layers of the joint score's second factor."""
@@ -130,7 +158,22 @@ class OneToFewHead(AnchorFreeHead):
             groups = self.norm_cfg.get('num_groups', 32)
             settings = dict(type='MaxFiltering3D', channels=self.feat_channels, num_groups=groups)
             self.max_filtering = MODELS.build({**settings, **self.max_filtering_cfg})
-        if self.score_factor == 'centerness':
+        if self.score_factor == 'pss':
+            self.pss_convs = nn.Sequential(
+                *(
+                    ConvModule(
+                        self.feat_channels,
+                        self.feat_channels,
+                        3,
+                        padding=1,
+                        norm_cfg=self.norm_cfg,
+                        bias=self.conv_bias,
+                    )
+                    for _ in range(2)
+                )
+            )
+            self.conv_pss = nn.Conv2d(self.feat_channels, 1, 3, padding=1)
+        if self.score_factor in ('centerness', 'pss'):
             channels = [self.feat_channels] + [self.centerness_channels] * self.num_centerness_convs
             self.centerness_convs = nn.ModuleList(
                 ConvModule(before, after, 3, padding=1, norm_cfg=self.norm_cfg, bias=self.conv_bias)
@@ -149,32 +192,49 @@ class OneToFewHead(AnchorFreeHead):
                 pixels to the left, top, right and bottom edge of the box (B, 4, H, W), and logits of the score factor
                 (B, 1, H, W).
         """
-        cls_logits, distances, regression = self._forward_towers(x)
-        return cls_logits, distances, self._score_factors(regression)
+        return self.predict_from(*self.towers(x))
 
-    def _forward_towers(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor], List[Tensor]]:
-        """Per level: classification logits, distances in pixels, and the map of the regression tower."""
-        levels = [self._forward_level(*level) for level in zip(x, self.scales, self.strides)]
-        cls_logits, distances, regression = map(list, zip(*levels))
-        return cls_logits, distances, regression
+    def towers(self, x: Tuple[Tensor]) -> Tuple[List[Tensor], List[Tensor]]:
+        """Per level, the maps of the classification tower and of the regression tower, (B, feat_channels, H, W)."""
+        return [_through(self.cls_convs, map_) for map_ in x], [_through(self.reg_convs, map_) for map_ in x]
 
-    def _forward_level(self, x: Tensor, scale: Scale, stride: int) -> Tuple[Tensor, Tensor, Tensor]:
-        cls_logits, distances, _, regression = self.forward_single(x)
+    def predict_from(
+        self, classification: List[Tensor], regression: List[Tensor], factor: Optional[str] = None
+    ) -> tuple:
+        """Predict from the maps of the towers.
+
+        Args:
+            classification (list[Tensor]): maps of the classification tower.
+            regression (list[Tensor]): maps of the regression tower.
+            factor (str, optional): the score factor, if not this head's.
+
+        Returns:
+            tuple: see [`OneToFewHead.forward`][].
+        """
+        factor = self.score_factor if factor is None else factor
+        cls_logits = [self.conv_cls(map_) for map_ in classification]
         # Distances reach hundreds of pixels, which half precision cannot hold exactly.
-        return cls_logits, at_least_float32(scale(distances)).clamp(min=0) * stride, regression
+        distances = [
+            at_least_float32(scale(self.conv_reg(map_))).clamp(min=0) * stride
+            for map_, scale, stride in zip(regression, self.scales, self.strides)
+        ]
+        if factor == 'pss':
+            centerness = self._score_factors(regression, 'centerness')
+            cls_logits = [joint_logit(a, b).detach() for a, b in zip(cls_logits, centerness)]
+        return cls_logits, distances, self._score_factors(regression, factor)
 
-    def _score_factors(self, regression: Sequence[Tensor]) -> List[Tensor]:
-        """Logits of the score factor, (B, 1, H, W) per level."""
-        if self.score_factor == '3dmf':
+    def _score_factors(self, regression: Sequence[Tensor], factor: str) -> List[Tensor]:
+        """Logits of a score factor, (B, 1, H, W) per level."""
+        if factor == '3dmf':
             return self.max_filtering(regression)
-        if self.score_factor == 'none':  # an infinite logit is a factor of exactly 1
+        if factor == 'none':  # an infinite logit is a factor of exactly 1
             return [map_.new_full((map_.shape[0], 1, *map_.shape[-2:]), math.inf) for map_ in regression]
+        if factor == 'pss':
+            return [self.conv_pss(self.pss_convs(map_.detach())) for map_ in regression]
         return [self.conv_centerness(self._centerness_features(map_)) for map_ in regression]
 
     def _centerness_features(self, x: Tensor) -> Tensor:
-        for conv in self.centerness_convs:
-            x = conv(x)
-        return x
+        return _through(self.centerness_convs, x)
 
     def set_epoch(self, epoch: int, max_epochs: int) -> None:
         """Tell the parts which epoch of ``max_epochs`` it is. Epochs count from 0."""
@@ -182,6 +242,29 @@ class OneToFewHead(AnchorFreeHead):
         self.degrees.set_epoch(epoch, max_epochs)
         if self.auxiliary:
             self.auxiliary.set_epoch(epoch, max_epochs)
+        if self.second:
+            self.second.set_epoch(epoch, max_epochs)
+
+    def loss(self, x: Tuple[Tensor], batch_data_samples: SampleList) -> Dict[str, Tensor]:
+        """Predict, and compute the training losses of both branches.
+
+        Args:
+            x (tuple[Tensor]): maps of the FPN, (B, in_channels, H, W) per level.
+            batch_data_samples (list[DetDataSample]): one per image, with ``gt_instances``.
+
+        Returns:
+            dict[str, Tensor]: those of [`OneToFewHead.loss_by_feat`][], and those of the second branch under names that
+                begin with ``second_``.
+        """
+        truth, ignored, metas = unpack_gt_instances(batch_data_samples)
+        if not self.second:
+            inputs = *self(x), truth, metas, ignored
+            return self.loss_by_feat(*inputs)
+        mine, its = self.second.maps_of_both(self, x)
+        inputs = *self.predict_from(*mine), truth, metas, ignored
+        found = self.loss_by_feat(*inputs)
+        losses = {name: self.second.main_weight * loss if 'loss' in name else loss for name, loss in found.items()}
+        return {**losses, **self.second.losses(self, its, truth, ignored)}
 
     def loss_by_feat(
         self,
@@ -205,8 +288,9 @@ class OneToFewHead(AnchorFreeHead):
                 of each image. They are used with ``ignore_regions``.
 
         Returns:
-            dict[str, Tensor]: scalars. ``loss_cls`` is Eq. 4, ``loss_bbox`` is Eq. 5, and ``loss_aux`` is there with an
-                auxiliary selection. The counts of [`positives_per_instance`][] are added for the log.
+            dict[str, Tensor]: scalars. ``loss_cls`` is Eq. 4, ``loss_bbox`` is Eq. 5. ``loss_aux``, ``loss_l1``,
+                ``loss_centerness`` and ``loss_rank`` are there if their settings are. The counts of
+                [`positives_per_instance`][] are added for the log.
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
         return self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)[0]
@@ -266,15 +350,25 @@ class OneToFewHead(AnchorFreeHead):
         degrees: Tensor,
         ignored: Optional[Tensor],
     ) -> Dict[str, Tensor]:
-        """Eq. 4, Eq. 5 and DeFCN's auxiliary loss. ``ignored`` (B x N,) marks anchors that are not negatives."""
-        num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
-        logits = predictions.cls_logits, predictions.factor_logits
+        """Eq. 4, Eq. 5 and what the settings add. ``ignored`` (B x N,) marks anchors that are not negatives."""
+        positives = degrees if self.normaliser == 'degrees' else selected.kept
+        divisor = reduce_mean(positives.sum().float()).clamp(min=1)
+        factor = predictions.factor_logits
+        logits = predictions.cls_logits, torch.full_like(factor, math.inf) if self.loss_centerness else factor
         losses = dict(
-            loss_cls=self.loss_cls(*logits, instances.labels, selected, degrees, num_positives, ignored),
-            loss_bbox=self._box_loss(predictions.boxes, instances, selected, predictions.grid),
+            loss_cls=self.loss_cls(*logits, instances.labels, selected, degrees, divisor, ignored),
+            loss_bbox=self._box_loss(predictions.boxes, instances, selected, degrees, predictions.grid),
         )
         if self.auxiliary:
             losses['loss_aux'] = self._auxiliary_loss(predictions, instances, ignored)
+        if self.loss_l1:
+            losses['loss_l1'] = further_losses.l1(self.loss_l1, predictions, instances, selected)
+        if self.loss_centerness:
+            losses['loss_centerness'] = further_losses.centerness(
+                self.loss_centerness, predictions, instances, selected
+            )
+        if self.loss_rank:
+            losses['loss_rank'] = self.loss_rank(*logits, instances.labels, selected)
         return losses
 
     def _auxiliary_loss(self, predictions: Predictions, instances: Instances, ignored: Optional[Tensor]) -> Tensor:
@@ -291,13 +385,17 @@ class OneToFewHead(AnchorFreeHead):
         num_positives = reduce_mean(selected.kept.sum().float()).clamp(min=1)
         return self.loss_aux(scores, labels, weight, avg_factor=num_positives)
 
-    def _box_loss(self, boxes: Tensor, instances: Instances, selected: Selected, grid: AnchorGrid) -> Tensor:
+    def _box_loss(
+        self, boxes: Tensor, instances: Instances, selected: Selected, degrees: Tensor, grid: AnchorGrid
+    ) -> Tensor:
         """Eq. 5: the weighted mean over certain and ambiguous anchors."""
         target = instances.boxes.unsqueeze(1).expand(*selected.anchor.shape, 4)
         weight = selected.kept.float()
         if self.box_weight == 'centerness':
             points = points_of(grid, boxes.device)[selected.anchor % grid.num_points]
-            weight = weight * _centerness_target(points, target)
+            weight = weight * centerness_target(points, target)
+        if self.box_weight == 'degree':
+            weight = degrees.float()
         predicted = boxes.flatten(0, 1)[selected.anchor].flatten(0, 1)
         loss = self.loss_bbox(predicted, target.flatten(0, 1), reduction_override='none')
         # The sum of weights can be tiny, but it is not 0 if there is a positive.
@@ -356,14 +454,18 @@ class OneToFewHead(AnchorFreeHead):
         return filter_scores_and_topk(joint, cfg.get('score_thr', 0), cfg.get('nms_pre', joint.numel()))[:3]
 
 
+def joint_logit(a: Tensor, b: Tensor) -> Tensor:
+    """The logit of the joint score s(a) s(b), for logits that are broadcast."""
+    log_p, log_not_p = log_joint(at_least_float32(a), at_least_float32(b))
+    return log_p - log_not_p
+
+
+def _through(convs: nn.ModuleList, x: Tensor) -> Tensor:
+    for conv in convs:
+        x = conv(x)
+    return x
+
+
 def _flatten(maps: List[Tensor]) -> Tensor:
     """Join the (B, C, H, W) maps of all levels to one (B, N, C)."""
     return torch.cat([map_.permute(0, 2, 3, 1).flatten(1, 2) for map_ in maps], dim=1)
-
-
-def _centerness_target(points: Tensor, boxes: Tensor) -> Tensor:
-    """FCOS's centerness of (..., 2) points in (..., 4) boxes. It is 0 on the edge and outside."""
-    near = points - boxes[..., :2]
-    far = boxes[..., 2:] - points
-    ratio = torch.minimum(near, far).clamp(min=0) / torch.maximum(near, far).clamp(min=torch.finfo(near.dtype).tiny)
-    return ratio.prod(dim=-1).sqrt()

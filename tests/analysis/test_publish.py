@@ -9,6 +9,7 @@ import stored_claims
 from stored_files import ROOT, run_id
 
 from analysis.results import load_plan, load_results
+from experiments.store.configs import config_text, read_config
 
 
 @pytest.fixture
@@ -70,6 +71,22 @@ def test_groups_of_images_go_with_their_run(store, publish):
     stored_claims.write_run(store, 0, 0.5)
     assert publish().returncode == 0
     assert names(publish.target / run_id(0)) == ['image_groups.json', 'result.json']
+
+
+def test_configs_are_published_as_differences_from_the_base_of_their_table(full, publish):
+    configs = {run_id(0): dict(model=dict(type='FCOS', k=7), lr=1), run_id(1): dict(model=dict(type='FCOS', k=4), lr=1)}
+    for run, config in configs.items():
+        full.write(f'desk/{run}/config.py', config_text(config))
+    assert publish().returncode == 0
+    base = publish.target / 'tables' / 'table3.py'
+    assert base.read_text() == config_text(configs[run_id(0)])
+    inherits = "_base_ = '../tables/table3.py'\n"
+    assert (publish.target / run_id(0) / 'config.py').read_text() == inherits
+    assert (publish.target / run_id(1) / 'config.py').read_text() == inherits + "model = {'k': 4}\n"
+    assert {run: read_config(publish.target / run / 'config.py') for run in configs} == configs
+    full.write(f'desk/{run_id(0)}/config.py', 'lr = open("x")\n')
+    done = publish('--replace')
+    assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'config.py: is no config of a run' in done.stderr
 
 
 def test_broken_and_uncommitted_runs_stay_behind(full, publish):

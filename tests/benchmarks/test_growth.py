@@ -12,6 +12,7 @@ def found(tmp_path_factory):
     return growth.measure(quick=True, figure=path), path
 
 
+@pytest.mark.slow
 def test_rows_of_a_quick_run(found):
     """Four quantities along four sweeps, all positive; memory is the same on every machine: it grows with the batch."""
     rows, _ = found
@@ -23,6 +24,7 @@ def test_rows_of_a_quick_run(found):
     assert images.ours > 1.5 * images.against
 
 
+@pytest.mark.slow
 def test_the_picture(found):
     """An SVG; drawn again from the same figures it is the same file."""
     _, path = found

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import metrics
 
 
+@pytest.mark.slow
 def test_rows():
     """A row of each metric, with times; that the values are equal is what it checks itself."""
     coco, crowdhuman = metrics.measure(quick=True)

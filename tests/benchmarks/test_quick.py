@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmarks import commands, export, grid, inference, leave_out, loading, step
+from benchmarks import commands, export, grid, inference, leave_out, loading, many_runs, step
 from benchmarks.rows import table
 
 
@@ -12,7 +12,7 @@ from benchmarks.rows import table
     'module',
     [
         *(export, loading, leave_out),
-        *(pytest.param(module, marks=pytest.mark.slow) for module in (step, inference, commands, grid)),
+        *(pytest.param(module, marks=pytest.mark.slow) for module in (step, inference, commands, grid, many_runs)),
     ],
     ids=lambda module: module.__name__,
 )

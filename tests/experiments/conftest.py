@@ -72,30 +72,47 @@ def suite(tmp_path, data):
 
 
 @pytest.fixture(scope='session')
-def every_table(tmp_path_factory, worker_id):
-    """A suite in which the smoke profile has filled every table, and what that command printed.
+def trained(tmp_path_factory, worker_id):
+    """trained(*tables): a suite in which the smoke profile has filled these tables, and what that command printed.
 
-    The processes that test side by side (-n) share it, so no test may change it.
+    Without names, they are tables of boxes, of a crowd and of masks, and Fig. 5, whose runs show each epoch. The
+    processes that test side by side (-n) share it, so no test may change it.
     """
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder if worker_id == 'master' else folder.parent) / 'every_table'
-    folder.mkdir(exist_ok=True)
-    suite, printed = Suite(folder / 'runs', folder / 'data'), folder / 'printed.txt'
-    with open(folder / 'lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not printed.exists():
-            printed.write_text(suite.run('all', '--profile', 'smoke', check=0).stdout)
-    suite.printed = printed.read_text()
-    return suite
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == 'master' else base.parent
+
+    def fill(*tables):
+        tables = tables or ('table1', 'table8', 'table9', 'fig5')
+        folder = base / 'trained' / '-'.join(tables)
+        folder.mkdir(parents=True, exist_ok=True)
+        suite, printed = Suite(folder / 'runs', folder.parent / 'data'), folder / 'printed.txt'
+        with open(folder / 'lock', 'w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not printed.exists():
+                printed.write_text(suite.run(*tables, '--profile', 'smoke', check=0).stdout)
+        suite.printed, suite.tables = printed.read_text(), tables
+        return suite
+
+    return fill
+
+
+@pytest.fixture(scope='session')
+def own_copy(tmp_path_factory):
+    """own_copy(suite): the same with a copy of the runs, which tests may change; the data stay shared."""
+
+    def copy(suite):
+        mine = Suite(tmp_path_factory.mktemp('copy') / 'runs', suite.data)
+        shutil.copytree(suite.runs, mine.runs)
+        mine.printed, mine.tables = suite.printed, suite.tables
+        return mine
+
+    return copy
 
 
 @pytest.fixture(scope='module')
-def finished(every_table, tmp_path_factory):
-    """A copy of that suite for the tests of one file; its data stay shared."""
-    suite = Suite(tmp_path_factory.mktemp('finished') / 'runs', every_table.data)
-    shutil.copytree(every_table.runs, suite.runs)
-    suite.printed = every_table.printed
-    return suite
+def finished(trained, own_copy):
+    """A suite with a table of each kind, for the tests of one file."""
+    return own_copy(trained())
 
 
 @pytest.fixture(scope='session')

@@ -91,7 +91,8 @@ def joined_gradient(maps: List[Tensor]) -> Tensor:
 
 
 def selection_of(settings: Settings) -> OneToFewSelection:
-    return OneToFewSelection(settings.k, settings.alpha, settings.metric, settings.radius, settings.k_includes_certain)
+    own = settings.k, settings.alpha, settings.metric, settings.radius, settings.k_includes_certain, settings.claims
+    return OneToFewSelection(*own)
 
 
 def loss_of(settings: Settings) -> OneToFewLoss:

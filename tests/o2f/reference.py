@@ -22,6 +22,7 @@ class Settings:
     """The method's settings under their names in ``o2f``; the defaults are those of the released code."""
 
     k: int = 7
+    claims: Optional[int] = None
     k_includes_certain: bool = True
     alpha: float = 0.8
     metric: str = 'multiply'
@@ -115,7 +116,7 @@ def assign(batch, settings: Settings) -> List[List[Positive]]:
         ]
         owner = owners(wishes)
         for j, (box, label) in enumerate(instances):
-            kept = [wish for wish in wishes[j] if owner[wish.anchor] == j]
+            kept = [wish for wish in wishes[j] if owner[wish.anchor] == j][: in_all(settings)]
             found.append(describe(kept, image, len(found), box, label, points, settings))
     return found
 
@@ -125,8 +126,12 @@ def wanted_anchors(box, label, logits, centerness, boxes, points, settings: Sett
     wishes = candidates(box, label, logits, centerness, boxes, points, settings, centre)
     overlapping = sum(iou(boxes[wish.anchor], box) > 0 for wish in wishes)
     wishes.sort(key=lambda wish: (-wish.score, wish.anchor))
-    in_all = max(settings.k, 1) if settings.k_includes_certain else settings.k + 1
-    return wishes[: min(in_all, overlapping)]
+    return wishes[: min(max(settings.claims or 0, in_all(settings)), overlapping)]
+
+
+def in_all(settings: Settings) -> int:
+    """How many anchors an instance keeps at most."""
+    return max(settings.k, 1) if settings.k_includes_certain else settings.k + 1
 
 
 def candidates(box, label, logits, centerness, boxes, points, settings: Settings, centre=None) -> List[Wish]:

@@ -106,6 +106,40 @@ def nodes_of(graph):
                 yield from nodes_of(inner)
 
 
+def renamed(graph):
+    """The nodes of a graph with its tensors named in the order in which they appear, and its weights under these names.
+
+    Exported names have numbers that count all parameters of the module, used or not."""
+    names = {}
+
+    def called(name):
+        return names.setdefault(name, len(names))
+
+    nodes = [
+        (
+            node.op_type,
+            [called(name) for name in node.input],
+            [called(name) for name in node.output],
+            [each.SerializeToString() for each in node.attribute if each.type != onnx.AttributeProto.GRAPH],
+        )
+        for node in nodes_of(graph)
+    ]
+    return nodes, sorted((called(each.name), onnx.numpy_helper.to_array(each).tolist()) for each in graph.initializer)
+
+
+@pytest.mark.parametrize('shares', ['towers', 'neck', 'predictors'])
+def test_a_second_branch_is_not_in_the_graph(tmp_path, shares):
+    """With the same weights, the graph is that of the single-branch detector: nodes, order, wiring and weights."""
+    dual, alone = make_detector(head=head_config(second=dict(shares=shares))), make_detector()
+    alone.load_state_dict({name: value for name, value in dual.state_dict().items() if '.second.' not in name})
+    graphs = []
+    for name, model in (('dual', dual), ('alone', alone)):
+        export.write_onnx(EndToEnd(model).eval(), tmp_path / name, {})
+        graphs.append(renamed(onnx.load(tmp_path / name).graph))
+    assert graphs[0] == graphs[1] and len(graphs[0][0]) > 100
+    assert len(list(dual.parameters())) > len(list(alone.parameters())) or shares == 'predictors'
+
+
 class Suppressing(EndToEnd):
     """The same with NMS at its end."""
 

@@ -105,11 +105,11 @@ def _area(points, boxes):
     return centerness(points, boxes) ** 2
 
 
-centerness = o2f.models.head._centerness_target
+centerness = o2f.models.head.centerness_target
 
 #: Constants that stand in code: a case, and what to replace by what.
 IN_CODE = {
-    'centerness without its root': (OURS, o2f.models.head, '_centerness_target', _area),
+    'centerness without its root': (OURS, o2f.models.head, 'centerness_target', _area),
     'T reaches T^min an epoch later': (
         OURS,
         LinearDegrees,

@@ -178,6 +178,7 @@ def test_scripts_of_mmdetection_print_one_line(example, tmp_path):
 # --- checkpoints --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_best_checkpoints_by_any_name(example):
     """'auto', MMDetection's name and ours; and a name that does not exist is refused before the first epoch."""
     for key, name in {'auto': 'AP', 'coco/bbox_mAP_50': 'AP50', 'with_nms/AP': ''}.items():

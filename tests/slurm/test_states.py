@@ -90,7 +90,7 @@ def test_without_squeue_the_folder_still_tells_that_a_job_was_requeued(says, pla
 
 @pytest.mark.parametrize('name', EXAMPLES)
 def test_examples_are_read(name):
-    from experiments.launchers.slurm.launcher import ROOT
+    from experiments.launchers.slurm.submission import ROOT
 
     settings = read_settings(ROOT / 'slurm' / f'{name}.yaml')
     assert settings.tasks == settings.nodes * max(settings.gpus_per_node, 1)

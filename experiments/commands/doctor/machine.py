@@ -11,7 +11,9 @@ from rich.filesize import decimal
 
 from experiments.commands.doctor.checks import FAILS, NOTE, OK, WARNING, Check
 from experiments.commands.estimate import disk
+from experiments.machine import affinity, core_quota, cores, gpus, machine_memory, memory, shared_memory
 from experiments.store.errors import UserError
+from experiments.store.files import check_locks
 
 
 def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Check]:
@@ -22,9 +24,9 @@ def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Check]:
         processes (int): processes of a run. Each takes a GPU.
         cluster (bool): other machines than this one train.
     """
-    from experiments.launchers.local import LocalLauncher, cores, gpus
+    from experiments.launchers.local import LocalLauncher
 
-    yield Check(OK, 'cores', str(cores()))
+    yield from allowance()
     found = gpus()
     for line in _driver() if found else ():
         yield Check(OK, 'GPU', line)
@@ -44,6 +46,21 @@ def compute(full_scale: bool, processes: int, cluster: bool) -> Iterator[Check]:
             LocalLauncher(None, processes)
         except UserError as error:
             yield Check(FAILS, 'processes per run', str(error))
+
+
+def allowance() -> Iterator[Check]:
+    """What this process may use, beside what the machine has."""
+    quota = core_quota()
+    masked = f'{affinity()} in the affinity mask' + ('' if quota is None else f', a quota of {quota:g}')
+    yield Check(OK, 'cores', f'{cores()} may be used ({masked}); the machine has {os.cpu_count()}')
+    yield Check(OK, 'memory', f'{decimal(memory())} may be used; the machine has {decimal(machine_memory())}')
+    room = shared_memory()
+    if room is not None and room < 2**30:
+        says = (
+            f'/dev/shm has {decimal(room)} free: loader workers pass images through pipes instead, which is slower; '
+            'give a container more with --shm-size=8g (Docker, Podman) or an emptyDir of medium Memory (Kubernetes)'
+        )
+        yield Check(NOTE, 'shared memory', says)
 
 
 def _driver() -> Iterator[str]:
@@ -74,6 +91,8 @@ def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iter
     """
     writable = _writable(runs)
     yield writable or Check(OK, 'runs', f'{runs} can be written')
+    if writable is None:
+        yield _locks(_existing(runs))
     reads_only = not any(config.get('generate') for config in todo.values())
     trouble = _writable(data)
     if trouble is not None and reads_only:
@@ -105,6 +124,14 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def _locks(folder: Path) -> Check:
+    try:
+        warning = check_locks(folder)
+    except UserError as error:
+        return Check(FAILS, 'locks', str(error))
+    return Check(WARNING, 'locks', warning) if warning else Check(OK, 'locks', 'a run is locked while it trains')
 
 
 def _writable(path: Path) -> Optional[Check]:

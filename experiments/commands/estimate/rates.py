@@ -66,7 +66,8 @@ def probed(
         labels (dict): name of each kind.
     """
     from experiments.commands.estimate.probe import probe
-    from experiments.launchers.local import gpus, in_process
+    from experiments.launchers.local import in_process
+    from experiments.machine import gpus
 
     devices = gpus()
     found: Dict[str, List[float]] = {}

@@ -5,8 +5,9 @@ import sys
 from functools import partial
 from typing import Any, List
 
+from experiments.commands.estimate.memory import memory_needed
 from experiments.commands.parser import METRIC
-from experiments.commands.plans import read_plans
+from experiments.commands.plans import configs_of, folders_of, read_plans
 from experiments.commands.search.report import READINGS, found, rank, render
 from experiments.commands.search.space import Setting, read_range, settings
 from experiments.commands.view import open_view
@@ -30,7 +31,8 @@ def search(args: argparse.Namespace) -> int:
     """
     [plan] = read_plans(args)
     runs = args.runs / args.profile
-    launcher = open_ray(args, runs)
+    configs = configs_of([plan])
+    launcher = open_ray(args, runs, memory_needed(configs, folders_of([plan], args)))
     metric = _metric(plan, args.metric)
     mode = 'min' if metric.rpartition('/')[2] in _LOWER_IS_BETTER else 'max'
     ranges = [read_range(plan.table.axes, *_parts(text)) for text in args.space]

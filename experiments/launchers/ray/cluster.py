@@ -3,14 +3,17 @@
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Iterator, Optional
 
-from experiments.launchers.local import cores
+from rich.filesize import decimal
+
+from experiments.machine import can_be_written, cores, memory
 from experiments.store.errors import UserError
 from experiments.store.files import make_folder
 
@@ -49,14 +52,17 @@ class Resources:
         cpus (int): number of CPUs and of threads.
         gpus (float, optional): number of GPUs; with 0.5, two runs share one. None: 1 if the cluster has any, else 0.
         jobs (int, optional): runs at once; None: as many as fit.
+        memory (int): bytes of memory; 0 if that is not known.
     """
 
     cpus: int = 1
     gpus: Optional[float] = None
     jobs: Optional[int] = None
+    memory: int = 0
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        """What must be the same where an experiment is restored. The memory is only an estimate."""
+        return {name: value for name, value in asdict(self).items() if name != 'memory'}
 
 
 def connect(address: Optional[str]) -> bool:
@@ -78,7 +84,16 @@ def connect(address: Optional[str]) -> bool:
         import ray.tune  # noqa: F401  (has more requirements than ray itself)
     except ImportError as error:
         raise UserError(f"--launcher ray needs Ray Tune ({error}): pip install '.[ray]'") from error
-    new = dict(address='local', num_cpus=cores(), include_dashboard=False, object_store_memory=OBJECT_STORE)
+    if not address and not can_be_written(Path.home()):
+        # Ray would keep the token of the new cluster there.
+        os.environ.setdefault('RAY_AUTH_TOKEN', secrets.token_hex(32))
+    new = dict(
+        address='local',
+        num_cpus=cores(),
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE,
+        _memory=memory(),
+    )
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
@@ -87,7 +102,7 @@ def connect(address: Optional[str]) -> bool:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
         )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises almost anything
         where = f'the Ray cluster at {address} does not answer' if address else 'Ray does not start on this machine'
         raise UserError(f'{where}: {" ".join(str(error).split())}') from error
     finally:
@@ -133,13 +148,19 @@ def settle(resources: Resources, here: bool) -> Resources:
     gpus = resources.gpus
     if gpus is None:
         gpus = 1.0 if any(node.get('GPU', 0) >= 1 for node in nodes) else 0.0
-    if not any(node.get('CPU', 0) >= resources.cpus and node.get('GPU', 0) >= gpus for node in nodes):
-        found = ', '.join(sorted({f'{node.get("CPU", 0):g} CPUs and {node.get("GPU", 0):g} GPUs' for node in nodes}))
-        lack = f'no node has the {resources.cpus} CPUs and {gpus:g} GPUs of a run; there are nodes of {found}'
+    wanted = dict(CPU=resources.cpus, GPU=gpus, memory=resources.memory)
+    if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
+        found = ', '.join(sorted({_words(node) for node in nodes}))
+        lack = f'no node has the {_words(wanted)} of a run; there are nodes of {found}'
         if here:
             raise UserError(f'{lack}: see --cpus-per-run and --gpus-per-run')
         print(f'run.py: warning: {lack}; runs wait until one joins the cluster', file=sys.stderr, flush=True)
-    return Resources(resources.cpus, gpus, resources.jobs)
+    return replace(resources, gpus=gpus)
+
+
+def _words(node: dict) -> str:
+    memory = f' and {decimal(int(node["memory"]))} of memory' if node.get('memory') else ''
+    return f'{node.get("CPU", 0):g} CPUs and {node.get("GPU", 0):g} GPUs{memory}'
 
 
 @contextlib.contextmanager

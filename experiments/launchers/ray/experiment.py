@@ -112,7 +112,8 @@ class Experiment:
         return None
 
     def _trainable(self, tasks: List[RayTask]) -> Callable:
-        resources = dict(cpu=self.resources.cpus, gpu=self.resources.gpus)
+        of = self.resources
+        resources = dict(cpu=of.cpus, gpu=of.gpus, **(dict(memory=of.memory) if of.memory else {}))
         return tune.with_resources(partial(train_run, {task.run_id: task for task in tasks}), resources)
 
     def _fit(self, tuner: tune.Tuner, folder: Path, record: dict, watch: Callable[[], None]) -> tune.ResultGrid:

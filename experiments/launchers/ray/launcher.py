@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
-from experiments.launchers.local import cores, gpus
+from experiments.launchers.local import fit_memory
 from experiments.launchers.protocol import Capacity, Show
 from experiments.launchers.ray import cluster, trial
 from experiments.launchers.ray.cluster import Resources
+from experiments.machine import cores, gpus
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
 from experiments.store.runs import DONE, FAILED, RUNNING, RunFolder, Status
@@ -24,9 +25,9 @@ class End:
     message: str = ''
 
 
-def open_ray(args: argparse.Namespace, runs: Path) -> 'RayLauncher':
-    """The launcher that the command line asks for, for a profile's runs."""
-    return RayLauncher(runs, Resources(args.cpus_per_run or 1, args.gpus_per_run, args.jobs), args.ray_address)
+def open_ray(args: argparse.Namespace, runs: Path, need: int = 0) -> 'RayLauncher':
+    """The launcher that the command line asks for, for a profile's runs. A run needs ``need`` bytes of memory."""
+    return RayLauncher(runs, Resources(args.cpus_per_run or 1, args.gpus_per_run, args.jobs, need), args.ray_address)
 
 
 class RayLauncher:
@@ -49,7 +50,8 @@ class RayLauncher:
         devices = len(gpus())
         share = float(devices > 0) if self.resources.gpus is None else self.resources.gpus
         room = devices / share if share else cores() // self.resources.cpus
-        return Capacity(self.resources.jobs or max(int(room), 1), 1, self.resources.cpus, share > 0)
+        jobs, note = fit_memory(self.resources.jobs, max(int(room), 1), self.resources.memory)
+        return Capacity(jobs, 1, self.resources.cpus, share > 0, note)
 
     def start(self) -> None:
         """Connect, before any data are made.

@@ -37,6 +37,10 @@ _ENDED = {
 }
 
 
+#: Slurm's own MaxArraySize.
+_SLURMS_OWN = 1001
+
+
 class NoAnswer(Exception):
     """Slurm cannot be asked from here, or not now; the message says why."""
 
@@ -104,6 +108,19 @@ def accounted(arrays: Collection[str], names: Collection[str]) -> Dict[str, Job]
     return jobs
 
 
+def largest_array() -> int:
+    """The most jobs that an array may have here.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    for line in _act('scontrol', 'show', 'config'):
+        name, _, value = line.partition('=')
+        if name.strip() == 'MaxArraySize' and value.strip().isdigit():
+            return max(int(value), 1)  # the largest index is one less
+    return _SLURMS_OWN
+
+
 def cancel(jobs: Sequence[str]) -> None:
     """Cancel jobs by id.
 
@@ -122,9 +139,9 @@ def cancel_named(name: str) -> None:
     _act('scancel', f'--name={name}')
 
 
-def _act(*command: str) -> None:
+def _act(*command: str) -> List[str]:
     try:
-        _ask(*command)
+        return _ask(*command)
     except NoAnswer as error:
         raise UserError(str(error)) from error
 

@@ -1,17 +1,16 @@
-"""Submits runs as one job array, follows them until they end, and cancels them."""
+"""Submits runs as job arrays, follows them until they end, and cancels them."""
 
-import secrets
 import shutil
 import sys
 import time
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
 from experiments.launchers.protocol import Capacity, Show
 from experiments.launchers.slurm import jobs
-from experiments.launchers.slurm.jobs import JobStatus, Records, Submission, query
+from experiments.launchers.slurm.jobs import JobStatus, Records, query
 from experiments.launchers.slurm.settings import Settings, read_settings
+from experiments.launchers.slurm.submission import Sent, executor, send
 from experiments.launchers.slurm.task import Task
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
@@ -19,9 +18,6 @@ from experiments.store.errors import UserError
 from experiments.store.files import HOME
 from experiments.store.runs import DONE, QUEUED, REQUEUED, RUNNING, RunFolder, Status
 
-ROOT = Path(__file__).resolve().parents[3]
-#: submitit gives up after this many time-outs. A long training may have any number of them.
-_TIMEOUTS = 10**9
 #: Shortest and longest interval between queries of the queue, in seconds. It grows while nothing changes.
 _POLL_S = 1.0, 15.0
 #: How long --cancel waits for jobs to end, in seconds. Slurm kills tasks that do not end by themselves after 30.
@@ -94,10 +90,10 @@ class SlurmLauncher:
         if count == 0:
             return 'nothing to submit'
         self.start()
-        executor = self._executor('o2f-dry-run')._executor
+        slurm = executor(self.settings, self.records.logs, 'o2f-dry-run')._executor
         if count > 1:
-            executor.parameters['map_count'] = count  # as submitit does for an array
-        return executor._make_submission_file_text(executor._submitit_command_str, 'dry-run')
+            slurm.parameters['map_count'] = count  # as submitit does for an array
+        return slurm._make_submission_file_text(slurm._submitit_command_str, 'dry-run')
 
     def run(
         self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show
@@ -109,33 +105,33 @@ class SlurmLauncher:
         Raises:
             UserError: Slurm rejects the jobs.
         """
-        submission = self.submit(runs, folders, data)
-        if submission is None:
-            _say(f'nothing to submit: {len(runs)} run(s) are queued or running already')
-        else:
-            others = len(runs) - len(submission.jobs)
-            also = f'; {others} other(s) are queued or running already' if others else ''
-            _say(f'submitted {len(submission.jobs)} run(s) as job {submission.array} ({submission.name}){also}')
+        sent = self.submit(runs, folders, data)
+        _say(_summary(sent, len(runs)))
         if not self.wait:
+            if sent.refused:
+                raise UserError(f'{_refusal(sent)}; the same command submits them, and --wait does so by itself')
             _say('the same command with --wait follows them; --status shows their states, and --cancel cancels them')
             return None
+        if sent.refused:
+            _say(f'{_refusal(sent)}; they are submitted when others have ended')
+        refused = {task.run_id for task in sent.refused}
         try:
-            return self.follow({run.id: folders[run.id] for run in runs}, show)
+            return self.follow(runs, folders, data, show, {run.id: run for run in runs if run.id in refused})
         except KeyboardInterrupt:
             _say('the jobs go on without this command; --cancel cancels them')
             raise
 
-    def submit(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path) -> Optional[Submission]:
+    def submit(self, runs: List[Run], folders: Dict[str, RunFolder], data: Path) -> Sent:
         """Submit the runs that are not done, not in training and not in the queue.
 
         Args:
             runs, folders, data: see :meth:`run`.
 
         Returns:
-            Submission: what was submitted, or None if there was nothing to submit.
+            Sent: what Slurm accepted and what it refused.
 
         Raises:
-            UserError: Slurm rejects it.
+            UserError: Slurm accepts none of them.
         """
         with self.records.lock():
             self._withdraw()
@@ -146,24 +142,45 @@ class SlurmLauncher:
                 if not placed[run.id].live and placed[run.id].status.state not in (DONE, RUNNING, QUEUED)
             ]
             if not missing:
-                return None
+                return Sent()
             for run in missing:
                 folders[run.id].clear_failure()
-            return self._submit([self._task(run, folders[run.id], data) for run in missing])
+            tasks = [self._task(run, folders[run.id], data) for run in missing]
+            sent = send(tasks, self.settings, self.records, self.profile)
+            if not sent.submissions:
+                raise UserError(f'Slurm does not take the jobs: {sent.reason}')
+            return sent
 
-    def follow(self, folders: Dict[str, RunFolder], show: Show) -> Dict[str, Status]:
+    def follow(
+        self, runs: List[Run], folders: Dict[str, RunFolder], data: Path, show: Show, rest: Dict[str, Run]
+    ) -> Dict[str, Status]:
         """Wait until every run is done or has failed, or has no job or process left.
 
         A failure that only Slurm knows, such as a job out of memory, is then written into the run's folder.
+
+        Args:
+            runs, folders, data, show: see :meth:`run`.
+            rest (dict): runs that Slurm has refused so far, by id. They are submitted when jobs have ended.
+
+        Raises:
+            UserError: Slurm still refuses the rest when no other job is left.
         """
-        pause, before = _POLL_S[0], None
+        folders = {run.id: folders[run.id] for run in runs}
+        pause, before, most = _POLL_S[0], None, 0
         settled: Dict[str, float] = {}
         while True:
             placed = query(self.records, folders)
             states = {run_id: run.status for run_id, run in placed.items()}
             show(states)
-            if not any(_goes_on(run_id, run, settled) for run_id, run in placed.items()):
+            live = sum(run.live for run in placed.values())
+            on = any(_goes_on(run_id, run, settled) for run_id, run in placed.items())
+            if rest and (live < most or not on):
+                rest = self._submit_rest(rest, folders, data, must=not on)
+                most = live
+                continue
+            if not on:
                 break
+            most = max(most, live)
             pause = _POLL_S[0] if states != before else min(1.3 * pause, _POLL_S[1])
             before = states
             time.sleep(pause)
@@ -171,6 +188,19 @@ class SlurmLauncher:
             if run.judged:
                 folders[run_id].fail(run.status.message)
         return states
+
+    def _submit_rest(
+        self, rest: Dict[str, Run], folders: Dict[str, RunFolder], data: Path, must: bool
+    ) -> Dict[str, Run]:
+        """Submit what Slurm accepts now of the refused runs. Returns what is left."""
+        try:
+            sent = self.submit(list(rest.values()), folders, data)
+        except UserError:
+            if must:
+                raise
+            return rest
+        _say(_summary(sent, len(rest) - len(sent.refused)))
+        return {task.run_id: rest[task.run_id] for task in sent.refused}
 
     def cancel(self, folders: Dict[str, RunFolder]) -> List[str]:
         """Cancel the jobs of these runs that were submitted for this folder.
@@ -221,59 +251,6 @@ class SlurmLauncher:
             jobs.cancel_named(name)
             self.records.forget(name)
 
-    def _submit(self, tasks: List[Task]) -> Submission:
-        name = f'o2f-{self.profile}-{secrets.token_hex(4)}'
-        self.records.begin(name)
-        jobs = self._send(tasks, name)
-        submission = Submission(
-            name=name,
-            array=jobs[0].split('_')[0],
-            at=datetime.now(timezone.utc).isoformat(timespec='microseconds'),
-            jobs={task.run_id: job for task, job in zip(tasks, jobs)},
-        )
-        self.records.finish(submission)
-        return submission
-
-    def _send(self, tasks: List[Task], name: str) -> List[str]:
-        from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-        try:
-            executor = self._executor(name)
-            with executor.batch():
-                jobs = [executor.submit(task) for task in tasks]
-        except (FailedJobError, FailedSubmissionError) as error:
-            self.records.forget(name)
-            raise UserError(f'Slurm does not take the jobs: {_last(str(error))}') from error
-        return [job.job_id for job in jobs]
-
-    def _executor(self, name: str) -> Any:
-        import submitit
-
-        executor = submitit.AutoExecutor(self.records.logs, cluster='slurm', slurm_max_num_timeout=_TIMEOUTS)
-        settings = self.settings
-        executor.update_parameters(
-            name=name,
-            timeout_min=settings.timeout_min,
-            nodes=settings.nodes,
-            tasks_per_node=settings.tasks_per_node,
-            gpus_per_node=settings.gpus_per_node or None,
-            cpus_per_task=settings.cpus_per_task,
-            mem_gb=settings.mem_gb,
-            slurm_partition=settings.partition,
-            slurm_account=settings.account,
-            slurm_qos=settings.qos,
-            slurm_constraint=settings.constraint,
-            slurm_signal_delay_s=settings.signal_delay_s,
-            slurm_array_parallelism=settings.array_parallelism,
-            # Without this a job of several tasks hangs when one of them dies.
-            slurm_srun_args=['--kill-on-bad-exit=1'],
-            # Some clusters requeue only jobs that ask for it.
-            slurm_additional_parameters={'requeue': True, **settings.sbatch},
-            # Jobs need this code, whatever the current folder.
-            slurm_setup=[*settings.setup, f'export PYTHONPATH={ROOT}${{PYTHONPATH:+:$PYTHONPATH}}'],
-        )
-        return executor
-
 
 def _goes_on(run_id: str, run: JobStatus, settled: Dict[str, float]) -> bool:
     """Whether a run may still progress. ``settled`` has the deadline for the result of each completed job."""
@@ -282,8 +259,20 @@ def _goes_on(run_id: str, run: JobStatus, settled: Dict[str, float]) -> bool:
     return run.status.state in (RUNNING, QUEUED, REQUEUED) or (run.live and run.status.state != DONE)
 
 
-def _last(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), 'sbatch failed')
+def _summary(sent: Sent, asked: int) -> str:
+    count = sum(len(submission.jobs) for submission in sent.submissions)
+    others = asked - count - len(sent.refused)
+    if not count:
+        return f'nothing to submit: {asked} run(s) are queued or running already'
+    named = [f'{submission.array} ({submission.name})' for submission in sent.submissions]
+    arrays = f'job {named[0]}' if len(named) == 1 else f'{len(named)} jobs, {", ".join(named)}'
+    return f'submitted {count} run(s) as {arrays}' + (
+        f'; {others} other(s) are queued or running already' if others else ''
+    )
+
+
+def _refusal(sent: Sent) -> str:
+    return f'Slurm does not take {len(sent.refused)} other run(s) now ({sent.reason})'
 
 
 def _say(text: str) -> None:

@@ -217,6 +217,7 @@ def test_texts_of_files_cannot_become_markup(store):
     assert page.count('alert(1)') > 8 and '<script>alert' not in page and page.count('</script>') == 1
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_stay_below_five_megabytes(store):
     """With the configs of a real table and logs; figures take another 1.3 MB where all tables are shown."""
     table = load_table('table4')

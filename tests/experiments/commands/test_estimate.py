@@ -32,7 +32,7 @@ def test_what_costs_the_same():
 
 
 def test_images_of_a_run():
-    assert counts(config('desk')) == Counts(1200, 5000, 12, 100)
+    assert counts(config('desk')) == Counts(1080, 2000, 12, 100)
     assert counts(config('paper', '3x')) == Counts(117266, 5000, 36, 5000)
     assert counts(config('paper', 'crowdhuman')) == Counts(15000, 4370, 50, 4370)
     assert counts(config('paper-subset0.1')) == Counts(11727, 5000, 12, 5000)
@@ -68,7 +68,7 @@ def test_runs_in_turn_and_in_words():
 
 @pytest.mark.slow
 def test_room_on_the_disk_is_that_of_real_checkpoints(finished):
-    table = table_file.load_table('table3')
+    table = table_file.load_table('table1')
     runs = make_plan(table, table.cells[:1], 'smoke', [0], {}).runs()
     [(run_id, run)] = runs.items()
     [room] = disk.disk_usages({run_id: run.config}).values()

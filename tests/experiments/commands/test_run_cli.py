@@ -16,9 +16,15 @@ from experiments.spec.schema import ImageGroups
 from experiments.store.model import read_stored
 from experiments.store.runs import RUNNING, RunFolder
 
-ALL = ('all', '--profile', 'smoke')
+ALL = (*(f'table{number}' for number in range(1, 10)), 'fig5')
 GRID = ('table3', '--profile', 'smoke')
 SHORT = (*GRID, '--only', 't_min=0.2', '--set', 'train_cfg.max_epochs=2')
+
+
+@pytest.fixture(scope='module', params=[(), pytest.param(ALL, marks=pytest.mark.slow)], ids=['kinds', 'all'])
+def finished(request, trained, own_copy):
+    """Tables of each kind; then every table."""
+    return own_copy(trained(*request.param))
 
 
 def results(suite):
@@ -30,14 +36,20 @@ def measured(text):
     return text.split('\nPaper (')[0]
 
 
-def test_every_cell_of_every_table_is_trained_and_printed(finished):
+def test_every_cell_is_trained_and_printed(finished):
     tables = re.split(r'^## ', finished.printed, flags=re.M)[1:]
-    assert len(tables) == 10 and all('profile smoke' in text for text in tables)
+    assert len(tables) == len(finished.tables) and all('profile smoke' in text for text in tables)
     assert not any('–' in measured(text) for text in tables)
-    dry = finished.run(*ALL, '--dry-run', check=0).stdout.splitlines()[-1]
+    dry = finished.run(*finished.tables, '--profile', 'smoke', '--dry-run', check=0).stdout.splitlines()[-1]
     cells, runs = map(int, re.match(r'(\d+) cells, (\d+) distinct trainings, \2 done, 0 to do', dry).groups())
-    assert len(results(finished)) == len(finished.folders()) == runs < cells
-    table3 = next(text for text in tables if 'Table 3' in text)
+    assert len(results(finished)) == len(finished.folders()) == runs <= cells
+
+
+@pytest.mark.slow
+def test_all_are_all_tables(trained):
+    done = trained(*ALL)
+    assert done.run('all', '--profile', 'smoke', check=0).stdout == done.printed
+    table3 = next(text for text in re.split(r'^## ', done.printed, flags=re.M) if 'Table 3' in text)
     rows = re.findall(r'^\| 0\.[1-4] .*$', table3, re.M)
     assert len(rows) == 8 and all(len(re.findall(r'\d+\.\d/\d+\.\d', row)) == 4 for row in rows)
     assert '39.0/39.3' in table3 and '16 of 16 runs' in table3
@@ -71,9 +83,8 @@ def test_every_run_leaves_its_metrics_without_groups_of_images(finished):
 
 def test_every_claim_is_checked(finished):
     """On one seed of one epoch: nothing is known of the noise of training, so no verdict; later epochs are missing."""
-    tables = [*(f'table{n}' for n in range(1, 10)), 'fig5']
-    verdicts, warnings = judge(finished.runs, 'smoke', tables)
-    assert warnings == [] and {verdict.plan.name for verdict in verdicts} == set(tables)
+    verdicts, warnings = judge(finished.runs, 'smoke', finished.tables)
+    assert warnings == [] and {verdict.plan.name for verdict in verdicts} == set(finished.tables)
     assert {verdict.verdict for verdict in verdicts} == {'undecided'}
     for found in (found for verdict in verdicts for found in verdict.findings):
         of_images = found.unit == 'points' and 'after epoch' not in found.left.name + found.right.name
@@ -85,19 +96,21 @@ def test_make_tables_prints_them_all(finished):
     command = [sys.executable, str(script), '--profile', 'smoke', '--strict', '--runs', str(finished.runs)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == '', done.stderr
-    assert re.findall(r'^(?:Table|Figure) \d', done.stdout, re.M) == [*(f'Table {n}' for n in range(1, 10)), 'Figure 5']
+    short = {'Table': 'table', 'Figure': 'fig'}
+    printed = re.findall(r'^(Table|Figure) (\d)', done.stdout, re.M)
+    assert [short[kind] + number for kind, number in printed] == list(finished.tables)
 
 
 def test_a_second_start_trains_nothing_and_prints_the_same(finished):
     before = {path: path.stat().st_mtime_ns for folder in finished.folders() for path in folder.iterdir()}
-    again = finished.run(*ALL, check=0)
+    again = finished.run(*finished.tables, '--profile', 'smoke', check=0)
     assert again.stdout == finished.printed and again.stderr == ''
     assert before == {path: path.stat().st_mtime_ns for folder in finished.folders() for path in folder.iterdir()}
 
 
 def test_overviews(finished, suite):
-    dry = finished.run(*GRID, '--dry-run', check=0).stdout
-    assert '16 cells, 16 distinct trainings, 16 done, 0 to do' in dry
+    dry = finished.run('table1', '--profile', 'smoke', '--dry-run', check=0).stdout
+    assert '5 cells, 5 distinct trainings, 5 done, 0 to do' in dry
     assert 'done' in finished.run('--status', '--profile', 'smoke', check=0).stdout
     none = suite.run(*GRID, '--seeds', 0, 1, '--dry-run', check=0).stdout
     assert '16 cells, 32 distinct trainings, 0 done, 32 to do' in none and not suite.runs.exists()
@@ -234,6 +247,7 @@ def test_bad_input_gets_one_line_and_exit_2(suite, args, says):
     assert says in done.stderr and 'Traceback' not in done.stderr and done.stdout == ''
 
 
+@pytest.mark.slow
 def test_runs_that_fail_alike_are_reported_once(suite):
     done = suite.run(*SHORT, '--set', 'model.bbox_head.selection.alpha=2', check=1)
     last = done.stderr.strip().splitlines()[-1]

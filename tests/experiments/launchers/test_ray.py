@@ -198,6 +198,19 @@ def test_options_that_do_not_fit(suite, args, says):
 
 
 @pytest.mark.slow
+def test_a_long_temporary_folder_and_a_home_that_cannot_be_written(need_ray, suite, tmp_path):
+    """Ray's sockets would have names that are too long, and its token no place."""
+    long = tmp_path / ('long' * 25)
+    long.mkdir()
+    env = {key: value for key, value in os.environ.items() if key != 'RAY_TMPDIR'}
+    env |= {'TMPDIR': str(long), 'HOME': '/proc/nowhere'}
+    one = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2', '--profile', 'smoke')
+    suite.run(*one, '--launcher', 'ray', check=0, env=env)
+    [folder] = suite.folders()
+    assert (folder / 'result.json').exists()
+
+
+@pytest.mark.slow
 def test_what_no_node_has_is_refused(need_ray, suite, ray_folder):
     env = {**os.environ, 'RAY_TMPDIR': ray_folder}
     done = suite.run('table3', '--profile', 'smoke', '--launcher', 'ray', '--cpus-per-run', '1000', check=2, env=env)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments.spec.config import run_id
 from experiments.spec.plan import make_plan
 from experiments.spec.table_file import load_table
+from experiments.store.configs import read_config
 
 ROOT = Path(__file__).resolve().parents[3]
 STORED = ROOT / 'results' / 'desk'
@@ -35,6 +37,19 @@ def test_every_stored_run_is_of_a_plan_and_whole():
         epochs = json.loads((folder / 'metrics.json').read_text())['epochs']
         assert folder.name in planned and result['run'] == folder.name and len(epochs) == result['epochs']
         assert result['metrics'] == epochs[-1]['metrics'] and result['provenance']['dirty'] is False
+
+
+def test_every_config_is_rebuilt_from_the_base_of_its_table():
+    """The hash of what is rebuilt is the run's id, and mmengine's own inheritance rebuilds the same."""
+    from mmengine.config import Config
+
+    paths = sorted(STORED.glob('*/config.py'))
+    assert len(paths) >= 37
+    for path in paths:
+        config = read_config(path)
+        assert run_id(config) == path.parent.name
+        assert Config.fromfile(path, import_custom_modules=False).to_dict() == config
+        assert path.read_text().startswith("_base_ = '../tables/") and len(path.read_text()) < 2500
 
 
 def test_they_are_printed_without_a_warning():

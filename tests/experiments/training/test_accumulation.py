@@ -99,7 +99,7 @@ def test_random_numbers_and_statistics_are_taken_once():
 @pytest.mark.slow
 def test_the_command(suite, finished):
     """The same run, with the losses that it has without parts."""
-    cells = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2', '--profile', 'smoke')
+    cells = ('table1', '--only', 'la=one-to-one', '--profile', 'smoke')
     suite.run(*cells, '--accumulate', '4', check=0)
     [folder] = suite.folders()
     assert json.loads((folder / 'result.json').read_text())['provenance']['parts'] == 4

@@ -1,10 +1,20 @@
 """Section 3.3: Eq. 3's degrees and their schedule."""
 
+import math
+
 import pytest
 import torch
+from assignment_cases import make_batch
+from reference import iou, sigmoid
 
-from o2f.assign.degrees import ConstantDegrees, LinearDegrees, positives_per_instance
-from o2f.assign.selection import Selected
+from o2f.assign.degrees import (
+    ConstantDegrees,
+    LinearDegrees,
+    QualityDegrees,
+    ScheduledDegrees,
+    positives_per_instance,
+)
+from o2f.assign.selection import OneToFewSelection, Selected
 
 #: Two instances with three ambiguous anchors in all, one that kept only its certain anchor, one that kept none.
 SELECTED = Selected(
@@ -100,3 +110,48 @@ def test_positives_per_instance():
     )
     nobody = Selected(*(getattr(SELECTED, name)[:0] for name in ('anchor', 'p', 'kept', 'certain')))
     assert all(value == 0 for value in positives_per_instance(nobody, nobody.p).values())
+
+
+def test_scheduled_degrees_follow_their_schedule():
+    """Eq. 3 with another shape of T^j; with a linear one they are the paper's degrees."""
+    cosine = ScheduledDegrees(dict(first=0.6, last=0.2, shape='cosine'))
+    linear, paper = ScheduledDegrees(dict(first=0.6, last=0.2)), LinearDegrees(0.6, 0.2)
+    for epoch in range(12):
+        for degrees in (cosine, linear, paper):
+            degrees.set_epoch(epoch, 12)
+        t = 0.4 + 0.2 * math.cos(math.pi * epoch / 11)
+        assert cosine(SELECTED)[0].tolist() == pytest.approx([1, t, t / 2, 0])
+        assert torch.equal(linear(SELECTED), paper(SELECTED))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'seed'), [('three', 0), ('crowd', 1), ('clusters', 2), ('no_overlap', 0), ('none', 0)]
+)
+@pytest.mark.parametrize(('a', 'b'), [(0.5, 6), (0.5, 2), (1, 0)])
+def test_quality_degrees_are_those_of_a_slow_loop(kind, seed, a, b):
+    """t = u* m / m* with m = p^a u^b, over the anchors that an instance keeps, the certain one included."""
+    batch = make_batch(kind, seed)
+    instances = batch.joined()
+    outputs = batch.cls_logits, batch.centerness_logits, batch.boxes
+    selected = OneToFewSelection(k=10)(*outputs, instances, batch.grid)
+    found = QualityDegrees(a, b)(selected)
+    assert found.dtype == torch.float64 and found.shape == selected.anchor.shape
+    boxes = batch.boxes.flatten(0, 1).double().tolist()
+    for j, (box, label) in enumerate(zip(instances.boxes.double().tolist(), instances.labels.tolist())):
+        kept = [i for i, keep in enumerate(selected.kept[j].tolist()) if keep]
+        u = {i: iou(boxes[selected.anchor[j, i]], box) for i in kept}
+        p = {}
+        for i in kept:
+            image, anchor = divmod(int(selected.anchor[j, i]), batch.grid.num_points)
+            logits = batch.cls_logits[image, anchor, label], batch.centerness_logits[image, anchor]
+            p[i] = sigmoid(float(logits[0])) * sigmoid(float(logits[1]))
+        m = {i: p[i] ** a * u[i] ** b for i in kept}
+        for i in range(found.size(1)):
+            expected = max(u.values()) * m[i] / max(m.values()) if i in kept and max(m.values()) > 0 else 0.0
+            assert found[j, i].item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert kind in ('none', 'no_overlap') or (found[selected.certain] < 1).any()
+
+
+def test_bad_powers_are_named():
+    with pytest.raises(ValueError, match='degrees: powers must be 0 or more, not -1 and 6'):
+        QualityDegrees(p_power=-1, iou_power=6)

@@ -1,6 +1,7 @@
 """Section 3.2: the vectorised selection picks what the slow reference picks, and reads nothing back from the device."""
 
 import dataclasses
+import math
 import random
 from collections import Counter
 
@@ -115,6 +116,48 @@ def test_one_to_one_is_the_best_anchor_alone():
     selected, degrees = select(make_batch('three', 0), Settings(k=0))
     assert selected.kept.all() and selected.certain.all() and not selected.ambiguous.any()
     assert torch.equal(degrees, torch.ones(6, 1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(('k', 'claims'), [(0, 7), (3, 7), (7, 3)])
+@pytest.mark.parametrize('kind', ['three', 'crowd', 'clusters', 'same_box_same_class', 'small', 'none'])
+def test_claims_more_than_it_keeps(kind, k, claims):
+    """Conflicts are resolved over all that are claimed; then each instance keeps the best of what it won."""
+    batch, settings = make_batch(kind, 1), Settings(k=k, claims=claims)
+    assert described(*select(batch, settings)) == expected_of(batch, settings)
+
+
+def test_claiming_more_keeps_instances_from_getting_nothing():
+    """Where many instances want one anchor, all but one have another wish."""
+    batch = make_batch('crowd', 1)
+    one, seven = (select(batch, Settings(k=0, claims=claims))[0].kept for claims in (None, 7))
+    assert seven.sum(dim=1).max() == 1 and seven.any(dim=1).sum() > one.any(dim=1).sum()
+
+
+def test_k_can_change_over_the_epochs():
+    """K from 7 to 1: each epoch is that of the rounded K, and it is at 7 before the first."""
+    batch = make_batch('large', 1)
+    arguments = batch.cls_logits, batch.centerness_logits, batch.boxes, batch.joined(), batch.grid
+    falling, seen = OneToFewSelection(k=dict(first=7, last=1)), []
+    assert falling.num_selected == 7
+    for epoch in range(12):
+        falling.set_epoch(epoch, 12)
+        seen.append(falling.num_selected)
+        assert torch.equal(falling(*arguments).anchor, OneToFewSelection(k=seen[-1])(*arguments).anchor)
+    assert seen == [math.floor(7 - 6 * epoch / 11 + 0.5) for epoch in range(12)] and {7, 4, 1} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'says'),
+    [
+        (dict(claims=0), 'selection: claims must be a whole number, 1 or more, not 0'),
+        (dict(claims=1.5), 'selection: claims must be a whole number, 1 or more, not 1.5'),
+        (dict(k=dict(first=7, last=0.5)), 'selection: k must be a whole number, 0 or more'),
+        (dict(radius='box'), "selection: radius must be above 0, None for the whole box, or 'image' .* not 'box'"),
+    ],
+)
+def test_bad_further_settings_are_named(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        OneToFewSelection(**arguments)
 
 
 @pytest.mark.parametrize('seed', range(3))

@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from o2f.assign.centre_region import AnchorGrid
 from o2f.assign.matching_score import Instances
-from o2f.models.head import Predictions
+from o2f.models.predictions import Predictions
 
 # --- parameters ---------------------------------------------------------------------------------------------
 

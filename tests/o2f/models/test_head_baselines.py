@@ -26,7 +26,7 @@ from tiny_detectors import (
 
 from experiments.spec.config import compose
 from o2f.assign.centre_region import AnchorGrid
-from o2f.models.head import Predictions
+from o2f.models.predictions import Predictions
 
 RANGES = ((-1, 16), (16, 32), (32, 1e8))
 AUXILIARY = dict(

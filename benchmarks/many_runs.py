@@ -1,0 +1,92 @@
+"""Many runs: planning, submitting, status, tables and report for a thousand and for ten thousand of them.
+
+Every table of the paper is planned with many seeds. The runs to submit are jobs that Slurm holds in its queue
+(`slurm/dev-cluster.sh`, without accounting; smoke profile), so that none of them trains. The tables and the report are
+made of made-up results. Times are seconds of the processor, which other work on the machine disturbs little, and memory
+is the largest of the process. Slurm's daemons are not counted.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+from benchmarks.commands import store_runs
+from benchmarks.rows import Row
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = 'experiments/run.py'
+CLUSTER = ROOT / 'slurm' / 'dev-cluster.sh'
+
+
+def measure(quick: bool) -> List[Row]:
+    """Seconds and megabytes of each command with two numbers of runs."""
+    few = _commands(100 if quick else 1000)
+    many = _commands(200 if quick else 10000)
+    rows = []
+    for name, (seconds, megabytes, count) in many.items():
+        before, room, of = few[name]
+        times = count / of
+        case = f'{name}, {count} runs'
+        rows.append(Row(case, seconds, 's', times * before, f'{times:.1f} x {of} runs', at_most=1.2))
+        rows.append(Row(f'{case}: memory', megabytes, 'MB', room, f'{of} runs'))
+    return rows
+
+
+def _commands(least: int) -> Dict[str, Tuple[float, float, int]]:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o711)  # munged enters it as its own user
+        count = store_runs(Path(folder) / 'done', least)
+        plans = (Path(folder) / 'done' / 'desk' / 'tables').glob('*.json')
+        seeds = max(len(cell['runs']) for path in plans for cell in json.loads(path.read_text())['cells'])
+        grid = (RUN, 'all', '--seeds', *map(str, range(seeds)), '--data', f'{folder}/data')
+        done, queued = ('--runs', f'{folder}/done'), ('--runs', f'{folder}/queued')
+        found = {
+            '--dry-run': _measured([*grid, '--dry-run', *done]),
+            '--status of finished runs': _measured([*grid, '--status', *done]),
+            'make_tables.py': _measured(['analysis/make_tables.py', *done, '--out', f'{folder}/tables']),
+            'make_report.py': _measured(['analysis/make_report.py', *done, '--out', f'{folder}/report']),
+        }
+        found |= _on_slurm(Path(folder), [*grid, *queued])
+    return {name: (*values, count) for name, values in found.items()}
+
+
+def _on_slurm(folder: Path, grid: List[str]) -> Dict[str, Tuple[float, float]]:
+    options = ('--no-accounting', '--conf', 'MaxJobCount=50000', '--dir', f'{folder}/slurm')
+    subprocess.run([CLUSTER, 'start', *options], check=True, capture_output=True, text=True)
+    settings = folder / 'cluster.yaml'
+    settings.write_text(json.dumps(dict(sbatch=dict(hold=True))))
+    environment = dict(SLURM_CONF=f'{folder}/slurm/slurm.conf')
+    grid = [*grid, '--profile', 'smoke']
+    submit = ['--launcher', 'slurm', '--cluster', str(settings)]
+    try:
+        # Data are made by the first submission, which is not measured.
+        first = [RUN, 'all', *grid[grid.index('--data') :]]
+        for end in submit, ['--cancel']:
+            _measured([*first, *end], environment)
+        return {
+            '--launcher slurm': _measured([*grid, *submit], environment),
+            '--status of queued runs': _measured([*grid, '--status'], environment),
+            '--cancel': _measured([*grid, '--cancel'], environment),
+        }
+    finally:
+        subprocess.run([CLUSTER, 'stop', '--dir', f'{folder}/slurm'], check=True, capture_output=True)
+
+
+def _measured(command: List[str], environment: Dict[str, str] = {}) -> Tuple[float, float]:
+    """Seconds of the processor and the largest megabytes of a command, its own children included."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f'{" ".join(command[:3])} ended with {process.returncode}')
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024

@@ -50,9 +50,12 @@ def _make(names: List[str], args: argparse.Namespace) -> int:
             print(f'make_figures.py: {name}: {error}', file=sys.stderr)
             lacking += 1
             continue
+        folder = args.out or args.runs / args.profile / 'figures'
         for format in dict.fromkeys(args.format):
-            folder = args.out or args.runs / args.profile / 'figures'
             cli.write_and_say(folder / f'{name}.{format}', figures.save(figure, format))
+        numbers = figures.entries(args.runs, args.profile)[name].files
+        for end, content in numbers(args.runs, args.profile).items() if numbers else ():
+            cli.write_and_say(folder / f'{name}.{end}', content)
     return lacking
 
 

@@ -34,6 +34,8 @@ FIGURES = {
 }
 #: The paper's main claims: soft labels help, the gap to NMS closes, and a detector with NMS is beaten.
 HEADLINE = ('suitable-soft-labels-improve', 'small-t-min-narrows-the-gap', 'o2f-beats-fcos-with-nms')
+#: The figure of all tables together.
+FIDELITY = 'fidelity.png'
 _TITLES = {HOLDS: 'What holds', FAILS: 'What does not', UNDECIDED: 'What is undecided'}
 
 
@@ -83,7 +85,8 @@ def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
     for warning in dict.fromkeys([*warnings, *(line for each in stored for line in each.warnings)]):
         cli.warner('make_results.py')(warning)
     pictures = _pictures(names, runs, profile)
-    parts = [f'# Results (profile {profile})', _note(runs, 'head'), *_summary(verdicts), _machines(stored, epochs)]
+    parts = [f'# Results (profile {profile})', _note(runs, 'head'), *_fidelity(pictures, runs, profile)]
+    parts += [*_summary(verdicts), _machines(stored, epochs)]
     for plan, found in zip(plans, stored):
         of_table = [verdict for verdict in verdicts if verdict.plan.name == plan.name]
         shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
@@ -156,9 +159,20 @@ def _machines(stored: List[results.Results], epochs: Dict[str, List[Epoch]]) -> 
     return f'## What was run\n\n{text}, on {devices}; code of commits {commits}. Each `result.json` says its own.'
 
 
+def _fidelity(pictures: Dict[str, bytes], runs: Path, profile: str) -> List[str]:
+    """The differences of all tables against the paper's; empty if none was measured."""
+    if FIDELITY not in pictures:
+        return []
+    entry = figures.entries(runs, profile)['fidelity']
+    assert entry.caption is not None  # it has one
+    table = _folded('In numbers, and of each table', entry.caption(runs, profile))
+    how = 'How the differences are chosen, and what the numbers are: [claims.md](claims.md#fidelity).'
+    return ["## The paper's differences, measured", _picture(FIDELITY, runs, profile), how, table]
+
+
 def _pictures(names: List[str], runs: Path, profile: str) -> Dict[str, bytes]:
     drawn = {}
-    for file in [file for name in names for file in FIGURES.get(name, [])]:
+    for file in [FIDELITY, *(file for name in names for file in FIGURES.get(name, []))]:
         name, format = file.split('.')
         try:
             drawn[file] = figures.save(figures.draw(name, runs, profile), format)

@@ -97,6 +97,7 @@ class Evidence:
         epochs (dict): epochs by run id; empty if no claim needs them.
         image_groups (dict): metrics without each group of test images, by run id.
         groups (tuple[Group]): the trainings by what they train.
+        plans (dict): all plans by name.
     """
 
     runs: Dict[str, Result]
@@ -104,6 +105,7 @@ class Evidence:
     epochs: Dict[str, List[Epoch]]
     image_groups: Dict[str, ImageGroups]
     groups: Tuple[Group, ...]
+    plans: Dict[str, StoredPlan]
 
     def value(self, run: str, statistic: Statistic) -> Optional[float]:
         """A statistic of a run; None if it was not measured."""
@@ -203,7 +205,8 @@ def load_evidence(runs: Path, profile: str, plans: Sequence[StoredPlan]) -> Tupl
             warnings += broken if plan in plans else []
     image_groups, broken = load_image_groups(runs, profile, results)
     warnings += broken
-    evidence = Evidence(results, speeds, epochs, image_groups, _groups(every, results))
+    by_name = {plan.name: plan for plan in every}
+    evidence = Evidence(results, speeds, epochs, image_groups, _groups(every, results), by_name)
     return evidence, list(dict.fromkeys(warnings))
 
 
@@ -221,7 +224,10 @@ def _other_plans(runs: Path, profile: str, names: Set[str]) -> List[StoredPlan]:
 
 def _sides(claims: Iterable[Claim]) -> List[Quantity]:
     comparisons: List[Comparison] = [comparison for claim in claims for comparison in claim.every_comparison]
-    return [side for each in comparisons for side in (each.left, each.right)]
+    others = [each.more_than for each in comparisons if each.more_than]
+    return [side for each in comparisons for side in (each.left, each.right)] + [
+        side for other in others for side in (other.left, other.right)
+    ]
 
 
 def _groups(plans: Sequence[StoredPlan], results: Dict[str, Result]) -> Tuple[Group, ...]:

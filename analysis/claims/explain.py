@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.claims.finding import AS_PRINTED, FAILS, HOLDS, LARGER, NO, SMALLER, UNDECIDED, YES, Finding
 from analysis.claims.judge import Judgement, Verdict
 from analysis.claims.noise import Noise
+from analysis.claims.statistics import FIRST_LOOK
 from analysis.tables.render import table
 
 
@@ -45,6 +46,20 @@ def interval(found: Finding) -> str:
     return _range(found.interval)
 
 
+def watched(claim: str, seeds: int, verdict: Optional[Verdict]) -> str:
+    """A line about a look at a claim: its verdict and the interval of the deciding comparison at the look's level."""
+    look = f'{claim}, {seeds} seed{"s" * (seeds > 1)} per cell'
+    if verdict is None:
+        return f'{look}: the first look is at {FIRST_LOOK} seeds'
+    found = deciding(verdict.findings)
+    if found is None or found.interval is None:
+        return f'{look}: {verdict.verdict}; {_why_undecided(verdict.findings)[0]}'
+    level = f'{100 * found.confidence:.2f} % interval {interval(found)}'
+    if verdict.verdict == FAILS:
+        level = f'{100 * found.level:.2f} % interval {_range(found.corrected)}'
+    return f'{look}: {verdict.verdict}; difference {effect(found)}, {level}'
+
+
 def deciding(findings: Sequence[Finding]) -> Optional[Finding]:
     """The deciding comparison: the one furthest from the claimed side, among those that fail if any fails."""
     found = [each for each in findings if each.effect is not None]
@@ -75,6 +90,14 @@ def side(each: pd.Series) -> str:
     seeds = f'seed{"s" if len(values) > 1 else ""} {", ".join(map(str, values.index))}'
     numbers = f': {", ".join(f"{value:.2f}" for value in values)}' if len(values) > 1 else ''
     return f'{each.name}: {values.mean():.2f} ({seeds}{numbers})'
+
+
+def than(found: Finding) -> str:
+    """The difference of another table that the claimed one is larger than; '' if there is none."""
+    if found.other is None or found.comparison.more_than is None:
+        return ''
+    other, table = found.other, _tables([found.comparison.more_than.table])
+    return f', by more than in {table} {side(other.left)} is {other.relation} than {side(other.right)}'
 
 
 def errors(found: Finding) -> str:
@@ -134,11 +157,14 @@ def _why_fails(findings: Sequence[Finding]) -> List[str]:
 
 
 def _why_undecided(findings: Sequence[Finding]) -> List[str]:
-    sides = [each for found in findings for each in (found.left, found.right)]
+    every = [each for found in findings for each in (found, found.other) if each]
+    sides = [each for found in every for each in (found.left, found.right)]
     missing = list(dict.fromkeys(str(each.name) for each in sides if not each.count()))
     if missing:
         more = f' and {len(missing) - 3} more' if len(missing) > 3 else ''
         return [f'Not measured: {"; ".join(missing[:3])}{more}.']
+    if any(found.interval is None and found.ranks and found.other for found in findings):
+        return ['The seeds of a cell differ far more than those of other cells, and there is no test of four by ranks.']
     if any(found.interval is None and found.ranks for found in findings):
         return ['The seeds of a cell differ far more than those of other cells, and are too few for a test by ranks.']
     if any(found.interval is None for found in findings):
@@ -153,12 +179,19 @@ def _why_undecided(findings: Sequence[Finding]) -> List[str]:
 
 def _what_would_settle(findings: Sequence[Finding], open_: List[Finding]) -> str:
     settled = settled_with(findings)
+    images = max((found.more_images or 0.0 for found in open_), default=0.0)
+    enough = f'{images:.1f} times as many test images' if images and all(f.more_images for f in open_) else ''
     if settled is None:
-        images = ' for these test images' if any(found.image_error is not None for found in open_) else ''
-        return f'More seeds alone would not settle it: the differences are too small{images}.'
+        shown = ' for these test images' if any(found.image_error is not None for found in open_) else ''
+        instead = f' About {enough} would, with these seeds.' if enough else ''
+        return f'More seeds alone would not settle it: the differences are too small{shown}.{instead}'
     more, total = settled
     seeds = f'{more} more seed{"" if more == 1 else "s"}'
-    return f'About {seeds} per cell ({total} in all) would settle it, if differences and spread stay as they are.'
+    instead = f', or {enough} with these seeds,' if enough else ''
+    return (
+        f'About {seeds} per cell ({total} in all){instead} would settle it with a probability of 80 %, '
+        'if differences and spread are as they seem.'
+    )
 
 
 def _best(verdict: Verdict) -> str:
@@ -339,7 +372,7 @@ def _summary(verdicts: List[Verdict]) -> str:
     """A line for each claim, with the deciding comparison."""
     rows = [['table', 'claim', 'verdict', 'claimed', *_NUMBERS, 'matters', 'own threshold']]
     for verdict in verdicts:
-        claimed = (deciding(verdict.findings) or verdict.findings[0]).relation
+        claimed = 'greater' if (deciding(verdict.findings) or verdict.findings[0]).sign > 0 else 'less'
         own = verdict.threshold.verdict if verdict.threshold else '–'
         numbers = _numbers(verdict)
         rows.append([verdict.plan.name, verdict.claim.id, verdict.verdict, claimed, *numbers, verdict.matters, own])
@@ -359,7 +392,7 @@ def _claim(verdict: Verdict) -> str:
 
 
 def _finding(found: Finding) -> str:
-    text = f'- {side(found.left)}; claimed to be {found.relation} than {side(found.right)}.'
+    text = f'- {side(found.left)}; claimed to be {found.relation} than {side(found.right)}{than(found)}.'
     if found.effect is not None:
         printed = '' if found.paper is None else f' The paper has {paper(found)}.'
         text += f' Difference {effect(found)}, 95 % interval {interval(found)} ({errors(found)}).{printed}'
@@ -398,12 +431,14 @@ def _judgement_content(verdict: Verdict, judgement: Judgement) -> Dict[str, Any]
 
 _TOLD = (
     *('relation', 'unit', 'level', 'effect', 'interval', 'corrected', 'training_error', 'image_error', 'freedom'),
-    *('ranks', 'paper', 'size', 'of_interest', 'matters', 'seeds', 'verdict'),
+    *('ranks', 'paper', 'size', 'of_interest', 'matters', 'seeds', 'more_images', 'verdict'),
 )
 
 
 def _finding_content(verdict: Verdict, found: Finding) -> Dict[str, Any]:
-    sides = {}
+    sides: Dict[str, Any] = {}
+    if found.other is not None:
+        sides['more_than'] = dict(than=than(found).removeprefix(', by more than '), effect=found.other.effect)
     for name, quantity, values in zip(
         ('left', 'right'), (found.comparison.left, found.comparison.right), (found.left, found.right)
     ):

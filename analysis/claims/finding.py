@@ -17,15 +17,16 @@ from analysis.claims.statistics import (
     Side,
     Variance,
     estimate,
+    estimate_of_both,
     image_error,
+    images_to_settle,
     log_ratios,
     rank_effect,
     rank_interval,
     seeds_to_settle,
-    t_value,
 )
 from analysis.results import is_speed, paper_numbers
-from experiments.spec.schema import GREATER, Comparison, Quantity, StoredPlan
+from experiments.spec.schema import GREATER, Comparison, OtherComparison, Quantity, StoredPlan, plan_name
 
 HOLDS, FAILS, UNDECIDED = 'holds', 'fails', 'undecided'
 #: How a difference compares with the one that the paper prints.
@@ -48,10 +49,12 @@ class Finding:
             describes the quantity, such as 'AP without NMS, K 7'.
         unit (str): 'points', or '%' for speeds and shares.
         level (float): the level at which a comparison of this claim fails.
+        confidence (float): the level at which it holds, and that of ``interval``.
         paper (float, optional): the difference that the paper prints, in ``unit``.
         effect (float, optional): left minus right; of speeds by how many percent left is above right. None if a side
             was not measured.
-        interval (tuple, optional): its 95 % interval; None if the noise of training is not known.
+        interval (tuple, optional): its interval at ``confidence``, by default 95 %; None if the noise of training is
+            not known.
         corrected (tuple, optional): its interval at ``level``.
         training_error (float, optional): the effect's standard error over trainings, of speeds over timings.
         image_error (float, optional): likewise over test images. None if it is not known; then the intervals leave it
@@ -62,7 +65,12 @@ class Finding:
         size (str, optional): whether the corrected interval has the paper's difference ('as printed'), or lies on its
             near side ('smaller') or beyond it ('larger'). None if the paper prints none.
         matters (str): whether the difference is larger than the smallest one of interest: 'yes', 'no' or 'open'.
-        seeds (int, optional): number of seeds per cell that would settle it; None if it is settled, or if unknown.
+        seeds (int, optional): number of seeds per cell that would settle it with 80 % probability, if effect and noise
+            are as they seem; None if it is settled, if no number would, or if unknown.
+        more_images (float, optional): likewise how many times as many test images would, with the seeds as they are.
+        estimate (Estimate, optional): the difference behind the t interval, on a log scale for speeds.
+        other (Finding, optional): that of the other table, if the claim is that the difference is larger than there.
+            Then the effect is by how much it is larger, in the claimed direction of each.
         verdict (str): 'holds', 'fails' or 'undecided'.
     """
 
@@ -71,6 +79,7 @@ class Finding:
     right: pd.Series
     unit: str
     level: float
+    confidence: float = CONFIDENCE
     paper: Optional[float] = None
     effect: Optional[float] = None
     interval: Optional[Interval] = None
@@ -83,6 +92,9 @@ class Finding:
     size: Optional[str] = None
     matters: str = OPEN
     seeds: Optional[int] = None
+    more_images: Optional[float] = None
+    estimate: Optional[Estimate] = None
+    other: Optional['Finding'] = None
     verdict: str = UNDECIDED
 
     @property
@@ -93,7 +105,7 @@ class Finding:
     @property
     def sign(self) -> int:
         """1 if the effect is claimed to be positive, else -1."""
-        return 1 if self.relation == GREATER else -1
+        return 1 if self.relation == GREATER or self.comparison.more_than else -1
 
     @property
     def towards(self) -> float:
@@ -115,18 +127,22 @@ class Comparer:
         noise (NoiseModel): the evidence and its noise.
         plan (StoredPlan): the plan.
         share (bool): compare gaps as a share of the metric with NMS.
+        confidence (float): confidence level at which a comparison holds.
     """
 
     noise: NoiseModel
     plan: StoredPlan
     share: bool = False
+    confidence: float = CONFIDENCE
 
     def finding(self, comparison: Comparison, level: float) -> Finding:
         """Test a comparison. It fails if its interval at ``level`` is on the wrong side of 0."""
+        if comparison.more_than is not None:
+            return self._across(comparison, comparison.more_than, level)
         asked = self._measure(comparison.left)
         left, right = (self.noise.evidence.over_seeds(self.plan, side, self.share) for side in _quantities(comparison))
         paper = None if self.share else paper_difference(self.plan, comparison)
-        found = Finding(comparison, left, right, asked.unit, level, paper)
+        found = Finding(comparison, left, right, asked.unit, level, self.confidence, paper)
         if not left.count() or not right.count():
             return found
         if is_speed(asked.keys):
@@ -134,6 +150,26 @@ class Comparer:
         sides, noises, heavy = self.sides(*_quantities(comparison))
         found = dataclasses.replace(found, noise=noises[0])
         return _by_ranks(found, sides) if heavy else _by_estimate(found, sides)
+
+    def _across(self, comparison: Comparison, than: OtherComparison, level: float) -> Finding:
+        """Whether a difference is larger than one of another table. Images and trainings of both are independent."""
+        pair = Comparison(left=than.left, relation=than.relation, right=than.right)
+        plan = self.noise.evidence.plans.get(plan_name(than.table, self.plan.overrides))
+        own = self.finding(comparison.model_copy(update=dict(more_than=None)), level)
+        if plan is None or any(side.at not in [cell.at for cell in plan.cells] for side in _quantities(pair)):
+            other = _unplanned(pair, than.table)
+        else:
+            other = dataclasses.replace(self, plan=plan).finding(pair, level)
+        found = Finding(comparison, own.left, own.right, own.unit, level, self.confidence, other=other)
+        if own.effect is None or other.effect is None:
+            return found
+        if own.paper is not None and other.paper is not None:
+            found = dataclasses.replace(found, paper=own.sign * own.paper - other.sign * other.paper)
+        effect = own.towards - other.towards
+        if own.estimate is None or other.estimate is None:
+            return dataclasses.replace(found, effect=effect, ranks=own.ranks or other.ranks)
+        both = (own.estimate._replace(effect=own.towards), other.estimate._replace(effect=other.towards))
+        return _of_estimate(dataclasses.replace(found, noise=own.noise), estimate_of_both(*both))
 
     def sides(self, *quantities: Quantity) -> Tuple[List[Side], List[Optional[Noise]], bool]:
         """The sides of a comparison, or the one side of differences if both quantities are of the same trainings.
@@ -197,6 +233,16 @@ class Comparer:
         return np.log(pd.DataFrame(rows, dtype=float)).to_numpy()
 
 
+def _unplanned(comparison: Comparison, table: str) -> Finding:
+    """The finding of a comparison in a table that has no plan with its cells."""
+
+    def side(quantity: Quantity) -> pd.Series:
+        name = f'{quantity.key} of {", ".join(quantity.at.values())} in {table}, which has no plan'
+        return pd.Series(dtype=float, name=name)
+
+    return Finding(comparison, side(comparison.left), side(comparison.right), unit='points', level=CONFIDENCE)
+
+
 def _quantities(comparison: Comparison) -> Tuple[Quantity, Quantity]:
     return comparison.left, comparison.right
 
@@ -233,6 +279,12 @@ def _by_estimate(
         effect = sides[0].values.mean() - sum(side.values.mean() for side in sides[1:])
         return dataclasses.replace(found, effect=shown(effect), image_error=image_error(sides))
 
+    return _of_estimate(found, estimated, shown)
+
+
+def _of_estimate(found: Finding, estimated: Estimate, shown: Callable[[float], float] = lambda value: value) -> Finding:
+    """The finding by the t interval of an estimate."""
+
     def at(confidence: float) -> Interval:
         low, high = estimated.interval(confidence)
         return shown(low), shown(high)
@@ -243,24 +295,15 @@ def _by_estimate(
         training_error=shown(math.sqrt(estimated.training)),
         image_error=None if estimated.image is None else math.sqrt(estimated.image),
         freedom=estimated.freedom,
+        estimate=estimated,
     )
     found = _judged(found, at)
     if found.verdict != UNDECIDED:
         return found
-    level = CONFIDENCE if found.towards > 0 else found.level
-    least = min(len(side.values) for side in sides)
-    return dataclasses.replace(found, seeds=seeds_to_settle(_settled(estimated, sides, level), least))
-
-
-def _settled(estimated: Estimate, sides: Sequence[Side], level: float) -> Callable[[int], bool]:
-    """Whether a number of seeds per cell would leave 0 out, if effect and noise stay as they are."""
-
-    def settled(number: int) -> bool:
-        variances = [side.training.value / max(number, len(side.values)) for side in sides if side.training]
-        error = math.sqrt(sum(variances) + (estimated.image or 0.0))
-        return t_value(level, estimated.freedom) * error < abs(estimated.effect)
-
-    return settled
+    level = found.confidence if found.towards > 0 else found.level
+    return dataclasses.replace(
+        found, seeds=seeds_to_settle(estimated, level), more_images=images_to_settle(estimated, level)
+    )
 
 
 def _by_ranks(found: Finding, sides: Sequence[Side]) -> Finding:
@@ -272,7 +315,7 @@ def _by_ranks(found: Finding, sides: Sequence[Side]) -> Finding:
 
 def _judged(found: Finding, at: Callable[[float], Optional[Interval]]) -> Finding:
     """The finding with its intervals, which ``at`` gives for a confidence level, and what follows from them."""
-    interval, corrected, ninety = at(CONFIDENCE), at(found.level), at(EQUIVALENCE)
+    interval, corrected, ninety = at(found.confidence), at(found.level), at(EQUIVALENCE)
     verdict = UNDECIDED
     if interval and min(found.sign * end for end in interval) > 0:
         verdict = HOLDS

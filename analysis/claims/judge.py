@@ -6,7 +6,7 @@ these intervals have Bonferroni's correction: level 1 - 0.05 / m for m compariso
 That one cell is the best of several is judged by Hsu's multiple comparisons with the best.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
@@ -68,14 +68,22 @@ class Verdict:
     share: Optional[Judgement] = None
     threshold: Optional[Judgement] = None
 
+    @property
+    def decided(self) -> bool:
+        """Whether it holds or fails."""
+        return self.verdict != UNDECIDED
 
-def judge(runs: Path, profile: str, names: Sequence[str]) -> Tuple[List[Verdict], List[str]]:
+
+def judge(
+    runs: Path, profile: str, names: Sequence[str], confidence: float = CONFIDENCE
+) -> Tuple[List[Verdict], List[str]]:
     """Judge every claim of some tables.
 
     Args:
         runs (Path): folder of the runs.
         profile (str): their profile.
         names (sequence): names of the tables' plans.
+        confidence (float): confidence level of the verdicts.
 
     Returns:
         tuple: the verdicts, and a line for each broken file.
@@ -86,18 +94,20 @@ def judge(runs: Path, profile: str, names: Sequence[str]) -> Tuple[List[Verdict]
     plans = [load_plan(runs, profile, name) for name in names]
     evidence, warnings = load_evidence(runs, profile, plans)
     noise = NoiseModel(evidence)
-    return [_verdict(noise, plan, claim) for plan in plans for claim in plan.claims], warnings
+    return [
+        _verdict(Comparer(noise, plan, confidence=confidence), claim) for plan in plans for claim in plan.claims
+    ], warnings
 
 
-def _verdict(noise: NoiseModel, plan: StoredPlan, claim: Claim) -> Verdict:
-    comparer = Comparer(noise, plan)
+def _verdict(comparer: Comparer, claim: Claim) -> Verdict:
+    plan = comparer.plan
     threshold = _judgement(comparer, claim.threshold.comparisons) if claim.threshold else None
     if not claim.comparisons:
         assert threshold is not None  # a claim compares something
         return Verdict(plan, claim, threshold.verdict, threshold.findings, threshold=threshold)
     words = _judgement(comparer, claim.comparisons)
     gaps = all(side.minus for each in claim.comparisons for side in (each.left, each.right))
-    share = _judgement(Comparer(noise, plan, share=True), claim.comparisons) if gaps else None
+    share = _judgement(replace(comparer, share=True), claim.comparisons) if gaps else None
     verdict, size, best = words.verdict, _size(words.findings), None
     if claim.best:
         lead = _lead(comparer, claim.comparisons)
@@ -107,7 +117,7 @@ def _verdict(noise: NoiseModel, plan: StoredPlan, claim: Claim) -> Verdict:
 
 
 def _judgement(comparer: Comparer, comparisons: Sequence[Comparison]) -> Judgement:
-    level = 1 - (1 - CONFIDENCE) / len(comparisons)
+    level = 1 - (1 - comparer.confidence) / len(comparisons)
     findings = tuple(comparer.finding(comparison, level) for comparison in comparisons)
     found = {each.verdict for each in findings}
     return Judgement(FAILS if FAILS in found else HOLDS if found == {HOLDS} else UNDECIDED, findings)
@@ -121,7 +131,7 @@ def _lead(comparer: Comparer, comparisons: Sequence[Comparison]) -> Optional[Int
         return None
     sides, _, heavy = comparer.sides(*cells)
     sign = 1 if comparisons[0].relation == GREATER else -1
-    return None if heavy else best_interval(sides[0], sides[1:], sign)
+    return None if heavy else best_interval(sides[0], sides[1:], sign, comparer.confidence)
 
 
 def _of_lead(lead: Optional[Interval]) -> str:

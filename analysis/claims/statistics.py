@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.stats import bartlett, beta, mannwhitneyu, multivariate_t, wilcoxon
@@ -10,6 +10,10 @@ from scipy.stats import t as student
 
 #: Confidence level of the shown intervals.
 CONFIDENCE = 0.95
+#: Probability with which the stated numbers of seeds and images show a difference.
+POWER = 0.8
+#: Seeds per cell from which on a watched claim is looked at.
+FIRST_LOOK = 3
 #: Level of the tests of equal variances.
 UNLIKELY = 0.01
 #: Draws of the largest of several t values. They give a critical value with an error of 0.3 %.
@@ -50,12 +54,14 @@ class Estimate(NamedTuple):
         training (float): its variance over trainings.
         image (float, optional): its variance over test images, without what the first one contains already.
         freedom (float): degrees of freedom of the sum of both variances.
+        sides (tuple): the variance of one training of each side, and the number of its trainings.
     """
 
     effect: float
     training: float
     image: Optional[float]
     freedom: float
+    sides: Tuple[Tuple[float, int], ...] = ()
 
     @property
     def error(self) -> float:
@@ -96,7 +102,22 @@ def estimate(sides: Sequence[Side]) -> Optional[Estimate]:
         terms += [total, *own] if image else []
     below = sum(variance**2 / degrees for variance, degrees in terms)
     freedom = (training + (image or 0.0)) ** 2 / below if below else math.inf  # Satterthwaite
-    return Estimate(_difference([side.values for side in sides]), training, image, freedom)
+    of_sides = tuple((side.training.value, len(side.values)) for side in sides if side.training)
+    return Estimate(_difference([side.values for side in sides]), training, image, freedom, of_sides)
+
+
+def estimate_of_both(first: Estimate, second: Estimate) -> Estimate:
+    """The first difference minus the second one, of other trainings and other images."""
+    whole = [each.error**2 for each in (first, second)]
+    below = sum(variance**2 / each.freedom for variance, each in zip(whole, (first, second)))
+    images = [each.image for each in (first, second) if each.image is not None]
+    return Estimate(
+        first.effect - second.effect,
+        first.training + second.training,
+        sum(images) if len(images) == 2 else None,
+        sum(whole) ** 2 / below if below else math.inf,  # Satterthwaite
+        first.sides + second.sides,
+    )
 
 
 def _difference(of_sides: Sequence[np.ndarray]) -> float:
@@ -286,8 +307,43 @@ def log_ratios(times: np.ndarray) -> Variance:
     return Variance(squares / freedom if freedom else math.nan, freedom)
 
 
-def seeds_to_settle(settled: Callable[[int], bool], least: int) -> Optional[int]:
-    """The smallest number of seeds per cell, above ``least``, at which a comparison is settled; None if none is."""
+def seeds_to_settle(estimated: Estimate, level: float) -> Optional[int]:
+    """How many seeds per cell would leave 0 out of the interval with probability ``POWER``; None if no number would.
+
+    The true difference and the noise are taken as estimated. A cell that has more seeds already keeps them.
+    """
+    left = _error_to_settle(estimated, level) ** 2 - (estimated.image or 0.0)
+    least = min(number for _, number in estimated.sides)
+
+    def settled(number: int) -> bool:
+        return sum(variance / max(number, there) for variance, there in estimated.sides) < left
+
     numbers = range(least + 1, _MANY)
     first = bisect_left(numbers, True, key=settled)
     return numbers[first] if first < len(numbers) else None
+
+
+def images_to_settle(estimated: Estimate, level: float) -> Optional[float]:
+    """How many times as many test images would do that, with the seeds as they are. None if no number would.
+
+    The images' part of the seeds' noise would fall too, which is left out here.
+    """
+    left = _error_to_settle(estimated, level) ** 2 - estimated.training
+    if left <= 0 or not estimated.image:
+        return None
+    return max(1.0, estimated.image / left)
+
+
+def _error_to_settle(estimated: Estimate, level: float) -> float:
+    """The standard error at which a difference is shown with probability ``POWER``."""
+    return abs(estimated.effect) / (t_value(level, estimated.freedom) + float(student.ppf(POWER, estimated.freedom)))
+
+
+def watched_confidence(seeds: int) -> Optional[float]:
+    """The confidence level of a look at a claim that is looked at after every seed. None: too early for a look.
+
+    The looks at n = 3, 4, ... seeds per cell spend 2 x 5 % / (n (n - 1)), which adds up to 5 % over all n. So whenever
+    training stops, a wrong verdict has at most that probability, however the looks depend on each other. The level of
+    a look depends on the number of seeds alone, so a watch may be stopped and go on.
+    """
+    return 1 - 2 * (1 - CONFIDENCE) / (seeds * (seeds - 1)) if seeds >= FIRST_LOOK else None

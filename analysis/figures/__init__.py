@@ -11,7 +11,7 @@ from typing import Callable, Dict, List, Optional
 
 from matplotlib.figure import Figure
 
-from analysis.figures import curves, scaling, schedule
+from analysis.figures import curves, fidelity, scaling, schedule
 from analysis.figures.assignment import fig6
 from analysis.figures.detections import detections
 from analysis.figures.style import FORMATS, save, styled
@@ -27,13 +27,16 @@ Warn = Callable[[str], None]
 @dataclass(frozen=True)
 class FigureEntry:
     """A figure: its name, its title, a text alternative, and the function that draws it from a runs folder, a profile
-    and a function for warnings. ``table`` is the table whose runs it shows, if any."""
+    and a function for warnings. ``table`` is the table whose runs it shows, if any. ``caption`` puts it into words, as
+    Markdown, and ``files`` gives its numbers as files by the ends of their names."""
 
     name: str
     title: str
     alt: str
     draw: Callable[[Path, str, Warn], Figure]
     table: Optional[str] = None
+    caption: Optional[Callable[[Path, str], str]] = None
+    files: Optional[Callable[[Path, str], Dict[str, bytes]]] = None
 
 
 def entries(runs: Path, profile: str) -> Dict[str, FigureEntry]:
@@ -111,6 +114,10 @@ def _schedule(runs: Path, profile: str, warn: Warn) -> Figure:
     return schedule.degree_schedule()
 
 
+def _fidelity(runs: Path, profile: str, warn: Warn) -> Figure:
+    return fidelity.fidelity(runs, profile)
+
+
 def _captured(load: Callable, function: Callable, name: str, runs: Path, profile: str, warn: Warn) -> Figure:
     capture = load(runs, profile, name)
     try:
@@ -134,6 +141,15 @@ _SCALING = FigureEntry(
     'scaling',
 )
 _FIXED = (
+    FigureEntry(
+        'fidelity',
+        'The differences that the paper prints, and the same differences measured',
+        'Points for all differences within rows, columns and cells of the tables: the paper across, measured up, with '
+        'intervals and the diagonal; where the desk before was measured, its points in a second panel.',
+        _fidelity,
+        caption=fidelity.caption,
+        files=fidelity.files,
+    ),
     FigureEntry(
         'schedule',
         'The schedule of the positive degrees (Eq. 3)',

@@ -186,6 +186,7 @@ def _environment() -> Environment:
         FINISHED=FINISHED,
         AGAIN=runs.AGAIN,
         difference=difference,
+        than=explain.than,
         profile_words=notes.profile,
         training_seconds=results.training_seconds,
         percent=runs.percent,

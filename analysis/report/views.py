@@ -169,7 +169,7 @@ def _bar(found: Finding, scale: Tuple[float, float]) -> Optional[Bar]:
     def at(value: float) -> float:
         return round(SCALE * (value - scale[0]) / (scale[1] - scale[0]), 1)
 
-    claimed = (at(0), SCALE) if found.relation == 'greater' else (0, at(0))
+    claimed = (at(0), SCALE) if found.sign > 0 else (0, at(0))
     return Bar(at(found.interval[0]), at(found.interval[1]), at(found.effect), at(0), claimed)
 
 

@@ -9,6 +9,8 @@ from typing import Any, Callable, Optional, Sequence, Tuple
 from experiments.spec.subset import subset_profile
 from experiments.store.files import DATA, RUNS
 
+#: The value of --seeds that trains until a claim is decided.
+AUTO = 'auto'
 #: The default metric of a search.
 METRIC = 'without_nms/AP'
 #: The default duration of a probe in seconds.
@@ -18,6 +20,7 @@ _OVERVIEW = """Train the missing runs of tables of the paper, then print the tab
 
 run.py table3 --seeds 0 1 2 --jobs 2
 run.py table3 --only t_max=0.6 --set optim_wrapper.optimizer.lr=0.001
+run.py table3 --claim small-t-min-narrows-the-gap --seeds auto --budget 8
 run.py table3 --dry-run --probe
 run.py table3 --launcher slurm --cluster slurm/cpu.yaml --wait
 run.py --list
@@ -67,7 +70,16 @@ def _train(add: Add) -> None:
     )
     parser.set_defaults(command='train', check=partial(_check_train, parser))
     _add_tables(parser, "tables of the paper, files of tables, or 'all'")
-    _add_runs(parser)
+    _add_runs(parser, auto=True)
+    parser.add_argument(
+        '--claim',
+        metavar='ID',
+        help='with --seeds auto: train the cells of this claim seed by seed, until it is decided;\n'
+        'the looks share an error of 5 %% (docs/claims.md)',
+    )
+    parser.add_argument(
+        '--budget', type=_positive, metavar='HOURS', help='with --claim: begin no seed that would end after this time'
+    )
     _add_folders(parser, 'runs', 'data')
     how = _add_launchers(parser)
     how.add_argument('--wait', action='store_true', help='on Slurm: follow the jobs, then print the tables')
@@ -125,6 +137,7 @@ def _check_train(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         args.command = 'dump-configs'
     if not args.tables and args.command not in ('list', 'status'):
         parser.error('name a table, or give --list or --status')
+    _check_claim(parser, args)
     if args.wait and args.launcher != 'slurm':
         parser.error('--wait belongs to --launcher slurm')
     if (args.probe is not None or args.images_per_second is not None) and args.command != 'dry-run':
@@ -132,6 +145,21 @@ def _check_train(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
     if args.probe is not None and args.launcher == 'slurm':
         parser.error('--probe measures this machine: give --images-per-second for the nodes of a cluster')
     _check_launchers(parser, args)
+
+
+def _check_claim(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if (args.claim is not None) != (AUTO in args.seeds):
+        parser.error('--claim ID and --seeds auto belong together')
+    if args.budget is not None and args.claim is None:
+        parser.error('--budget belongs to --claim')
+    if args.claim is None:
+        return
+    if args.seeds != [AUTO] or len(args.tables) != 1 or args.tables == ['all'] or args.only:
+        parser.error('--claim needs one table and --seeds auto alone, without --only')
+    if args.command != 'train':
+        parser.error('--claim trains: leave out the other command')
+    if args.launcher == 'slurm' and not args.wait:
+        parser.error('--claim looks after each seed: give --wait')
 
 
 def _status(add: Add) -> None:
@@ -318,7 +346,7 @@ def _add_tables(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument('tables', nargs='*', metavar='TABLE', help=what)
 
 
-def _add_runs(parser: argparse.ArgumentParser, many_seeds: bool = True) -> None:
+def _add_runs(parser: argparse.ArgumentParser, many_seeds: bool = True, auto: bool = False) -> None:
     """Add the options that select runs of the tables."""
     _add_profile(parser)
     parser.add_argument(
@@ -329,7 +357,11 @@ def _add_runs(parser: argparse.ArgumentParser, many_seeds: bool = True) -> None:
     )
     if many_seeds:
         parser.add_argument(
-            '--seeds', type=_seed, nargs='+', default=[0], help='one training per cell and seed (default: 0)'
+            '--seeds',
+            type=_seed_or_auto if auto else _seed,
+            nargs='+',
+            default=[0],
+            help='one training per cell and seed (default: 0)' + (', or auto, with --claim' if auto else ''),
         )
     else:
         parser.add_argument(
@@ -449,6 +481,10 @@ _seed = _number(int, lambda value: value >= 0, 'a whole number, 0 or more')
 _positive = _number(float, lambda value: value > 0, 'a number above 0')
 _above_one = _number(float, lambda value: value > 1, 'a number above 1')
 _share = _number(float, lambda value: 0 <= value <= 1, 'a number from 0 to 1, as a run trains in one process')
+
+
+def _seed_or_auto(text: str) -> Any:
+    return AUTO if text == AUTO else _seed(text)
 
 
 def _pair(text: str) -> Tuple[str, str]:

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Dict, List
 
-from experiments.store.runs import RunFolder
+from experiments.spec.schema import Position
+from experiments.store.runs import DONE, RunFolder
 
 PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
 
@@ -24,6 +25,32 @@ def read_plans(args: argparse.Namespace) -> list:
     return [
         make_plan(table, table_file.select(table, args.only), args.profile, args.seeds, settings) for table in tables
     ]
+
+
+def plans_at(cells: Dict[str, List[Position]], args: argparse.Namespace) -> list:
+    """The plans of some cells, given as positions by table.
+
+    Raises:
+        UserError: a table, a profile or a setting does not exist.
+    """
+    from experiments.spec import table_file
+    from experiments.spec.plan import make_plan
+
+    settings = dict(args.set)
+    tables = {name: table_file.load_table(name) for name in cells}
+    return [
+        make_plan(table, [cell for cell in table.cells if cell.at in cells[name]], args.profile, args.seeds, settings)
+        for name, table in tables.items()
+    ]
+
+
+def seeds_there(cells: Dict[str, List[Position]], args: argparse.Namespace, most: int) -> int:
+    """With how many seeds, counted from 0 and without a gap, all of these cells are trained; at most ``most``."""
+    for seed in range(most):
+        plans = plans_at(cells, argparse.Namespace(**{**vars(args), 'seeds': [seed]}))
+        if any(folder.status().state != DONE for folder in folders_of(plans, args).values()):
+            return seed
+    return most
 
 
 def folders_of(plans: list, args: argparse.Namespace) -> Dict[str, RunFolder]:

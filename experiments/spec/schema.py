@@ -19,7 +19,16 @@ file                                          model                 written by
 import hashlib
 from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_serializer,
+    model_validator,
+)
 
 from experiments.store.model import Metrics, Model, Number, Stored, Text, Texts, called, short
 
@@ -132,17 +141,40 @@ class Quantity(Model):
         return (self.key,) if self.minus is None else (self.key, self.minus)
 
 
+class OtherComparison(Model):
+    """A comparison of two cells of another table."""
+
+    table: StrictStr
+    left: Quantity
+    relation: Literal['less', 'greater']
+    right: Quantity
+
+
 class Comparison(Model):
     """``left`` is ``relation`` than ``right``, by ``size`` if the paper's text prints the size.
 
     The size is positive, in points, and of speeds in percent. Without it, the size is that of the numbers in the
-    paper's table.
+    paper's table. With ``more_than``, the claim is that this difference is larger than one of another table.
     """
 
     left: Quantity
     relation: Literal['less', 'greater']
     right: Quantity
     size: Optional[Annotated[Number, Field(gt=0)]] = None
+    more_than: Optional[OtherComparison] = None
+
+    @model_validator(mode='after')
+    def _in_points(self) -> 'Comparison':
+        if self.more_than is not None:
+            sides = (self.left, self.right, self.more_than.left, self.more_than.right)
+            if any(key.startswith(SPEED) for side in sides for key in side.keys):
+                raise ValueError('more_than: speeds cannot be compared across tables')
+        return self
+
+    @model_serializer(mode='wrap')
+    def _without_the_rare(self, content: SerializerFunctionWrapHandler) -> Dict[str, Any]:
+        """Without ``more_than``, which few comparisons have."""
+        return {key: value for key, value in content(self).items() if key != 'more_than' or value is not None}
 
 
 class Threshold(Model):

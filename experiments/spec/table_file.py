@@ -43,6 +43,11 @@ Tables of the paper are in ``experiments/tables``. Studies beyond the paper have
             right: {key: with_nms/AP, minus: without_nms/AP, at: {t_min: 0.4}}
             for_each: [t_max]                # once for each value of these axes, the same on both sides
             size: [1.0, 0.8]                 # by how much, if the sentence says it: a number per comparison
+            more_than:                       # the difference is larger than this one of another table, optional
+              table: table5
+              left: {key: without_nms/AP, at: {method: FCOS, schedule: 1x}}
+              is: less
+              right: {key: without_nms/AP, at: {method: POTO, schedule: 1x}}
         best: true                           # the left side is claimed to be better than all right sides
         threshold:                           # the suite's own reading of the words, judged apart
           statement: less than half of it
@@ -71,6 +76,7 @@ from experiments.spec.schema import (
     Claim,
     Comparison,
     Metric,
+    OtherComparison,
     Overrides,
     Position,
     Quantity,
@@ -173,6 +179,19 @@ class QuantityEntry(Model):
     at: Dict[StrictStr, Text] = {}
 
 
+class OtherEntry(Model):
+    """A comparison of cells of another table. Each side names a value of all of its axes."""
+
+    table: Text
+    left: QuantityEntry
+    is_: Literal['less', 'greater'] = Field(alias='is')
+    right: QuantityEntry
+
+    def comparison(self) -> OtherComparison:
+        left, right = (Quantity(**dict(side)) for side in (self.left, self.right))
+        return OtherComparison(table=self.table, left=left, relation=self.is_, right=right)
+
+
 class ComparisonEntry(Model):
     """A comparison in a table file. It may expand to several."""
 
@@ -181,6 +200,7 @@ class ComparisonEntry(Model):
     right: QuantityEntry
     for_each: Texts = ()
     size: Tuple[Annotated[Number, Field(gt=0)], ...] = ()
+    more_than: Optional[OtherEntry] = None
 
     @field_validator('size', mode='before')
     @classmethod
@@ -338,10 +358,14 @@ class _Claims:
         sizes: Sequence[Optional[float]] = entry.size or [None] * len(sides)
         if len(sizes) != len(sides):
             raise ValueError(f'{where}.size: has {len(sizes)} numbers, but there are {len(sides)} comparisons')
-        return [
-            Comparison(left=left, relation=entry.is_, right=right, size=size)
-            for (left, right), size in zip(sides, sizes)
-        ]
+        other = entry.more_than.comparison() if entry.more_than else None
+        try:
+            return [
+                Comparison(left=left, relation=entry.is_, right=right, size=size, more_than=other)
+                for (left, right), size in zip(sides, sizes)
+            ]
+        except ValidationError as error:
+            raise ValueError(f'{where}.{explain(error).removeprefix("the file: ")}') from error
 
     def _quantities(
         self, entry: QuantityEntry, where: str, fixed: Position, left: Optional[Quantity]
@@ -393,7 +417,27 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
         known = f'Known tables: {", ".join(table_names(folder))}; studies: {", ".join(study_names())}'
         raise UserError(f'no table {name!r}: there is no file {path}. {known}')
     with naming(path):
-        return TableFile.model_validate(read_yaml(path)).table(path.stem)
+        table = TableFile.model_validate(read_yaml(path)).table(path.stem)
+        for claim in table.claims:
+            for comparison in claim.every_comparison:
+                if comparison.more_than is not None:
+                    _check_other(comparison.more_than, f'claim {called(claim.id)}: more_than', folder)
+        return table
+
+
+def _check_other(other: OtherComparison, where: str, folder: Path) -> None:
+    """Raise a ValueError unless there is such a table, with such cells and metrics."""
+    path = folder / f'{other.table}.yaml'
+    if not path.is_file():
+        raise ValueError(f'{where}.table: there is no table {short(other.table)}')
+    table = TableFile.model_validate(read_yaml(path)).table(path.stem)
+    for name, side in (('left', other.left), ('right', other.right)):
+        if not any(cell.at == side.at for cell in table.cells):
+            raise ValueError(f'{where}.{name}.at: {short(side.at)} is no cell of {other.table}')
+        keys = {key for cell in table.cells for keys in cell.keys.values() for key in keys}
+        for key in side.keys:
+            if key not in keys:
+                raise ValueError(f'{where}.{name}: {other.table} does not show {short(key)}: {sorted(keys)}')
 
 
 def select(table: Table, only: Iterable[Tuple[str, str]]) -> List[Cell]:

@@ -98,7 +98,10 @@ default_hooks = {'timer': {'type': 'IterTimerHook', '_scope_': 'mmdet'},
  'param_scheduler': {'type': 'ParamSchedulerHook', '_scope_': 'mmdet'},
  'checkpoint': {'type': 'CheckpointHook', 'interval': 1, '_scope_': 'mmdet'},
  'sampler_seed': {'type': 'DistSamplerSeedHook', '_scope_': 'mmdet'},
- 'visualization': {'type': 'DetVisualizationHook', '_scope_': 'mmdet'}}
+ 'visualization': {'type': 'DetVisualizationHook', '_scope_': 'mmdet'},
+ 'dataset_check': {'type': 'DatasetCheckHook'},
+ 'settings_check': {'type': 'SettingsCheckHook'},
+ 'loss_check': {'type': 'FiniteLossHook'}}
 env_cfg = {'cudnn_benchmark': False,
  'mp_cfg': {'mp_start_method': 'fork', 'opencv_num_threads': 0},
  'dist_cfg': {'backend': 'nccl'}}
@@ -165,8 +168,8 @@ model = {'type': 'TwoReadingsFCOS',
               'min_bbox_size': 0,
               'nms': {'type': 'nms', 'iou_threshold': 0.6}}}
 custom_hooks = [{'type': 'EpochHook'}]
-generate = {'scenes': {'train': 1200,
-            'val': 5000,
+generate = {'scenes': {'train': 1080,
+            'val': 2000,
             'size': 72,
             'objects': (2, 6),
             'scale': (20.0, 68.0),

@@ -7,14 +7,14 @@ import sys
 
 import numpy as np
 import pytest
-from scipy.stats import dunnett, mannwhitneyu, ttest_ind, ttest_rel
+from scipy.stats import dunnett, mannwhitneyu, t, ttest_ind, ttest_rel
 from stored_claims import IMAGES, claim, compare, quantity, write_epochs, write_plan, write_run, write_seeds
 from stored_files import ROOT, run_id
 
 from analysis import check_claims
 from analysis.claims import explain
 from analysis.claims.judge import judge
-from analysis.claims.statistics import Side, estimate
+from analysis.claims.statistics import Estimate, images_to_settle, seeds_to_settle
 
 BETTER = compare('new', 'greater', 'old')
 
@@ -50,7 +50,7 @@ def test_over_seeds_alone(store, new, old, expected, says):
 
 
 def test_seeds_that_would_settle_it_do(store):
-    """With as many seeds of the same spread, the interval leaves 0 out, and with one less it does not."""
+    """With as many seeds of the same spread, four in five intervals would leave 0 out, and with one less fewer."""
     write_plan(store, claim(BETTER), seeds=(0, 1, 2))
     write_seeds(store, (31.0, 31.9, 30.9), (30.2, 29.9, 31.0))
     verdict = verdict_of(store)
@@ -59,8 +59,8 @@ def test_seeds_that_would_settle_it_do(store):
     [found] = verdict.findings
 
     def settled(number):
-        sides = [Side(np.full(number, value), training=found.noise.training) for value in (found.effect, 0.0)]
-        return estimate(sides).interval()[0] > 0
+        error = np.sqrt(2 / number * found.noise.training.value)
+        return t.ppf(0.975, 4) + t.ppf(0.8, 4) <= found.effect / error
 
     assert settled(total) and not settled(total - 1)
 
@@ -487,3 +487,53 @@ def test_a_table_without_a_plan(checked, store, capsys):
     assert run(checked, 'table9') == 2 and 'run.py table9' in capsys.readouterr().err
     shutil.rmtree(store.runs)
     assert run(store) == 2 and 'no plans in ' in capsys.readouterr().err
+
+
+def write_two_tables(store):
+    """Two tables of two cells: runs 0 and 1, and 2 and 3. The first claims a larger difference than the second."""
+    other = dict(table='table2', **compare('new', 'greater', 'old'))
+    write_plan(store, claim(dict(BETTER, more_than=other)), seeds=(0, 1, 2), values=('new', 'old'))
+    path = store.runs / 'desk/tables/table1.json'
+    plan = json.loads(path.read_text())
+    for number, cell in enumerate(plan['cells'], 2):
+        cell['runs'] = {str(seed): run_id(number, seed) for seed in range(3)}
+    store.write('desk/tables/table2.json', json.dumps({**plan, 'table': 'table2', 'claims': []}))
+
+
+def test_a_difference_larger_than_in_another_table(store):
+    """The difference of both differences, with the variances of all four cells."""
+    write_two_tables(store)
+    cells = np.array([(37.1, 37.4, 37.8), (30.2, 29.9, 31.0), (41.0, 41.5, 41.1), (39.2, 40.4, 39.4)])
+    write_seeds(store, *cells)
+    verdict = verdict_of(store)
+    [found] = verdict.findings
+    new, old, other_new, other_old = cells.mean(axis=1)
+    assert found.effect == pytest.approx((new - old) - (other_new - other_old)) and verdict.verdict == 'holds'
+    assert found.training_error == pytest.approx(np.sqrt(4 / 3 * cells.var(axis=1, ddof=1).mean()))
+    assert 'by more than in Table 2 AP without NMS, LA new' in explain.evidence(verdict)
+    write_seeds(store, *cells[[2, 3, 0, 1]])
+    assert verdict_of(store).verdict == 'fails'
+
+
+def test_another_table_without_results_or_a_plan_is_named(store):
+    write_two_tables(store)
+    write_seeds(store, (37.1, 37.4, 37.8), (30.2, 29.9, 31.0))
+    assert 'Not measured: AP without NMS, LA new; AP without NMS, LA old' in explain.why(verdict_of(store))
+    (store.runs / 'desk/tables/table2.json').unlink()
+    assert 'Not measured: without_nms/AP of new in table2, which has no plan' in explain.why(verdict_of(store))
+
+
+def test_seeds_and_test_images_that_would_settle_it():
+    """The variances of both cells, one of which has more seeds already, and of the images."""
+    estimated = Estimate(1.0, 0.03 / 3 + 0.03 / 9, 0.2, 50, ((0.03, 3), (0.03, 9)))
+    power = t.ppf(0.975, 50) + t.ppf(0.8, 50)
+    times = images_to_settle(estimated, 0.95)
+    assert 1 / np.sqrt(estimated.training + 0.2 / times) == pytest.approx(power)
+    assert seeds_to_settle(estimated, 0.95) is None  # the images alone leave it open
+    seeds = seeds_to_settle(estimated._replace(image=0.1156), 0.95)
+
+    def reached(number):
+        return 1 / np.sqrt(0.1156 + 0.03 / number + 0.03 / max(number, 9)) >= power
+
+    assert 3 < seeds and reached(seeds) and not reached(seeds - 1)
+    assert images_to_settle(estimated._replace(training=0.2), 0.95) is None  # trainings alone leave it open

@@ -16,6 +16,7 @@ from analysis.claims.statistics import (
     interaction,
     pooled,
     rank_interval,
+    watched_confidence,
 )
 
 CELLS, GROUPS = 34, 100
@@ -123,3 +124,46 @@ def test_ranks_cover_with_heavy_tails(number):
         found += interval is not None
     print(f'\nranks, five seeds: coverage {100 * covered / found:.1f} %')
     assert found == number and covered / found >= 0.93
+
+
+def decided_when_watched(number, effect, most=12):
+    """How often a claim is decided at any look from three seeds on, with shared looks and with plain intervals, and how
+    many seeds the shared looks took."""
+    rng = np.random.default_rng(3)
+    watched = plain = taken = 0
+    for _ in range(number):
+        values, left_out = trainings(rng, [effect, 0], seeds=most)
+        others, others_left_out = trainings(rng, [0] * 20)
+        decisions = {}
+        for seeds in range(3, most + 1):
+            cells = [values[0, :seeds], values[1, :seeds], *others]
+            groups = [left_out[0, :seeds], left_out[1, :seeds], *others_left_out]
+            noise = pooled(cells), interaction(groups)
+            found = estimate([Side(cells[i], groups[i], *noise) for i in (0, 1)])
+            for name, confidence in (('watched', watched_confidence(seeds)), ('plain', 0.95)):
+                low, high = found.interval(confidence)
+                if low > 0 or high < 0:
+                    decisions.setdefault(name, seeds)
+        watched += 'watched' in decisions
+        plain += 'plain' in decisions
+        taken += decisions.get('watched', most)
+    return watched / number, plain / number, taken / number
+
+
+@pytest.mark.parametrize('number', [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_watched_claim_is_wrong_no_more_often_than_it_says(number):
+    """Ten looks at two cells that do not differ, and at two that differ by 2 AP."""
+    wrong, peeking, _ = decided_when_watched(number, 0.0)
+    right, _, seeds = decided_when_watched(number, 2.0)
+    print(
+        f'\nten looks, no difference: decided {100 * wrong:.1f} %, by plain 95 % intervals {100 * peeking:.1f} %; '
+        f'difference 2 AP: decided {100 * right:.0f} % after {seeds:.1f} seeds in the mean'
+    )
+    assert wrong < peeking and right > 0.6
+    assert number < 1000 or wrong <= 0.05
+
+
+def test_the_looks_share_five_percent():
+    assert watched_confidence(2) is None
+    spent = [1 - watched_confidence(seeds) for seeds in range(3, 100_000)]
+    assert 0.0499 < sum(spent) <= 0.05 and spent[0] == pytest.approx(1 / 60)

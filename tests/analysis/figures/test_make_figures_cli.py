@@ -20,7 +20,7 @@ def test_it_writes_what_can_be_drawn_and_says_what_the_rest_needs(store, tmp_pat
         f'{name}.{kind}' for name in ('schedule', 'fig5', 'fig7', 'curves-fig5') for kind in ('pdf', 'png')
     }
     said = done.stderr.splitlines()
-    assert len(said) == 7  # positives, mechanism, gap, fig6, fig8, fig9, losses-fig5
+    assert len(said) == 8  # fidelity, positives, mechanism, gap, fig6, fig8, fig9, losses-fig5
     captures, runs = store.runs / 'desk' / 'captures', f'--runs {store.runs}'
     missing = f'no capture {captures / "fig9.npz"}: run python experiments/run.py capture fig9 {runs} first'
     assert f'make_figures.py: fig9: {missing}' in said
@@ -37,7 +37,7 @@ def test_a_named_figure_that_is_missing_is_status_1_and_the_others_are_drawn(sto
 def test_unknown_names_and_formats_are_status_2(store):
     done = store.figures('fig55')
     assert done.returncode == 2 and done.stderr.startswith(
-        "make_figures.py: no figure 'fig55': there are schedule, fig5"
+        "make_figures.py: no figure 'fig55': there are fidelity, schedule, fig5"
     )
     assert store.figures('fig5', '--format', 'gif').returncode == 2
 
@@ -45,7 +45,7 @@ def test_unknown_names_and_formats_are_status_2(store):
 def test_the_list_has_two_figures_for_each_table(store):
     store.plan()
     names = [line.split()[0] for line in store.figures('--list').stdout.splitlines()]
-    fixed = ['schedule', 'fig5', 'positives', 'mechanism', 'gap', 'fig6', 'fig7', 'fig8', 'fig9']
+    fixed = ['fidelity', 'schedule', 'fig5', 'positives', 'mechanism', 'gap', 'fig6', 'fig7', 'fig8', 'fig9']
     assert names == [*fixed, 'curves-table3', 'losses-table3']
 
 

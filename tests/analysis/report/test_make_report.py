@@ -191,7 +191,7 @@ def test_figures_stand_in_the_page_or_say_what_makes_them(full):
     full.fig5()
     page = page_of(full)
     pictures = re.findall('<img src="data:image/(?:png|webp);base64,[^"]{2000,}"[^>]* alt="([^"]+)"', page)
-    assert len(pictures) == 5  # schedule, gap, fig5 and two tables' curves: their runs are the same here
+    assert len(pictures) == 6  # fidelity, schedule, gap, fig5 and two tables' curves: their runs are the same here
     assert f'run python experiments/run.py capture fig7 --runs {full.runs} first' in html.unescape(page)
 
 

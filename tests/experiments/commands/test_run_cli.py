@@ -252,3 +252,17 @@ def test_runs_that_fail_alike_are_reported_once(suite):
     done = suite.run(*SHORT, '--set', 'model.bbox_head.selection.alpha=2', check=1)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('run.py: 4 run(s) failed') and 'selection: alpha must be between 0 and 1, not 2' in last
+
+
+@pytest.mark.slow
+def test_a_claim_is_trained_seed_by_seed_until_the_budget_is_spent(suite):
+    """Two cells. The budget allows one seed; later the command begins with the look at all seeds that are there."""
+    claim = ('table1', '--profile', 'smoke', '--claim', 'unsuitable-degree-decreases', '--seeds', 'auto')
+    first = suite.run(*claim, '--budget', 1e-6, check=0)
+    assert len(suite.folders()) == 2 and 'the first look is at 3 seeds' in first.stdout
+    assert 'the budget of 1e-06 hours does not allow another seed' in first.stderr
+    cells = ('table1', '--profile', 'smoke', '--only', 'la=one-to-one', '--only', 'la=t=0.8')
+    suite.run(*cells, '--seeds', 0, 1, 2, check=0)
+    looks = suite.run(*claim, '--budget', 1e-6, check=0).stdout.splitlines()
+    assert len(looks) == 1 and looks[0].startswith('unsuitable-degree-decreases, 3 seeds per cell: ')
+    assert '98.33 % interval' in looks[0] and len(suite.folders()) == 6

@@ -1,6 +1,7 @@
 """Table files: what their keys mean, and that a broken one is refused with its name and the key."""
 
 import copy
+import re
 
 import pytest
 import yaml
@@ -287,3 +288,36 @@ def test_unknown_table_axis_and_value():
         select(load_table('table3'), [('k', '7')])
     with pytest.raises(UserError, match="no value '0.9'; it has 0.7, 0.6, 0.5, 0.4"):
         select(load_table('table3'), [('t_max', '0.9')])
+
+
+def test_only_a_comparison_across_tables_names_another_one():
+    """Stored plans without such comparisons stay as they are."""
+    side = dict(key='u', at={'x': '1'})
+    plain = Comparison(left=side, relation='less', right=side)
+    assert 'more_than' not in plain.model_dump()
+    across = Comparison(
+        left=side, relation='less', right=side, more_than=dict(table='t', **plain.model_dump(exclude={'size'}))
+    )
+    assert Comparison(**across.model_dump(mode='json')) == across and across.more_than.table == 't'
+
+
+@pytest.mark.parametrize(
+    'change, says',
+    [
+        (dict(table='table55'), "more_than.table: there is no table 'table55'"),
+        (dict(left=dict(key='without_nms/AP', at={'method': 'Mine'})), 'is no cell of table5'),
+        (dict(left=dict(key='without_nms/mMR', at={'method': 'POTO', 'schedule': '1x'})), 'table5 does not show'),
+        (dict(right=dict(key='speed/without_nms/fps', at={'method': 'POTO', 'schedule': '1x'})), 'speeds cannot be'),
+    ],
+)
+def test_a_comparison_with_what_another_table_lacks_is_named(tmp_path, change, says):
+    from experiments.spec import table_file
+
+    content = yaml.safe_load((table_file.FOLDER / 'table8.yaml').read_text())
+    entry = next(claim for claim in content['claims'] if claim['id'] == 'crowd-advantage-is-larger')
+    entry['compare'][0]['more_than'] |= change
+    path = tmp_path / 'mine.yaml'
+    path.write_text(yaml.safe_dump(content, allow_unicode=True))
+    with pytest.raises(UserError, match=re.escape(says)) as caught:
+        table_file.load_table(str(path))
+    assert 'mine.yaml' in str(caught.value) and '\n' not in str(caught.value)

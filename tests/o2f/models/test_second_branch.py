@@ -75,7 +75,6 @@ ITS_TOWERS = {f'second.{name}' for name in SHARED}
         (dict(shares='neck', stop_gradient='main'), MINE, {'maps', *ITS, *ITS_TOWERS}),
         (dict(shares='predictors'), {'maps', *MINE}, {'maps', *MINE}),
     ],
-    ids=str,
 )
 def test_which_layers_each_branch_trains(second, main, other):
     head = head_with(second=second)

@@ -27,10 +27,10 @@ def test_no_detector_sees_its_scenes(specs):
     assert (backbone.scenes.train, backbone.scenes.val) == (6, 1)
 
 
-def test_a_crop_shows_its_object(specs):
+def test_a_crop_shows_its_object(specs, tmp_path):
     """The box of the object, and a tenth of its longer side around it."""
     _, backbone = specs
-    crops, labels = _crops(backbone, 'train')
+    crops, labels = _crops(backbone, 'train', tmp_path)
     scene = draw_scene(backbone.scenes, 'train', 0)
     count = len(scene.instances)
     assert labels[:count].tolist() == [instance.category - 1 for instance in scene.instances]

@@ -1,5 +1,6 @@
 """A file of weights is evaluated as the cell it belongs to, and nothing in it is run."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,10 @@ def test_classes(trained, data):
     table = format_classes(found)
     assert 'AP without NMS' in table and all(name in table for name in ('disc', 'heart'))
     assert 'precision' not in format_metrics(found)
+    stored = json.loads((trained.path / 'class_ap.json').read_text())['ap']
+    assert {
+        f'{reading}/{name}_precision': ap for reading, of in stored.items() for name, ap in of.items() if ap is not None
+    } == {key: value for key, value in found.items() if key.endswith('_precision') and value == value}
 
 
 def test_metrics_that_are_not_defined_are_dashes():

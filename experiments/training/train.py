@@ -129,6 +129,7 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
     name_images(config)
     take_subset(config)
     early = first_images(config)
+    preprocessor = config.model.data_preprocessor.type
     keep_samples(config, early)
     seed_samples(config)
     config.log_level = 'WARNING'
@@ -140,6 +141,8 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
             group.start()
             _spread(config)
         runner = _Runner.from_cfg(config)
+        # The model is built. Checkpoints have this config, and o2f.predict builds only modules that it knows.
+        runner.cfg.model.data_preprocessor.type = preprocessor
         if early is not None:
             runner.register_hook(EarlyEvaluationHook(early))
         runner.register_hook(RunFolderHook(folder, split_batch), priority='VERY_LOW')

@@ -17,6 +17,7 @@ from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 from experiments.training.evaluate import evaluate, format_classes, format_metrics, load_detector
+from o2f.inference import Detector
 
 CONFIG = resolve('smoke', (), {}, 0, 'test').config
 CELL = ('--table', 'table3', '--cell', 't_max=0.6', '--cell', 't_min=0.2')
@@ -69,6 +70,13 @@ def test_classes(trained, data):
     assert {
         f'{reading}/{name}_precision': ap for reading, of in stored.items() for name, ap in of.items() if ap is not None
     } == {key: value for key, value in found.items() if key.endswith('_precision') and value == value}
+
+
+def test_the_checkpoint_is_a_detector_by_itself(trained, tmp_path):
+    """o2f reads its config as data, and knows nothing of the suite."""
+    copy = tmp_path / 'epoch_1.pth'
+    copy.write_bytes(trained.checkpoint().read_bytes())
+    assert Detector(copy, device='cpu').classes[:2] == ('disc', 'square')
 
 
 def test_metrics_that_are_not_defined_are_dashes():

@@ -1,5 +1,6 @@
 """Trains one run, from its newest checkpoint if there is one, and writes the result into its folder."""
 
+import copy
 import errno
 import logging
 import time
@@ -113,6 +114,7 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
     checkpoint = group.agree(lambda: _newest_checkpoint(folder, split_batch))
     if checkpoint is not None:
         config.load_from, config.resume = checkpoint, True
+    plain = copy.deepcopy(config)
     config.work_dir = str(folder.path)
     config.default_hooks.checkpoint = None  # RunFolderHook saves after the evaluation, whole or not at all
     config.default_hooks.pop('dataset_check', None)  # run.py has looked at the data
@@ -129,7 +131,6 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
     name_images(config)
     take_subset(config)
     early = first_images(config)
-    preprocessor = config.model.data_preprocessor.type
     keep_samples(config, early)
     seed_samples(config)
     config.log_level = 'WARNING'
@@ -141,8 +142,7 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
             group.start()
             _spread(config)
         runner = _Runner.from_cfg(config)
-        # The model is built. Checkpoints have this config, and o2f.predict builds only modules that it knows.
-        runner.cfg.model.data_preprocessor.type = preprocessor
+        runner.cfg = plain  # what checkpoints have: o2f reads it, and knows nothing of the suite's own modules
         if early is not None:
             runner.register_hook(EarlyEvaluationHook(early))
         runner.register_hook(RunFolderHook(folder, split_batch), priority='VERY_LOW')

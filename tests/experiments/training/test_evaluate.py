@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_datasets import write_tiny_coco
@@ -76,7 +77,11 @@ def test_the_checkpoint_is_a_detector_by_itself(trained, tmp_path):
     """o2f reads its config as data, and knows nothing of the suite."""
     copy = tmp_path / 'epoch_1.pth'
     copy.write_bytes(trained.checkpoint().read_bytes())
-    assert Detector(copy, device='cpu').classes[:2] == ('disc', 'square')
+    detector = Detector(copy, device='cpu')
+    assert detector.classes[:2] == ('disc', 'square')
+    image = np.random.default_rng(0).integers(0, 255, (72, 72, 3), np.uint8)
+    assert len(detector(image).boxes) == len(detector(image).scores)
+    assert 'LoadNamedImage' not in str(detector.config) and 'KeptSamples' not in str(detector.config)
 
 
 def test_metrics_that_are_not_defined_are_dashes():

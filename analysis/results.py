@@ -313,7 +313,8 @@ def command(runs: Path, profile: str, name: str) -> str:
     """The command that trains a table and writes its plan into ``runs``."""
     table, *overrides = name.split('+')
     words = ['python', 'experiments/run.py', table, *(word for override in overrides for word in ('--set', override))]
-    words += [] if profile == 'desk' else ['--profile', profile]
+    own = Path(runs) / profile / f'{profile}.py'  # a profile of one's own is kept beside its runs
+    words += [] if profile == 'desk' else ['--profile', str(own) if own.exists() else profile]
     words += [] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]
     return shlex.join(words)
 

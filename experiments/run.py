@@ -69,6 +69,8 @@ def _command(args: argparse.Namespace) -> int:
             from experiments.commands.search.command import search as command
         case 'geometry':
             from experiments.commands.geometry import geometry as command
+        case 'new-profile':
+            from experiments.commands.new_profile import new_profile as command
         case 'evaluate':
             from experiments.commands.evaluate import evaluate as command
         case 'capture':

@@ -196,7 +196,7 @@ def _build(config: Config, source: str) -> Tuple[BaseModel, Compose]:
     logging.getLogger('mmengine').setLevel(logging.WARNING)
     steps = [dict(step) for step in _pipeline(config, source)]
     steps = [step for step in steps if str(step['type']).rpartition('.')[2] not in _OF_ANNOTATIONS]
-    if steps and str(steps[0]['type']).rpartition('.')[2] == 'LoadImageFromFile':
+    if steps and str(steps[0]['type']).rpartition('.')[2] in ('LoadImageFromFile', 'LoadNamedImage'):
         steps[0] = dict(type='LoadImageFromNDArray', to_float32=steps[0].get('to_float32', False))
     try:
         with _scope():

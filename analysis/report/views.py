@@ -181,6 +181,15 @@ def metric_rows(training: Training) -> List[Tuple[str, str, str]]:
     return [(_title(name), _shown(training, without, name), _shown(training, with_nms, name)) for name in names]
 
 
+def class_rows(training: Training) -> List[Tuple[str, str, str]]:
+    """Name of each class with its AP without and with NMS as text, in percent; a dash for an undefined value."""
+    without, with_nms = (training.class_ap.get(reading, {}) for reading in READINGS)
+    return [
+        (name, *('–' if ap is None else f'{100 * ap:.1f}' for ap in (without[name], with_nms.get(name))))
+        for name in without
+    ]
+
+
 def _title(name: str) -> str:
     return 'duplicates per object, a number' if name == PER_OBJECT else name.replace('_', ' ')
 

@@ -59,7 +59,7 @@ def geometry(args: argparse.Namespace) -> int:
         if setting not in settings:
             _prepare(run.config, args)
             settings.append(setting)
-            print(_section(setting, _measure(setting)), flush=True)
+            print(section(setting, _measure(setting)), flush=True)
     return 0
 
 
@@ -105,14 +105,14 @@ def _prepare(config: dict, args: argparse.Namespace) -> None:
 
 def _measure(setting: Setting) -> Geometry:
     try:
-        with _silent():
+        with silent():
             return measure(read_images(setting.dataset, setting.scale), setting.levels)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f'the training data cannot be measured: {error}') from error
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Silence standard output at the file descriptor. MMDetection's messages there bypass Python's redirection."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
@@ -126,7 +126,7 @@ def _silent() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _section(setting: Setting, found: Geometry) -> str:
+def section(setting: Setting, found: Geometry) -> str:
     """The table as Markdown, with a title above, and below it a sentence for each setting that does not fit."""
     strides = ', '.join(map(str, setting.levels.strides))
     name = setting.dataset.get('data_root') or setting.dataset['ann_file']
@@ -165,11 +165,14 @@ def advice(found: Geometry, levels: Levels) -> List[str]:
         found (Geometry): the measured geometry.
         levels (Levels): the levels with which it was measured.
     """
-    sentences = [sentence for sentence in (_small(found, levels), _large(found), _one_level(found, levels)) if sentence]
+    sentences = [
+        sentence for sentence in (too_small(found, levels), _large(found), _one_level(found, levels)) if sentence
+    ]
     return sentences or ['The strides fit the objects: an assignment has about as much to choose from as on COCO.']
 
 
-def _small(found: Geometry, levels: Levels) -> Optional[str]:
+def too_small(found: Geometry, levels: Levels) -> Optional[str]:
+    """A sentence if the objects are too small for the strides, else None."""
     few = [
         (found.candidates < _FEW_CANDIDATES, f'{found.candidates:.1f} candidates (COCO {COCO.candidates:.0f})'),
         (found.cells[1] < _FEW_CELLS, f'{found.cells[1]:.1f} cells per side (COCO {COCO.cells[1]:.1f})'),

@@ -45,13 +45,17 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog='run.py', description=_OVERVIEW, formatter_class=_Format)
     commands = parser.add_subparsers(title='commands', metavar='COMMAND')
-    for add in (_train, _status, _search, _doctor, _geometry, _evaluate, _capture, _clean):
+    for add in (_train, _status, _search, _doctor, _geometry, _new_profile, _evaluate, _capture, _clean):
         add(partial(commands.add_parser, formatter_class=_Format))
     if words[:1] not in ([name] for name in ('-h', '--help', *commands.choices)):
         words.insert(0, 'train')
     args = parser.parse_args(words)
     if 'check' in args:
         args.check(args)
+    if getattr(args, 'profile', '').endswith('.py'):
+        from experiments.spec.config import add_profile
+
+        args.profile = add_profile(Path(args.profile))
     if getattr(args, 'subset', None) is not None:
         args.profile = subset_profile(args.profile, args.subset)
     return args
@@ -239,6 +243,26 @@ def _geometry(add: Add) -> None:
     _add_folders(parser, 'runs', 'data')
 
 
+def _new_profile(add: Add) -> None:
+    parser = add(
+        'new-profile',
+        help="write a profile for a dataset of one's own",
+        description="Look at a dataset in COCO's format, and write a profile for it: sizes and ranges that fit its\n"
+        'objects, and a small backbone that is pre-trained on them. Nothing is trained.\n\n'
+        'run.py new-profile --data bccd --out my_cells.py\n'
+        'run.py table5 --profile my_cells.py --data bccd',
+    )
+    parser.set_defaults(command='new-profile')
+    parser.add_argument(
+        '--data',
+        type=Path,
+        required=True,
+        metavar='DIR',
+        help='folder of the dataset, with annotations to train and to validate on, such as train.json and val.json',
+    )
+    parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='the profile, a file that ends in .py')
+
+
 def _evaluate(add: Add) -> None:
     parser = add(
         'evaluate',
@@ -355,7 +379,11 @@ def _add_runs(parser: argparse.ArgumentParser, many_seeds: bool = True, auto: bo
 
 
 def _add_profile(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--profile', default='desk', help='desk (default), smoke or paper: which data and how large')
+    parser.add_argument(
+        '--profile',
+        default='desk',
+        help="desk (default), smoke or paper: which data and how large; or a file of one's own, PATH.py",
+    )
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:

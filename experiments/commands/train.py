@@ -15,7 +15,7 @@ from experiments.launchers.local import in_process
 from experiments.launchers.protocol import Launcher
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
-from experiments.spec.plan import Plan, save_plan
+from experiments.spec.plan import Plan, save_plan, save_profile
 from experiments.store.errors import UserError
 from experiments.store.files import check_locks
 from experiments.store.runs import DONE, FAILED, RunFolder, Status
@@ -45,6 +45,7 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
     failed = _create(list(todo.values()), folders, args)
     for plan in plans:
         save_plan(plan, args.runs)
+    save_profile(args.profile, args.runs)
     runs = [run for run_id, run in todo.items() if run_id not in failed]
     if todo:
         states = _launch(launcher, runs, folders, labels_of(plans, args), args)

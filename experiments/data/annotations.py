@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence
 
 from experiments.spec.config import Run
-from experiments.spec.paths import data_paths, substitute_paths
+from experiments.spec.paths import data_paths, makes_data, substitute_paths
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 
@@ -60,7 +60,7 @@ def digests(config: dict, data: Path, known: Optional[Dict[str, dict]] = None) -
         data (Path): the data folder.
         known (dict, optional): earlier digests. A file of the same size and time is not read again.
     """
-    if config.get('generate'):
+    if makes_data(config):
         return {}
     found = {}
     for loader in ('train_dataloader', 'val_dataloader'):

@@ -8,7 +8,7 @@ from experiments.data.annotations import look
 from experiments.data.weights import ensure_weights
 from experiments.machine import cores
 from experiments.spec.config import Run
-from experiments.spec.paths import data_paths, generated, substitute_paths
+from experiments.spec.paths import data_paths, generated, makes_data, substitute_paths
 from experiments.store.files import cannot_write
 
 #: Called with (what is being made, units done, units in total).
@@ -53,30 +53,29 @@ def prepare(
     Raises:
         UserError: data are missing or broken, or cannot be written.
     """
-    existing: List[dict] = []
+    existing = [substitute_paths(config, data_paths(config, data)) for config in configs if not makes_data(config)]
+    if existing:
+        in_process(look, existing, say)
     made: Set[str] = set()
     for config in configs:
         wanted = {key: (name, spec) for key, (name, spec) in generated(config).items() if name not in made}
         if not backbone:
             wanted.pop('BACKBONE', None)
         if wanted:
-            _make(wanted, data / 'desk', progress, in_process)
+            _make(wanted, data, progress, in_process)
             made.update(name for name, _ in wanted.values())
-        elif not config.get('generate'):
-            existing.append(substitute_paths(config, data_paths(config, data)))
-    if existing:
-        in_process(look, existing, say)
 
 
-def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in_process: Callable) -> None:
-    """Generate or check each of ``wanted``, the result of :func:`generated`, under ``root``."""
+def _make(wanted: Dict[str, Tuple[str, Any]], data: Path, progress: Progress, in_process: Callable) -> None:
+    """Generate or check each of ``wanted``, the result of :func:`generated`, in the data folder."""
     from experiments.data.synthetic.cache import ensure
     from experiments.data.synthetic.coco import write_coco
     from experiments.data.synthetic.crowd import write_crowd
 
     def train(spec: Any, folder: Path, report: Optional[Callable[[int, int], None]]) -> None:
-        in_process(_train_backbone, spec, folder, report)
+        in_process(_train_backbone, spec, folder, data, report)
 
+    root = data / 'desk'
     makers: Dict[str, Tuple[str, Callable[..., None]]] = dict(
         SCENES=('scenes', write_coco), CROWD=('crowd', write_crowd), BACKBONE=('backbone', train)
     )
@@ -88,10 +87,10 @@ def _make(wanted: Dict[str, Tuple[str, Any]], root: Path, progress: Progress, in
         raise cannot_write(root, error) from error
 
 
-def _train_backbone(spec: Any, folder: Path, report: Callable[[int, int], None]) -> None:
+def _train_backbone(spec: Any, folder: Path, data: Path, report: Callable[[int, int], None]) -> None:
     import torch
 
     from experiments.data.synthetic.backbone import train_backbone
 
     torch.set_num_threads(cores())
-    train_backbone(spec, folder, report)
+    train_backbone(spec, folder, data, report)

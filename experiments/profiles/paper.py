@@ -2,10 +2,6 @@
 
 _base_ = '../../o2f/configs/o2f_r50_fpn_1x_coco.py'
 
-# COCO's train2017 holds two boxes without area (images 200365 and 550395, github.com/cocodataset/cocoapi issue 355);
-# MMDetection leaves them out when it loads the file.
-degenerate_boxes = 'drop'
-
 # Each loader has as many workers as its process has cores besides its own, at most this many. With None there are as
 # many as the loader says; neither changes what is computed.
 max_workers = 8

@@ -7,6 +7,9 @@ the sizes to the profile. Settings that only one profile needs, such as fewer ch
 profile. They are merged right after the variant of that name. Those under ``a+b`` are merged last, if both variants are
 used.
 
+A profile may also be a file of the user's own (:func:`add_profile`). Its ``base`` names a profile of the suite, into
+which it is merged as a variant is. A variant that it sets to None cannot be had with its data.
+
 A run is identified by what it computes. Its id is a hash over the resolved training config, the seed and the data. The
 hash leaves out paths, loader workers, the number of processes and the launcher. So equal cells of any table share one
 training.
@@ -16,10 +19,11 @@ import copy
 import difflib
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
@@ -179,9 +183,43 @@ PROFILES = Path(__file__).parents[1] / 'profiles'
 VARIANTS = Path(__file__).parents[1] / 'variants'
 
 
+#: Files of the user's own by the name of their profile.
+_OWN: Dict[str, Path] = {}
+
+
 def profile_names() -> List[str]:
     """Names of all profiles, sorted."""
-    return sorted(path.stem for path in PROFILES.glob('*.py'))
+    return sorted([*(path.stem for path in PROFILES.glob('*.py')), *_OWN])
+
+
+def add_profile(path: Path) -> str:
+    """Make a file outside of the suite a profile. It is Python, and is run.
+
+    Args:
+        path (Path): the file. Its name without .py is the profile's name.
+
+    Returns:
+        str: the name.
+
+    Raises:
+        UserError: the file is missing or no config, or its name is taken or none for a folder.
+    """
+    name = path.stem
+    if not path.is_file():
+        raise UserError(f'--profile {path}: there is no such file; run.py new-profile writes one')
+    if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_]*', name):
+        raise UserError(f'--profile {path}: name the file with letters, digits and _ alone, such as my_data.py')
+    if (PROFILES / f'{name}.py').exists():
+        raise UserError(f"--profile {path}: the suite's own profile has this name: rename the file")
+    _OWN[name] = path.resolve()
+    _profile(_OWN[name])
+    return name
+
+
+def profile_text(name: str) -> Optional[str]:
+    """The whole content of a profile that :func:`add_profile` added, with its base merged into it; None for others."""
+    path = _OWN.get(split_profile(name)[0])
+    return config_text(_profile(path).to_dict()) if path else None
 
 
 def variant_names() -> List[str]:
@@ -209,23 +247,57 @@ def compose(profile: str, use: Sequence[str], source: str) -> Config:
     for name in use:
         if name not in variant_names():
             raise UserError(f'{source}: no variant {name!r}; known variants: {", ".join(variant_names())}')
-    config = copy.deepcopy(_composed(profile, tuple(use)))
+    config = copy.deepcopy(_composed(_OWN.get(profile, PROFILES / f'{profile}.py'), tuple(use)))
     if share is not None:
         config.subset = share
     return config
 
 
 @lru_cache(maxsize=None)
-def _composed(profile: str, use: Tuple[str, ...]) -> Config:
-    config = copy.deepcopy(_load(PROFILES / f'{profile}.py'))
+def _composed(path: Path, use: Tuple[str, ...]) -> Config:
+    config = copy.deepcopy(_profile(path))
     special = config.pop('variants', {})
     for name in use:
+        if special.get(name, {}) is None:
+            raise UserError(f'profile {path.stem} has no data for the variant {name}: its variants[{name!r}] is None')
         for piece in (_load(VARIANTS / f'{name}.py'), special.get(name, {})):
             config.merge_from_dict(_resolve_keep(copy.deepcopy(dict(piece)), config))
     for names, piece in special.items():
-        if '+' in names and set(names.split('+')) <= set(use):
+        if '+' in names and piece is not None and set(names.split('+')) <= set(use):
             config.merge_from_dict(_resolve_keep(copy.deepcopy(dict(piece)), config))
     return config
+
+
+@lru_cache(maxsize=None)
+def _profile(path: Path) -> Config:
+    """A profile with its base, if it is one of the user's own."""
+    if path.parent == PROFILES:
+        return _load(path)
+    try:
+        own = copy.deepcopy(_load(path))
+        base = own.pop('base', None)
+        config = own if base is None else copy.deepcopy(_load(_base(base)))
+        if base is not None:
+            config.merge_from_dict(_resolve_keep(own.to_dict(), config))
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
+    except Exception as error:  # the file is Python: anything may be raised
+        raise UserError(' '.join(f'{path} is no profile ({type(error).__name__}: {error})'.split())[:400]) from error
+    lacking = [key for key in _OF_A_PROFILE if key not in config]
+    if lacking:
+        raise UserError(f"{path} lacks {', '.join(lacking)}: begin with base = 'desk', as run.py new-profile does")
+    return config
+
+
+#: What every profile has.
+_OF_A_PROFILE = ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'optim_wrapper', 'train_cfg')
+
+
+def _base(name: Any) -> Path:
+    if not isinstance(name, str) or not (PROFILES / f'{name}.py').is_file():
+        known = ', '.join(sorted(path.stem for path in PROFILES.glob('*.py')))
+        raise UserError(f'base is {name!r:.80}, which is none of the profiles {known}')
+    return PROFILES / f'{name}.py'
 
 
 @lru_cache(maxsize=None)

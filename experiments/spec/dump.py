@@ -19,7 +19,6 @@ LEFTOVERS = {
     'classes',
     'data_root',
     'dataset_type',
-    'degenerate_boxes',
     'generate',
     'max_workers',
     'test_pipeline',

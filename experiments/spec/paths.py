@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Tuple, Union
 
-from experiments.spec.synthetic import BackboneSpec, CrowdSpec, SceneSpec, SwinSpec, folder_name
+from experiments.spec.synthetic import BackboneSpec, CropSpec, CrowdSpec, SceneSpec, SwinSpec, folder_name
 from experiments.store.errors import UserError
 
 
@@ -20,6 +20,9 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
     if not wanted:
         return {}
     try:
+        if not makes_data(config):
+            backbone = _backbone(CropSpec(**_tuples(wanted['crops'])), **_tuples(wanted['backbone']))
+            return dict(BACKBONE=(folder_name('backbone', backbone), backbone))
         scenes = SceneSpec(**_tuples(wanted['scenes']))
         backbone = _backbone(scenes, **_tuples(wanted['backbone']))
         crowd = CrowdSpec(**_tuples(wanted['crowd'])) if 'crowd' in wanted else None
@@ -30,13 +33,23 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
     return made if crowd is None else dict(made, CROWD=(folder_name('crowd', crowd), crowd))
 
 
-def _backbone(scenes: SceneSpec, images: int = 6000, type: str = 'resnet', **settings: Any) -> Any:
-    """The spec of a backbone that is pre-trained on the objects of ``images`` scenes, none of which a detector sees. A
-    twentieth as many scenes measure its accuracy."""
+def makes_data(config: dict) -> bool:
+    """Whether the images are generated. A profile of one's own generates at most its backbone."""
+    wanted = config.get('generate')
+    return bool(wanted) and 'crops' not in wanted
+
+
+def _backbone(source: Union[SceneSpec, CropSpec], images: int = 6000, type: str = 'resnet', **settings: Any) -> Any:
+    """The spec of a backbone that is pre-trained on the objects of ``images`` images.
+
+    Scenes are drawn for it, so that a detector sees none of them. A twentieth as many measure its accuracy. Of a
+    dataset, these are the training images, and its validation images measure the accuracy."""
     kinds = dict(resnet=BackboneSpec, swin=SwinSpec)
     if type not in kinds:
         raise TypeError(f"backbone.type must be 'resnet' or 'swin', not {type!r}")
-    own = replace(scenes, seed=scenes.seed + 1, train=images, val=max(1, images // 20))
+    if isinstance(source, CropSpec):
+        return kinds[type](scenes=replace(source, images=images), **settings)
+    own = replace(source, seed=source.seed + 1, train=images, val=max(1, images // 20))
     return kinds[type](scenes=own, **settings)
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
-from experiments.spec.config import Run, resolve
+from experiments.spec.config import Run, profile_text, resolve
 from experiments.spec.schema import Cell, Overrides, StoredPlan, Table, plan_name
+from experiments.spec.subset import split_profile
 from experiments.store.errors import UserError
-from experiments.store.files import make_folder, write_json
+from experiments.store.files import make_folder, write_json, write_whole
 from experiments.store.model import read_stored
 
 
@@ -83,6 +84,18 @@ def save_plan(plan: Plan, runs: Path) -> Path:
     make_folder(path.parent)
     write_json(path, stored.model_dump(mode='json', by_alias=True))
     return path
+
+
+def save_profile(name: str, runs: Path) -> None:
+    """Keep a profile of the user's own beside its runs, as ``<runs>/<name>/<name>.py``.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    text = profile_text(name)
+    if text is not None:
+        make_folder(runs / name)
+        write_whole(runs / name / f'{split_profile(name)[0]}.py', text)
 
 
 def _earlier(path: Path) -> Dict[tuple, Dict[int, str]]:

@@ -12,6 +12,7 @@ file                                          model                 written by
 ``<runs>/<profile>/<run>/result.json``        :class:`Result`       a training that is finished
 ``<runs>/<profile>/<run>/metrics.json``       :class:`Epochs`       a training after each epoch
 ``<runs>/<profile>/<run>/image_groups.json``  :class:`ImageGroups`  the last evaluation of a training
+``<runs>/<profile>/<run>/class_ap.json``      :class:`ClassAP`      the last evaluation of a training
 ``<runs>/<profile>/<run>/speed.json``         :class:`Speed`        ``run.py``, for a table that shows speeds
 ============================================  ====================  =============================================
 """
@@ -426,6 +427,13 @@ class ImageGroups(Stored):
         if len({len(values) for values in self.left_out.values()}) > 1:
             raise ValueError('left_out must have a number for each group')
         return self
+
+
+class ClassAP(Stored):
+    """The AP of each class after the last epoch, as fractions: without_nms, with_nms -> name -> AP."""
+
+    schema_: Literal[1] = Field(alias='schema')
+    ap: Dict[StrictStr, Metrics]
 
 
 class Failure(Stored):

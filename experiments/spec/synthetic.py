@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Union
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,28 @@ class CrowdSpec:
 
 
 @dataclass(frozen=True)
+class CropSpec:
+    """A dataset of one's own in COCO's format whose objects a backbone is pre-trained on.
+
+    Paths are relative to the data folder. The digests stand for the data in a run's id.
+    """
+
+    train: str  # annotations
+    val: str
+    train_images: str  # folders
+    val_images: str
+    train_sha256: str
+    val_sha256: str
+    classes: tuple[str, ...]
+    images: int = 6000  # at most so many training images, evenly spread
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """The settings that determine the weights. Change ``version`` whenever the training changes."""
 
-    scenes: SceneSpec  # the scenes that give the crops; they are drawn for this alone and are on no disk
+    # What gives the crops: scenes that are drawn for this alone and are on no disk, or a dataset.
+    scenes: Union[SceneSpec, CropSpec]
     version: str = '2'
     seed: int = 0
     depth: int = 18
@@ -64,7 +82,7 @@ class BackboneSpec:
 class SwinSpec:
     """The settings that determine a small Swin's weights; see :class:`BackboneSpec`."""
 
-    scenes: SceneSpec
+    scenes: Union[SceneSpec, CropSpec]
     version: str = '2'
     seed: int = 0
     embed_dims: int = 16

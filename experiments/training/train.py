@@ -1,5 +1,6 @@
 """Trains one run, from its newest checkpoint if there is one, and writes the result into its folder."""
 
+import copy
 import errno
 import logging
 import time
@@ -113,6 +114,7 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
     checkpoint = group.agree(lambda: _newest_checkpoint(folder, split_batch))
     if checkpoint is not None:
         config.load_from, config.resume = checkpoint, True
+    plain = copy.deepcopy(config)
     config.work_dir = str(folder.path)
     config.default_hooks.checkpoint = None  # RunFolderHook saves after the evaluation, whole or not at all
     config.default_hooks.pop('dataset_check', None)  # run.py has looked at the data
@@ -140,6 +142,7 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
             group.start()
             _spread(config)
         runner = _Runner.from_cfg(config)
+        runner.cfg = plain  # what checkpoints have: o2f reads it, and knows nothing of the suite's own modules
         if early is not None:
             runner.register_hook(EarlyEvaluationHook(early))
         runner.register_hook(RunFolderHook(folder, split_batch), priority='VERY_LOW')
@@ -287,6 +290,8 @@ class RunFolderHook(Hook):
         if last:  # before the metrics: once these exist, nothing is evaluated again
             [metric] = runner.val_evaluator.metrics
             self.folder.add_image_groups(metric.left_out.record)
+            if getattr(metric, 'class_ap', None):
+                self.folder.add_class_ap(metric.class_ap)
         means = {name: value.item() for name, value in training.items()}
         self.folder.add_epoch(runner.epoch, metrics, means, time.monotonic() - self.epoch_begin, self.loading)
         aside = f'{ASIDE}checkpoint'

@@ -82,6 +82,7 @@ class TwoReadingsMetric(BaseMetric):
         leave_out (bool): whether the next evaluation also leaves out groups of images.
         left_out (LeftOut | None): AP, AP50, AP75 and AR of the last evaluation with each group left out. None if it
             left out none, and on all processes but the first.
+        class_ap (dict): AP of each class in the last evaluation, as fractions: without_nms, with_nms -> name -> AP.
 
     Raises:
         ValueError: the backend is unknown.
@@ -127,6 +128,7 @@ class TwoReadingsMetric(BaseMetric):
         self.objects = _objects(self.evaluation.truth.dataset['annotations'])
         self.leave_out = False
         self.left_out: Optional[LeftOut] = None
+        self.class_ap: Dict[str, Dict[str, float]] = {}
 
     def _items(self, asked: Optional[Sequence[str]]) -> List[str]:
         """The names of the metrics to give."""
@@ -203,15 +205,15 @@ class TwoReadingsMetric(BaseMetric):
         if self.format_only:
             return {}
         self.left_out = LeftOut(self.evaluation.ann_file, image_ids) if self.leave_out else None
-        by_class: Dict[str, Dict[str, float]] = {}
+        self.class_ap = {}
         for reading in self.fields:
-            values, by_class[reading] = self._evaluate(f'{reading}/', found[reading])
+            values, self.class_ap[reading] = self._evaluate(f'{reading}/', found[reading])
             metrics.update(values)
         logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
         self._warn_of_cuts(found[WITHOUT_NMS], logger)
         if self.classwise:
-            logger.info('\n' + class_table(by_class))
-            for reading, values in by_class.items():
+            logger.info('\n' + class_table(self.class_ap))
+            for reading, values in self.class_ap.items():
                 metrics.update({f'{reading}/{name}{OF_CLASS}': value for name, value in values.items()})
         return metrics
 

@@ -20,6 +20,7 @@ from mmengine.fileio import get
 from PIL import Image
 
 from o2f.errors import InputError
+from o2f.io.other_formats import described, described_folder, described_text
 
 #: A box may exceed its image by this many pixels, because COCO's coordinates are rounded so coarsely.
 TOLERANCE = 1.0
@@ -154,8 +155,12 @@ def read_coco(
         content.setdefault('annotations', [])
     for name in _LISTS:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
+            other = described(content)
             raise InputError(
-                f'{path}: the list {name!r} is missing; a COCO annotation file has images, annotations and categories'
+                f'{path} is {other}'
+                if other
+                else f'{path}: the list {name!r} is missing; a COCO annotation file has images, annotations and '
+                'categories'
             )
     return _Reader(str(path), None if images is None else Path(images)).read(content)
 
@@ -165,6 +170,9 @@ def _load(path: str, backend_args: Optional[dict], light: bool) -> Any:
         text = get(path, backend_args=backend_args)
     except FileNotFoundError:
         raise InputError(f'{path} is missing: put the annotations there, or correct the path') from None
+    except IsADirectoryError as error:
+        other = described_folder(Path(path)) or 'a folder: name the annotation file'
+        raise InputError(f'{path} is {other}') from error
     except OSError as error:
         raise InputError(f'{path} cannot be read: {error.strerror or error}') from error
     try:
@@ -175,6 +183,9 @@ def _load(path: str, backend_args: Optional[dict], light: bool) -> Any:
     except UnicodeDecodeError as error:
         raise InputError(f'{path} is not UTF-8 (byte {error.start}): save it in this encoding') from error
     except (ValueError, RecursionError) as error:
+        other = described_text(Path(path), text)
+        if other:
+            raise InputError(f'{path} is {other}') from error
         raise InputError(f'{path} is not JSON ({error}): fetch or write it again') from error
 
 

@@ -80,4 +80,4 @@ def own(tmp_path_factory):
     folder = tmp_path_factory.mktemp('own')
     checkpoint, metrics = train_and_test(folder)
     lively = enliven(checkpoint, folder / 'lively.pth')
-    return SimpleNamespace(data=folder / 'shapes', checkpoint=checkpoint, metrics=metrics, lively=lively)
+    return SimpleNamespace(data=folder / 'bccd', checkpoint=checkpoint, metrics=metrics, lively=lively)

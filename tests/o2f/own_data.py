@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 EXAMPLE = Path(__file__).resolve().parents[2] / 'docs' / 'examples' / 'own_data.py'
-CLASSES = ('disc', 'square', 'triangle', 'star', 'ring', 'cross', 'crescent', 'heart')
+CLASSES = ('Platelets', 'RBC', 'WBC')
 #: What makes the example small enough for a test: images, channels, and nothing to be downloaded.
 SMALL = {
     'model.backbone.init_cfg': None,
@@ -41,34 +41,39 @@ def write_dataset(folder: Path) -> Path:
     """Six images of rectangles to train on and three to test on, with category ids that have gaps."""
     draw = np.random.default_rng(0)
     categories = [dict(id=10 * (label + 1), name=name) for label, name in enumerate(CLASSES)]
-    (folder / 'annotations').mkdir(parents=True)
     for split, number in (('train', 6), ('val', 3)):
-        (folder / split).mkdir()
+        (folder / split).mkdir(parents=True)
         images, annotations = [], []
         for image_id in range(100, 100 + number):
             picture = draw.integers(0, 255, (60, 100, 3), dtype=np.uint8)
             for _ in range(2):
                 (x, y), (w, h) = draw.integers(0, (60, 30)).tolist(), draw.integers(12, (40, 30)).tolist()
                 picture[y : y + h, x : x + w] = draw.integers(0, 255, 3)
-                box = dict(bbox=[x, y, w, h], area=w * h, iscrowd=0, category_id=10 * int(draw.integers(1, 9)))
+                box = dict(bbox=[x, y, w, h], area=w * h, iscrowd=0, category_id=10 * int(draw.integers(1, 4)))
                 annotations.append(dict(box, id=len(annotations) + 1, image_id=image_id))
             name = f'shape {image_id}.png'
             cv2.imwrite(str(folder / split / name), picture)
             images.append(dict(id=image_id, file_name=name, width=100, height=60))
         content = dict(images=images, annotations=annotations, categories=categories)
-        (folder / 'annotations' / f'{split}.json').write_text(json.dumps(content))
+        (folder / f'{split}.json').write_text(json.dumps(content))
     return folder
+
+
+def take(config: Config, data: Path) -> None:
+    """Have a config of the example read a dataset of ``write_dataset``."""
+    loaders = dict(train=[config.train_dataloader], val=[config.val_dataloader, config.test_dataloader])
+    for split, of_split in loaders.items():
+        for loader in of_split:
+            loader.dataset.update(data_root=f'{data}/', data_prefix=dict(img=f'{split}/'))
+    for evaluator in (config.val_evaluator, config.test_evaluator):
+        evaluator.ann_file = str(data / 'val.json')
 
 
 def train_and_test(folder: Path) -> tuple:
     """The checkpoint of one epoch of the example, made small, and what its test measures."""
     config = Config.fromfile(EXAMPLE)
     config.merge_from_dict(SMALL)
-    data = write_dataset(folder / 'shapes')
-    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        loader.dataset.data_root = f'{data}/'
-    for evaluator in (config.val_evaluator, config.test_evaluator):
-        evaluator.ann_file = str(data / 'annotations' / 'val.json')
+    take(config, write_dataset(folder / 'bccd'))
     config.work_dir = str(folder / 'work')
     with contextlib.redirect_stdout(io.StringIO()):
         Runner.from_cfg(config).train()

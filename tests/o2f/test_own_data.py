@@ -15,5 +15,5 @@ def test_train_and_test(own):
     """Both readings are measured, and the checkpoint knows the classes."""
     assert {'without_nms/AP', 'with_nms/AP'} <= own.metrics.keys() and own.checkpoint.exists()
     detector = Detector(own.checkpoint, device='cpu')
-    assert detector.classes[:2] == ('disc', 'square') and len(detector.classes) == 8
-    assert detector.config.model.bbox_head.num_classes == 8
+    assert detector.classes == ('Platelets', 'RBC', 'WBC')
+    assert detector.config.model.bbox_head.num_classes == 3

@@ -127,7 +127,7 @@ def test_a_folder(own, detector, photos, tmp_path, capsys):
 
 def test_ids_of_an_annotation_file(own, tmp_path):
     """What is found can be evaluated at once."""
-    out, truth = tmp_path / 'out', own.data / 'annotations' / 'val.json'
+    out, truth = tmp_path / 'out', own.data / 'val.json'
     assert run(own, own.data / 'val', '--out', out, '--score', 0, '--annotations', truth) == 0
     results = json.loads((out / 'detections.json').read_text())
     assert {result['image_id'] for result in results} == {100, 101, 102}

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from own_data import CLASSES, EXAMPLE, SMALL, write_dataset
+from own_data import CLASSES, EXAMPLE, SMALL, take, write_dataset
 from torch import nn
 
 from o2f.errors import InputError
@@ -26,15 +26,12 @@ TOOLS = Path(mmdet.__path__[0]) / '.mim' / 'tools'
 @pytest.fixture
 def example(tmp_path):
     """example(changes): a Runner of the example made small, on data of its own."""
-    data = write_dataset(tmp_path / 'shapes')
+    data = write_dataset(tmp_path / 'bccd')
 
     def make(**changes):
         config = Config.fromfile(EXAMPLE)
         config.merge_from_dict(SMALL)
-        for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-            loader.dataset.data_root = f'{data}/'
-        for evaluator in (config.val_evaluator, config.test_evaluator):
-            evaluator.ann_file = str(data / 'annotations' / 'val.json')
+        take(config, data)
         config.work_dir = str(tmp_path / 'work')
         config.merge_from_dict({key.replace('__', '.'): value for key, value in changes.items()})
         config.experiment_name = f'{tmp_path.name}{len(list(tmp_path.glob("work/*")))}{os.urandom(3).hex()}'
@@ -167,12 +164,12 @@ def test_augmentation_at_test_time_is_refused():
 def test_scripts_of_mmdetection_print_one_line(example, tmp_path):
     """A user's error is a line and status 2, in training and in test with --tta."""
     path = tmp_path / 'config.py'
-    config = example(train_dataloader__dataset__metainfo=dict(classes=('disk', *CLASSES[1:])))
+    config = example(train_dataloader__dataset__metainfo=dict(classes=('Platelet', *CLASSES[1:])))
     config.dump(path)
     command = [sys.executable, '-m', 'o2f', str(TOOLS / 'train.py'), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2 and 'Traceback' not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith('o2f: ') and "'disk' (did you mean 'disc'?)" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith('o2f: ') and "'Platelet' (did you mean 'Platelets'?)" in done.stderr
 
 
 # --- checkpoints --------------------------------------------------------------------------------------------
@@ -201,7 +198,7 @@ def test_best_checkpoints_by_any_name(example):
 
 
 def _metric(example):
-    return TwoReadingsMetric(str(example.data / 'annotations' / 'val.json'))
+    return TwoReadingsMetric(str(example.data / 'val.json'))
 
 
 def whole(folder):
@@ -261,7 +258,7 @@ def test_the_check_s_command(example, capsys):
     """Text and JSON; 1 where something is refused, 2 for wrong files."""
     from o2f.check import main
 
-    annotations = [str(example.data / 'annotations' / f'{split}.json') for split in ('train', 'val')]
+    annotations = [str(example.data / f'{split}.json') for split in ('train', 'val')]
     folders = [str(example.data / split) for split in ('train', 'val')]
     assert main([*annotations, '--images', *folders]) == 0
     out = capsys.readouterr().out

@@ -11,7 +11,7 @@ from experiments.commands.doctor.checks import FAILS, NOTE, OK, WARNING, Check
 from experiments.commands.estimate.counts import PUBLISHED
 from experiments.data.annotations import sha256
 from experiments.data.weights import weight_files
-from experiments.spec.paths import data_paths, generated, substitute_paths
+from experiments.spec.paths import data_paths, generated, makes_data, substitute_paths
 
 if TYPE_CHECKING:
     from o2f.io.dataset_check import Report
@@ -32,9 +32,8 @@ def data(configs: Sequence[dict], folder: Path) -> Iterator[Check]:
     seen: Set[Any] = set()
     existing = []
     for config in configs:
-        if config.get('generate'):
-            yield from _generated(config, folder / 'desk', seen)
-        else:
+        yield from _generated(config, folder / 'desk', seen)
+        if not makes_data(config):
             existing.append(substitute_paths(config, data_paths(config, folder)))
     for report in inspect_once(existing):
         yield from _looked_at(report)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
-from experiments.spec.paths import generated, substitute_paths
+from experiments.spec.paths import generated, makes_data, substitute_paths
 
 #: Minimum number of training images. They are repeated.
 _IMAGES = 64
@@ -71,7 +71,7 @@ def _config(config: dict, folder: Path) -> Any:
 
     where = dict(DATA=str(folder))
     made = generated(config)
-    if made:
+    if makes_data(config):
         from experiments.data.synthetic.coco import write_coco
         from experiments.data.synthetic.crowd import write_crowd
 

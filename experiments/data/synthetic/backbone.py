@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Callable, Optional, Tuple, Union
+from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -14,32 +14,35 @@ from torch import Tensor, nn
 import o2f  # isort: skip  # noqa: F401  (provides mmcv's compiled operations, so it precedes MMDetection)
 from mmdet.models.backbones import ResNet, SwinTransformer  # isort: skip
 
+from experiments.data.objects import read_objects
 from experiments.data.synthetic.scenes import draw_scene
-from experiments.spec.synthetic import BackboneSpec, SwinSpec
+from experiments.spec.synthetic import BackboneSpec, CropSpec, SwinSpec
 
 FILE = 'backbone.pth'
 Spec = Union[BackboneSpec, SwinSpec]
 
 
-def train_backbone(spec: Spec, folder: Path, progress: Optional[Callable[[int, int], None]] = None) -> None:
+def train_backbone(spec: Spec, folder: Path, data: Path, progress: Optional[Callable[[int, int], None]] = None) -> None:
     """Write ``backbone.pth``, with the parameter names of MMDetection's backbone, and ``accuracy.json`` to ``folder``.
 
     Args:
         spec (BackboneSpec | SwinSpec): how to train.
         folder (Path): an existing folder.
+        data (Path): the data folder, from which a dataset of one's own is read.
         progress (callable, optional): called with (batches done, batches in total).
 
     Raises:
         OSError: a file cannot be written.
+        UserError: a dataset cannot be read, or is not the one that the spec names.
     """
     MMLogger.get_instance('backbone', log_level='ERROR')  # silences the warning that there are no weights yet
     torch.manual_seed(spec.seed)
-    crops, labels = _crops(spec, 'train')
+    crops, labels = _crops(spec, 'train', data)
     backbone, channels, prefix = _build(spec)
     backbone.init_weights()
     model = _Classifier(backbone, channels, int(labels.max()) + 1).to(memory_format=torch.channels_last)
     _fit(model, crops, labels, spec, progress)
-    accuracy = _accuracy(model, *_crops(spec, 'val'))
+    accuracy = _accuracy(model, *_crops(spec, 'val', data))
     torch.save({prefix + name: weight for name, weight in backbone.state_dict().items()}, folder / FILE)
     (folder / 'accuracy.json').write_text(json.dumps({'val_crops': accuracy}))
 
@@ -115,19 +118,26 @@ def _normalise(crops: Tensor) -> Tensor:
     return ((crops.flip(-1).float() - mean) / std).permute(0, 3, 1, 2)
 
 
-def _crops(spec: Spec, split: str) -> Tuple[Tensor, Tensor]:
+def _crops(spec: Spec, split: str, data: Path) -> Tuple[Tensor, Tensor]:
     """Square crops around every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0."""
     crops, labels = [], []
+    for image, label, (x, y, width, height) in _objects(spec, split, data):
+        side = spec.context * max(width, height)
+        scale = spec.crop / side
+        corner = (x + width / 2 - side / 2, y + height / 2 - side / 2)
+        shift = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]], np.float32)
+        size = (spec.crop, spec.crop)
+        crops.append(cv2.warpAffine(image, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+        labels.append(label)
+    return torch.from_numpy(np.stack(crops)), torch.tensor(labels)
+
+
+def _objects(spec: Spec, split: str, data: Path) -> Iterator[Tuple[np.ndarray, int, Sequence[float]]]:
+    """The image (H, W, 3) uint8 BGR, the class index and the box (x, y, width, height) of every object."""
+    if isinstance(spec.scenes, CropSpec):
+        yield from read_objects(spec.scenes, split, data)
+        return
     for index in range(getattr(spec.scenes, split)):
         scene = draw_scene(spec.scenes, split, index)
-        for category, _, (x, y, width, height), _ in scene.instances:
-            side = spec.context * max(width, height)
-            scale = spec.crop / side
-            corner = (x + width / 2 - side / 2, y + height / 2 - side / 2)
-            shift = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]], np.float32)
-            size = (spec.crop, spec.crop)
-            crops.append(
-                cv2.warpAffine(scene.image, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-            )
-            labels.append(category - 1)
-    return torch.from_numpy(np.stack(crops)), torch.tensor(labels)
+        for category, _, box, _ in scene.instances:
+            yield scene.image, category - 1, box

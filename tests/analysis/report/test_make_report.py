@@ -66,6 +66,19 @@ def test_it_says_what_was_measured_beside_what_the_paper_has(full):
     assert 'no COCO or CrowdHuman numbers' in page
 
 
+def test_the_section_of_a_run_has_the_ap_of_each_class(full):
+    """Names are shown as they are written, and a class without an object has no AP. A broken file is named."""
+    ap = {'without_nms': {'<b>cat</b>': 0.4321, 'dog': None}, 'with_nms': {'<b>cat</b>': 0.45, 'dog': None}}
+    full.write(f'desk/{run_id(2)}/class_ap.json', json.dumps({'schema': 1, 'ap': ap}))
+    full.write(f'desk/{run_id(3)}/class_ap.json', '{"schema": 1, "ap": {"with_nms": {"cat": "much"}}}')
+    warned = []
+    page = page_of(full, warn=warned.append)
+    assert 'class without NMS with NMS <b>cat</b> 43.2 45.0 dog – –' in words(section(page, run_id(2)))
+    assert '<b>cat</b>' not in page and 'AP of each class' not in section(page, run_id(3))
+    [line] = warned
+    assert 'class_ap.json: ap.with_nms.cat' in line and 'left out' in line
+
+
 def test_a_claim_stands_there_with_verdict_effect_interval_and_evidence(judged):
     page = page_of(judged)
     assert '1 holds, 1 fails and 1 is undecided' in words(page)

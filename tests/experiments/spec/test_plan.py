@@ -1,6 +1,7 @@
 """The plan of a table keeps what was planned before, and another experiment has another plan."""
 
 import json
+import re
 
 import pytest
 
@@ -28,6 +29,20 @@ def test_overrides_make_another_plan(tmp_path):
     assert save_plan(plain, tmp_path) != save_plan(other, tmp_path)
     assert not set(plain.runs()) & set(other.runs())
     assert load_plan(tmp_path, 'smoke', other.name).overrides == {'train_cfg.max_epochs': 2}
+
+
+def test_settings_name_the_plan_and_a_digest_those_that_are_too_long(tmp_path):
+    """The name is that of a file: at most 120 bytes, without /. The settings are inside the file either way."""
+    short = {'train_cfg.max_epochs': 2, 'model.backbone.init_cfg.checkpoint': 'a/b.pth'}
+    plan = plan_of({}, [0], short)
+    assert plan.name == 'table3+train_cfg.max_epochs=2+model.backbone.init_cfg.checkpoint=a_b.pth'
+    long = {'train_dataloader.dataset.data_root': 'x' * 100}
+    names = [plan_of({}, [0], dict(long, **more)).name for more in ({}, {'train_cfg.max_epochs': 2})]
+    assert all(re.fullmatch('table3\\+[0-9a-f]{12}', name) for name in names) and len(set(names)) == 2
+    for overrides in (short, long):
+        plan = plan_of({}, [0], overrides)
+        assert save_plan(plan, tmp_path).name == f'{plan.name}.json'
+        assert load_plan(tmp_path, 'smoke', plan.name).overrides == overrides
 
 
 @pytest.mark.parametrize('content', ['[]', '{}', '{"cells": [{}]}', '{"cells": [{"at": [], "runs": {}}]}', '{"cells"'])

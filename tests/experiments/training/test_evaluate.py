@@ -1,9 +1,11 @@
 """A file of weights is evaluated as the cell it belongs to, and nothing in it is run."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_datasets import write_tiny_coco
@@ -16,6 +18,7 @@ from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 from experiments.training.evaluate import evaluate, format_classes, format_metrics, load_detector
+from o2f.inference import Detector
 
 CONFIG = resolve('smoke', (), {}, 0, 'test').config
 CELL = ('--table', 'table3', '--cell', 't_max=0.6', '--cell', 't_min=0.2')
@@ -64,6 +67,21 @@ def test_classes(trained, data):
     table = format_classes(found)
     assert 'AP without NMS' in table and all(name in table for name in ('disc', 'heart'))
     assert 'precision' not in format_metrics(found)
+    stored = json.loads((trained.path / 'class_ap.json').read_text())['ap']
+    assert {
+        f'{reading}/{name}_precision': ap for reading, of in stored.items() for name, ap in of.items() if ap is not None
+    } == {key: value for key, value in found.items() if key.endswith('_precision') and value == value}
+
+
+def test_the_checkpoint_is_a_detector_by_itself(trained, tmp_path):
+    """o2f reads its config as data, and knows nothing of the suite."""
+    copy = tmp_path / 'epoch_1.pth'
+    copy.write_bytes(trained.checkpoint().read_bytes())
+    detector = Detector(copy, device='cpu')
+    assert detector.classes[:2] == ('disc', 'square')
+    image = np.random.default_rng(0).integers(0, 255, (72, 72, 3), np.uint8)
+    assert len(detector(image).boxes) == len(detector(image).scores)
+    assert 'LoadNamedImage' not in str(detector.config) and 'KeptSamples' not in str(detector.config)
 
 
 def test_metrics_that_are_not_defined_are_dashes():

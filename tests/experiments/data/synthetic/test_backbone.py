@@ -27,10 +27,10 @@ def test_no_detector_sees_its_scenes(specs):
     assert (backbone.scenes.train, backbone.scenes.val) == (6, 1)
 
 
-def test_a_crop_shows_its_object(specs):
+def test_a_crop_shows_its_object(specs, tmp_path):
     """The box of the object, and a tenth of its longer side around it."""
     _, backbone = specs
-    crops, labels = _crops(backbone, 'train')
+    crops, labels = _crops(backbone, 'train', tmp_path)
     scene = draw_scene(backbone.scenes, 'train', 0)
     count = len(scene.instances)
     assert labels[:count].tolist() == [instance.category - 1 for instance in scene.instances]
@@ -45,7 +45,7 @@ def test_weights_and_accuracy(specs, tmp_path):
     _, spec = specs
     spec = replace(spec, epochs=1, batch=8)
     steps = []
-    train_backbone(spec, tmp_path, lambda done, total: steps.append((done, total)))
+    train_backbone(spec, tmp_path, tmp_path, lambda done, total: steps.append((done, total)))
     backbone, _, prefix = _build(spec)
     weights = torch.load(tmp_path / 'backbone.pth')
     assert {name.removeprefix(prefix) for name in weights} == set(backbone.state_dict())

@@ -1,0 +1,177 @@
+"""A profile for a dataset of one's own: written after a look at it, and used like one of the suite's."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from experiments.data.objects import read_objects
+from experiments.run import main
+from experiments.spec import config as composing
+from experiments.spec.config import add_profile, profile_text, resolve
+from experiments.spec.paths import generated
+from experiments.store.errors import UserError
+
+
+def write_cells(root, train=12, val=4, size=(160, 120)):
+    """Images of bright discs and squares on noise, in COCO's format, with polygons on none."""
+    random = np.random.default_rng(0)
+    width, height = size
+    (root / 'images').mkdir(parents=True)
+    for split, count in dict(train=train, val=val).items():
+        content = dict(images=[], annotations=[], categories=[dict(id=3, name='disc'), dict(id=1, name='square')])
+        for image in range(count):
+            pixels = random.integers(0, 60, (height, width, 3), np.uint8)
+            name = f'{split}{image}.jpg'
+            for place, label in enumerate((3, 1, 3)):
+                side = int(random.integers(24, 44))
+                x, y = 50 * place + int(random.integers(0, 6)), int(random.integers(0, height - side))
+                if label == 3:
+                    cv2.circle(pixels, (x + side // 2, y + side // 2), side // 2, (40, 220, 80), -1)
+                else:
+                    cv2.rectangle(pixels, (x, y), (x + side, y + side), (220, 60, 40), -1)
+                entry = dict(image_id=image, category_id=label, bbox=[x, y, side, side], area=side**2, iscrowd=0)
+                content['annotations'].append(dict(entry, id=len(content['annotations'])))
+            cv2.imwrite(str(root / 'images' / name), pixels)
+            content['images'].append(dict(id=image, file_name=name, width=width, height=height))
+        (root / f'{split}.json').write_text(json.dumps(content))
+    return root
+
+
+@pytest.fixture(scope='module')
+def cells(tmp_path_factory):
+    return write_cells(tmp_path_factory.mktemp('cells'))
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """Profiles of one test are unknown to the next."""
+    monkeypatch.setattr(composing, '_OWN', {})
+
+
+@pytest.fixture(scope='module')
+def profile(cells, tmp_path_factory):
+    """The file that run.py new-profile writes for the dataset."""
+    path = tmp_path_factory.mktemp('profile') / 'my_cells.py'
+    assert main(['new-profile', '--data', str(cells), '--out', str(path)]) == 0
+    composing._OWN.clear()
+    return path
+
+
+def test_it_fits_the_data(cells, profile, own, capsys):
+    config = resolve(add_profile(profile), ['fcos'], {}, 0, 'test').config
+    assert config['classes'] == ('disc', 'square') and config['model']['bbox_head']['num_classes'] == 2
+    scale = config['val_dataloader']['dataset']['pipeline'][1]['scale']
+    assert scale[0] == scale[1] <= 160
+    assert config['model']['bbox_head']['regress_ranges'][0][1] in (16, 24, 32, 48, 64)
+    assert config['model']['bbox_head']['strides'] == [4, 8, 16, 32]
+    [(folder, spec)] = generated(config).values()
+    assert folder.startswith('backbone-') and spec.scenes.classes == ('disc', 'square')
+    assert config['val_evaluator']['ann_file'] == '${DATA}/val.json'
+
+
+def test_the_objects_are_those_of_the_annotations(cells, profile, own):
+    [(_, spec)] = generated(resolve(add_profile(profile), (), {}, 0, 'test').config).values()
+    found = list(read_objects(spec.scenes, 'train', cells))
+    assert len(found) == 36 and sum(label for _, label, _ in found) == 12
+    for image, label, (x, y, width, height) in found:
+        blue, green, _ = image[int(y + height / 2), int(x + width / 2)].astype(int)
+        assert (green > blue) == (label == 0)
+
+
+def test_a_run_is_named_after_its_data(cells, profile, own, tmp_path):
+    """Another annotation file is another run, and the profile does not go with it."""
+    first = resolve(add_profile(profile), (), {}, 0, 'test').id
+    other = tmp_path / 'cells'
+    shutil.copytree(cells, other)
+    content = json.loads((other / 'train.json').read_text())
+    content['annotations'].pop()
+    (other / 'train.json').write_text(json.dumps(content))
+    again = tmp_path / 'new.py'
+    assert main(['new-profile', '--data', str(other), '--out', str(again)]) == 0
+    run = resolve('new', (), {}, 0, 'test')
+    assert run.id != first
+    [(_, spec)] = generated(resolve('my_cells', (), {}, 0, 'test').config).values()
+    with pytest.raises(UserError, match='train.json is not the file that the profile was written for'):
+        list(read_objects(spec.scenes, 'train', other))
+
+
+def test_the_copy_beside_the_runs_is_the_same_profile(profile, own, tmp_path):
+    """It needs no base, and gives the same runs."""
+    name = add_profile(profile)
+    ids = [resolve(name, use, {}, 0, 'test').id for use in ((), ('fcos',), ('fcos', '3x'), ('dual', 'dual-fcos'))]
+    copy = tmp_path / 'my_cells.py'
+    copy.write_text(profile_text(name))
+    add_profile(copy)
+    again = [resolve(name, use, {}, 0, 'test').id for use in ((), ('fcos',), ('fcos', '3x'), ('dual', 'dual-fcos'))]
+    assert again == ids and len(set(ids)) == 4
+
+
+def test_where_the_file_lies_changes_no_run(profile, own, tmp_path):
+    before = resolve(add_profile(profile), (), {}, 0, 'test').id
+    shutil.copy(profile, tmp_path / 'my_cells.py')
+    assert resolve(add_profile(tmp_path / 'my_cells.py'), (), {}, 0, 'test').id == before
+
+
+@pytest.mark.parametrize('table, variant', [('table8', 'crowdhuman'), ('table9', 'condinst')])
+def test_a_table_without_its_data_is_refused(profile, own, capsys, tmp_path, table, variant):
+    assert main([table, '--profile', str(profile), '--dry-run', '--runs', str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and f'has no data for the variant {variant}' in said
+
+
+@pytest.mark.parametrize(
+    'name, text, says',
+    [
+        ('missing.py', None, 'there is no such file'),
+        ('desk.py', "base = 'smoke'\n", "the suite's own profile has this name"),
+        ('a-subset0.py', "base = 'smoke'\n", 'letters, digits and _'),
+        ('broken.py', 'base = (\n', 'is no profile (SyntaxError'),
+        ('raises.py', 'x = 1 / 0\n', 'is no profile (ZeroDivisionError'),
+        ('other.py', "base = 'laptop'\n", 'which is none of the profiles desk, paper, smoke'),
+        ('empty.py', 'x = 1\n', 'lacks model, train_dataloader, val_dataloader, val_evaluator'),
+    ],
+)
+def test_a_file_that_is_no_profile_is_refused(own, tmp_path, capsys, name, text, says):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    assert main(['table1', '--profile', str(tmp_path / name), '--dry-run', '--runs', str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and says in said
+
+
+def test_data_that_would_be_trained_on_wrongly_are_refused(cells, own, tmp_path, capsys):
+    data, out = tmp_path / 'cells', tmp_path / 'my.py'
+    shutil.copytree(cells, data)
+    assert main(['new-profile', '--data', str(tmp_path), '--out', str(out)]) == 2
+    assert 'has no annotations to train on' in capsys.readouterr().err
+    (data / 'images' / 'val2.jpg').write_bytes(b'')
+    assert main(['new-profile', '--data', str(data), '--out', str(out)]) == 2
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and 'val2.jpg is an empty file' in said and not out.exists()
+    assert main(['new-profile', '--data', str(cells), '--out', str(tmp_path / 'my.txt')]) == 2
+
+
+def test_a_table_is_trained_on_it(cells, own, suite, tmp_path):
+    """The backbone is pre-trained on the objects, the profile is kept beside the runs, and the report's command names
+    it."""
+    path = tmp_path / 'tiny.py'
+    assert main(['new-profile', '--data', str(cells), '--out', str(path)]) == 0
+    text = path.read_text().replace('epochs=60', 'epochs=1')
+    assert 'epochs=1,' in text
+    path.write_text(text + 'train_cfg = dict(max_epochs=1)\n')
+    suite.data = tmp_path / 'data'
+    shutil.copytree(cells, suite.data)
+    asked = '--profile', path, '--only', 'method=FCOS', '--only', 'method=FCOS-NMS', '--only', 'schedule=1x'
+    printed = suite.run('table5', *asked, check=0).stdout
+    assert 'profile tiny' in printed and 'Tiny numbers are not COCO numbers' in printed
+    [run] = suite.folders('tiny')
+    assert (run / 'result.json').exists() and len(list((suite.data / 'desk').glob('backbone-*'))) == 1
+    kept = suite.runs / 'tiny' / 'tiny.py'
+    again = suite.run('table5', '--profile', kept, *asked[2:], check=0)
+    assert again.stdout == printed and suite.folders('tiny') == [run]
+    from analysis.results import command
+
+    assert f'--profile {kept}' in command(suite.runs, 'tiny', 'table5')

@@ -20,9 +20,9 @@ from experiments.spec.schema import StoredPlan  # noqa: E402
 from experiments.store.configs import CONFIG, config_text, inheriting_text, read_config  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 from experiments.store.model import naming  # noqa: E402
-from experiments.store.runs import CLASS_AP, IMAGE_GROUPS  # noqa: E402
+from experiments.store.runs import BREAKDOWN, IMAGE_GROUPS  # noqa: E402
 
-ALWAYS = ('metrics.json', IMAGE_GROUPS, CLASS_AP, 'speed.json')
+ALWAYS = ('metrics.json', IMAGE_GROUPS, BREAKDOWN, 'speed.json')
 RESULT = 'result.json'
 
 

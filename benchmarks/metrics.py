@@ -15,8 +15,8 @@ from mmdet.evaluation.metrics import CrowdHumanMetric  # isort: skip
 
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns, seconds
-from o2f.evaluation.coco import TwoReadingsMetric
 from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric
+from o2f.evaluation.metric import TwoReadingsMetric
 from o2f.models.postprocess import FIELDS, WITHOUT_NMS
 
 ONE = {WITHOUT_NMS: FIELDS[WITHOUT_NMS]}

@@ -16,7 +16,7 @@ from mmdet.structures import DetDataSample  # isort: skip
 
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns
-from o2f.evaluation.coco import TwoReadingsMetric
+from o2f.evaluation.metric import TwoReadingsMetric
 from o2f.models.postprocess import FIELDS, WITH_NMS, WITHOUT_NMS, postprocess
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -48,8 +48,8 @@ from o2f.assign.poto import HungarianSelection  # noqa: E402
 from o2f.assign.selection import OneToFewSelection  # noqa: E402
 from o2f.datasets import CocoDataset, CocoWithMasks  # noqa: E402
 from o2f.engine import EpochHook  # noqa: E402
-from o2f.evaluation.coco import TwoReadingsMetric  # noqa: E402
 from o2f.evaluation.crowdhuman import TwoReadingsCrowdHumanMetric  # noqa: E402
+from o2f.evaluation.metric import TwoReadingsMetric  # noqa: E402
 from o2f.models.condinst import OneToFewCondInstHead, SemanticCondInstMaskHead  # noqa: E402
 from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS  # noqa: E402
 from o2f.models.further_losses import RankingLoss  # noqa: E402

@@ -302,7 +302,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
 
 def _our_name(key: str, known: List[str]) -> Optional[str]:
     """The metric that MMDetection calls ``key``, such as coco/bbox_mAP_50, as it is called here."""
-    from o2f.evaluation.coco import MMDETECTION_NAMES
+    from o2f.evaluation.metric import MMDETECTION_NAMES
 
     kind, _, name = key.rpartition('/')[2].partition('_')
     ours = MMDETECTION_NAMES.get(name)

@@ -190,7 +190,7 @@ def _environment() -> Environment:
         profile_words=notes.profile,
         training_seconds=results.training_seconds,
         percent=runs.percent,
-        class_rows=views.class_rows,
+        breakdown_rows=views.breakdown_rows,
         metric_rows=views.metric_rows,
         curves_of=views.curves_of,
         log_tail=views.log_tail,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from analysis.results import RUNS, Results, command, load_epochs, training_seconds
-from experiments.spec.schema import SPEED, Cell, ClassAP, Epoch, Failure, Provenance, Result, Speed, StoredPlan
+from experiments.spec.schema import SPEED, Breakdown, Cell, Epoch, Failure, Provenance, Result, Speed, StoredPlan
 from experiments.store.configs import CONFIG, read_config
 from experiments.store.model import read_stored
-from experiments.store.runs import CLASS_AP
+from experiments.store.runs import BREAKDOWN
 
 Settings = Dict[str, str]  # dotted key -> value as Python writes it
 
@@ -86,7 +86,7 @@ class Training:
         failure (str): why it failed.
         result, speed (optional): the contents of result.json and speed.json.
         epochs (list): the metrics after each epoch.
-        class_ap (dict): AP of each class as fractions: without_nms, with_nms -> name -> AP; empty if not stored.
+        breakdown (optional): the content of breakdown.json.
         config (dict): its settings; empty if its config is not stored.
         log (list): the last lines of its log.
     """
@@ -103,7 +103,7 @@ class Training:
     result: Optional[Result] = None
     speed: Optional[Speed] = None
     epochs: List[Epoch] = field(default_factory=list)
-    class_ap: Dict[str, Dict[str, Optional[float]]] = field(default_factory=dict)
+    breakdown: Optional[Breakdown] = None
     config: Settings = field(default_factory=dict)
     log: List[str] = field(default_factory=list)
 
@@ -162,7 +162,7 @@ def load_trainings(
 
 
 def _read_folder(folder: Path, training: Training, warnings: List[str]) -> None:
-    """Add the state, the AP of each class, the config and the log from the run's folder."""
+    """Add the state, the breakdown, the config and the log from the run's folder."""
     if training.result:
         training.state = FINISHED
     elif (folder / 'result.json').exists():
@@ -180,11 +180,11 @@ def _read_folder(folder: Path, training: Training, warnings: List[str]) -> None:
             training.config = dict(_flat(read_config(folder / CONFIG), ''))
         except ValueError as error:
             warnings.append(f'{folder / CONFIG}: {error}: left out')
-    if training.result and (folder / CLASS_AP).exists():
+    if training.result and (folder / BREAKDOWN).exists():
         try:
-            training.class_ap = read_stored(ClassAP, folder / CLASS_AP).ap
+            training.breakdown = read_stored(Breakdown, folder / BREAKDOWN)
         except ValueError as error:
-            warnings.append(f'{folder / CLASS_AP}: {error}: left out')
+            warnings.append(f'{folder / BREAKDOWN}: {error}: left out')
     training.log = _tail(folder / 'worker.log')
 
 

@@ -181,11 +181,14 @@ def metric_rows(training: Training) -> List[Tuple[str, str, str]]:
     return [(_title(name), _shown(training, without, name), _shown(training, with_nms, name)) for name in names]
 
 
-def class_rows(training: Training) -> List[Tuple[str, str, str]]:
-    """Name of each class with its AP without and with NMS as text, in percent; a dash for an undefined value."""
-    without, with_nms = (training.class_ap.get(reading, {}) for reading in READINGS)
+def breakdown_rows(training: Training, part: str) -> List[Tuple[str, str, str]]:
+    """Name of each class (part 'classes') or error ('errors') with its value without and with NMS as text, in percent.
+
+    A dash stands for an undefined value. The list is empty if nothing is stored."""
+    values = getattr(training.breakdown, part, {})
+    without, with_nms = (values.get(reading, {}) for reading in READINGS)
     return [
-        (name, *('–' if ap is None else f'{100 * ap:.1f}' for ap in (without[name], with_nms.get(name))))
+        (name, *('–' if value is None else f'{100 * value:.1f}' for value in (without[name], with_nms.get(name))))
         for name in without
     ]
 

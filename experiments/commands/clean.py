@@ -12,7 +12,7 @@ from rich.filesize import decimal
 
 from experiments.store.errors import UserError
 from experiments.store.files import ASIDE
-from experiments.store.runs import CLASS_AP, DONE, FAILED, IMAGE_GROUPS, RUNNING, STOPPED, Busy, RunFolder
+from experiments.store.runs import BREAKDOWN, DONE, FAILED, IMAGE_GROUPS, RUNNING, STOPPED, Busy, RunFolder
 
 #: Names of mmengine's own logs and copies of configs: its start time.
 _STARTED = re.compile(r'\d{8}_\d{6}(\.py)?')
@@ -46,7 +46,7 @@ def removable(folder: RunFolder, state: str, options: CleanOptions) -> Iterator[
         yield 'final weights', [newest]
     if state in (STOPPED, FAILED) and options.unfinished:
         # Metrics first: training would resume from a checkpoint without metrics.
-        names = ('metrics.json', IMAGE_GROUPS, CLASS_AP, 'failure.json', 'progress.json')
+        names = ('metrics.json', IMAGE_GROUPS, BREAKDOWN, 'failure.json', 'progress.json')
         unfinished = [path for path in inside if path.name in names or _STARTED.fullmatch(path.name)]
         yield 'unfinished', unfinished + ([newest] if newest is not None else [])
 

@@ -25,9 +25,18 @@ def evaluate(args: argparse.Namespace) -> int:
 
     with open_view({}) as view:
         metrics = evaluation.evaluate(
-            run.config, args.checkpoint, args.data, view.progress, view.say, args.image_groups, args.classwise
+            run.config,
+            args.checkpoint,
+            args.data,
+            view.progress,
+            view.say,
+            args.image_groups,
+            args.breakdown,
+            args.classwise,
+            args.errors,
         )
     print(evaluation.format_metrics(metrics))
-    if args.classwise:
-        print(evaluation.format_classes(metrics))
+    for asked, part in ((args.classwise, 'classes'), (args.errors, 'errors')):
+        if asked:
+            print(evaluation.format_breakdown(part, metrics))
     return 0

@@ -277,6 +277,13 @@ def _evaluate(add: Add) -> None:
     _add_profile(parser)
     _add_set(parser)
     parser.add_argument('--classwise', action='store_true', help='also print the AP of each class (COCO)')
+    parser.add_argument('--errors', action='store_true', help='also print the AP50 that each error costs (COCO)')
+    parser.add_argument(
+        '--breakdown',
+        type=Path,
+        metavar='FILE',
+        help="also write the AP of each class and what each error costs, as a run's breakdown.json",
+    )
     parser.add_argument(
         '--image-groups',
         type=Path,

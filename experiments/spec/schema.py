@@ -12,7 +12,7 @@ file                                          model                 written by
 ``<runs>/<profile>/<run>/result.json``        :class:`Result`       a training that is finished
 ``<runs>/<profile>/<run>/metrics.json``       :class:`Epochs`       a training after each epoch
 ``<runs>/<profile>/<run>/image_groups.json``  :class:`ImageGroups`  the last evaluation of a training
-``<runs>/<profile>/<run>/class_ap.json``      :class:`ClassAP`      the last evaluation of a training
+``<runs>/<profile>/<run>/breakdown.json``     :class:`Breakdown`    the last evaluation of a training
 ``<runs>/<profile>/<run>/speed.json``         :class:`Speed`        ``run.py``, for a table that shows speeds
 ============================================  ====================  =============================================
 """
@@ -429,11 +429,15 @@ class ImageGroups(Stored):
         return self
 
 
-class ClassAP(Stored):
-    """The AP of each class after the last epoch, as fractions: without_nms, with_nms -> name -> AP."""
+class Breakdown(Stored):
+    """The AP of each class, and the AP50 that each kind of error costs, in the last evaluation of a training.
+
+    Both are fractions: without_nms, with_nms -> name of the class or the error -> value.
+    """
 
     schema_: Literal[1] = Field(alias='schema')
-    ap: Dict[StrictStr, Metrics]
+    classes: Dict[StrictStr, Metrics]
+    errors: Dict[StrictStr, Metrics]
 
 
 class Failure(Stored):

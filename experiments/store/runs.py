@@ -7,7 +7,7 @@ progress.json      current epoch, number of epochs and time left (a hint; not fl
 metrics.json       metrics of each finished epoch
 epoch_<n>.pth      newest checkpoint; after the last epoch the weights alone
 image_groups.json  metrics of the last epoch without each group of the test images (o2f/evaluation/leave_out.py)
-class_ap.json      AP of each class in the last epoch (COCO's metric)
+breakdown.json     AP of each class in the last epoch, and what each kind of error costs (COCO's metric)
 result.json        final metrics and provenance; its presence means that the run is done
 failure.json       why the last attempt failed
 data.json          digests of the annotation files that the run is trained on (experiments/data/annotations.py)
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 IMAGE_GROUPS = 'image_groups.json'
-CLASS_AP = 'class_ap.json'
+BREAKDOWN = 'breakdown.json'
 #: States of a run, from its folder alone.
 WAITING, RUNNING, STOPPED, FAILED, DONE = 'waiting', 'running', 'stopped', 'failed', 'done'
 #: States that a launcher with a queue adds.
@@ -294,10 +294,9 @@ class RunFolder:
         """Store what :attr:`o2f.evaluation.leave_out.LeftOut.record` gives of an evaluation."""
         write_image_groups(self._image_groups, record)
 
-    def add_class_ap(self, values: Dict[str, Dict[str, float]]) -> None:
-        """Store the AP of each class, as fractions: without_nms, with_nms -> name of the class -> AP."""
-        plain = {reading: {name: _plain(ap) for name, ap in of.items()} for reading, of in values.items()}
-        write_json(self.path / CLASS_AP, dict(schema=SCHEMA, ap=plain))
+    def add_breakdown(self, values: Dict[str, Dict[str, Dict[str, float]]]) -> None:
+        """Store what :attr:`o2f.TwoReadingsMetric.breakdown` gives of an evaluation."""
+        write_breakdown(self.path / BREAKDOWN, values)
 
     def checkpoint(self) -> Optional[Path]:
         """The newest checkpoint, or None if there is none."""
@@ -394,6 +393,15 @@ def write_image_groups(path: Path, record: Dict[str, Any]) -> None:
         UserError: the file cannot be written.
     """
     write_whole(path, json.dumps(dict(schema=SCHEMA, **record), separators=(',', ':'), allow_nan=False) + '\n')
+
+
+def write_breakdown(path: Path, values: Dict[str, Dict[str, Dict[str, float]]]) -> None:
+    """Write what :attr:`o2f.TwoReadingsMetric.breakdown` gives of an evaluation."""
+    parts = {
+        part: {reading: {name: _plain(value) for name, value in of.items()} for reading, of in readings.items()}
+        for part, readings in values.items()
+    }
+    write_json(path, dict(schema=SCHEMA, **parts))
 
 
 def _short(value: float) -> float:

@@ -22,10 +22,10 @@ from experiments.data.prepare import Progress, prepare  # noqa: E402
 from experiments.spec.paths import data_paths, substitute_paths  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import make_folder  # noqa: E402
-from experiments.store.runs import write_image_groups  # noqa: E402
+from experiments.store.runs import write_breakdown, write_image_groups  # noqa: E402
 from experiments.training.datasets import name_images  # noqa: E402
 from o2f.errors import InputError, of_worker  # noqa: E402
-from o2f.evaluation.coco import OF_CLASS, class_table  # noqa: E402
+from o2f.evaluation.metric import OF_CLASS, OF_ERROR, breakdown_table  # noqa: E402
 from o2f.inference import Detector  # noqa: E402
 from o2f.models.postprocess import WITH_NMS, WITHOUT_NMS  # noqa: E402
 
@@ -58,7 +58,9 @@ def evaluate(
     progress: Progress,
     say: Callable[[str], None],
     image_groups: Optional[Path] = None,
+    breakdown: Optional[Path] = None,
     classwise: bool = False,
+    errors: bool = False,
 ) -> Dict[str, float]:
     """The metrics of a checkpoint, named and scaled as in a run's ``result.json``.
 
@@ -70,11 +72,14 @@ def evaluate(
         say (callable): called with a line about the progress of the evaluation.
         image_groups (Path, optional): where to write the metrics without each group of images, in the format of a run's
             ``image_groups.json``.
-        classwise (bool): also give the AP of each class, for :func:`format_classes`. COCO's metric only.
+        breakdown (Path, optional): where to write the AP of each class and what each error costs, in the format of a
+            run's ``breakdown.json``. COCO's metric only, as the two below.
+        classwise (bool): also give the AP of each class, for :func:`format_breakdown`.
+        errors (bool): also give what each error costs, for :func:`format_breakdown`.
 
     Raises:
-        UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or
-            ``image_groups`` cannot be written.
+        UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or a file
+            cannot be written.
     """
     model = load_detector(config, checkpoint)
     try:
@@ -86,10 +91,10 @@ def evaluate(
             needed = dict(config, train_dataloader=config['val_dataloader'])  # training data are not needed
             prepare([needed], data, progress, lambda function, *args: function(*args))
             [metric] = runner.val_evaluator.metrics
-            metric.leave_out = image_groups is not None
-            if classwise and not isinstance(metric, o2f.TwoReadingsMetric):
-                raise UserError('--classwise: there is one class')
-            metric.classwise = classwise
+            metric.leave_out = image_groups is not None or breakdown is not None
+            if (classwise or errors or breakdown) and not isinstance(metric, o2f.TwoReadingsMetric):
+                raise UserError("--classwise, --errors and --breakdown are for COCO's metric; a crowd has another one")
+            metric.classwise, metric.errors = classwise, errors
             metrics = runner.val()
     except InputError as error:
         raise UserError(of_worker(error)) from error
@@ -99,6 +104,9 @@ def evaluate(
     if image_groups is not None:
         make_folder(image_groups.parent)
         write_image_groups(image_groups, metric.left_out.record)
+    if breakdown is not None:
+        make_folder(breakdown.parent)
+        write_breakdown(breakdown, metric.breakdown)
     return metrics
 
 
@@ -141,20 +149,26 @@ def format_metrics(metrics: Dict[str, float]) -> str:
     lines = []
     for reading, name in _NAMES.items():
         values = {key.partition('/')[2]: value for key, value in metrics.items() if key.startswith(f'{reading}/')}
-        values = {key: value for key, value in values.items() if not key.endswith(OF_CLASS)}
+        values = {key: value for key, value in values.items() if not key.endswith((OF_CLASS, OF_ERROR))}
         shown = [f'{key} {100 * value:.2f}' if math.isfinite(value) else f'{key} –' for key, value in values.items()]
         lines.append('  '.join([f'{name:11}', *shown]))
     return '\n'.join(lines)
 
 
-def format_classes(metrics: Dict[str, float]) -> str:
-    """A table of the AP of each class without and with NMS, in percent."""
-    by_class = {
+def format_breakdown(part: str, metrics: Dict[str, float]) -> str:
+    """A table without and with NMS, in percent.
+
+    Args:
+        part (str): 'classes' for the AP of each class, 'errors' for what each error costs.
+        metrics (dict): what :func:`evaluate` returned, when it was asked for that part.
+    """
+    ending = {'classes': OF_CLASS, 'errors': OF_ERROR}[part]
+    values = {
         reading: {
-            key.removeprefix(f'{reading}/').removesuffix(OF_CLASS): value
+            key.removeprefix(f'{reading}/').removesuffix(ending): value
             for key, value in metrics.items()
-            if key.startswith(f'{reading}/') and key.endswith(OF_CLASS)
+            if key.startswith(f'{reading}/') and key.endswith(ending)
         }
         for reading in _NAMES
     }
-    return class_table(by_class)
+    return breakdown_table(part, values)

@@ -290,8 +290,8 @@ class RunFolderHook(Hook):
         if last:  # before the metrics: once these exist, nothing is evaluated again
             [metric] = runner.val_evaluator.metrics
             self.folder.add_image_groups(metric.left_out.record)
-            if getattr(metric, 'class_ap', None):
-                self.folder.add_class_ap(metric.class_ap)
+            if isinstance(metric, o2f.TwoReadingsMetric):
+                self.folder.add_breakdown(metric.breakdown)
         means = {name: value.item() for name, value in training.items()}
         self.folder.add_epoch(runner.epoch, metrics, means, time.monotonic() - self.epoch_begin, self.loading)
         aside = f'{ASIDE}checkpoint'

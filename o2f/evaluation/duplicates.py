@@ -7,6 +7,7 @@ IoU with it is at least 0.5; one that overlaps several objects so is the detecti
 from typing import Dict, List, NamedTuple, Sequence
 
 import numpy as np
+from pycocotools import mask as rle
 
 IOU = 0.5
 RECALL = 0.5
@@ -78,16 +79,15 @@ def _margin(score: np.ndarray, owner: np.ndarray, total: int) -> float:
 
 def _owners(detections: ImageBoxes, truth: ImageBoxes) -> np.ndarray:
     """(n,) the object that each detection is of, or -1."""
-    if not len(detections.boxes) or not len(truth.boxes):
+    if not len(truth.boxes):
         return np.full(len(detections.boxes), -1)
-    iou = _iou(detections.boxes, truth.boxes) * (detections.classes[:, None] == truth.classes)
-    return np.where(iou.max(axis=1) >= IOU, iou.argmax(axis=1), -1)
+    overlap = iou(detections.boxes, truth.boxes) * (detections.classes[:, None] == truth.classes)
+    return np.where(overlap.max(axis=1) >= IOU, overlap.argmax(axis=1), -1)
 
 
-def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(n, m) IoU of (n, 4) with (m, 4) x, y, width, height."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, :2] + boxes[:, None, 2:], others[None, :, :2] + others[None, :, 2:])
-    overlap = np.clip(high - low, 0, None).prod(axis=2)
-    union = boxes[:, 2:].prod(axis=1)[:, None] + others[:, 2:].prod(axis=1) - overlap
-    return overlap / np.maximum(union, np.finfo(float).tiny)
+def iou(boxes: np.ndarray, others: np.ndarray, crowd: bool = False) -> np.ndarray:
+    """(n, m) IoU of (n, 4) with (m, 4) x, y, width, height; with regions of crowds, the share of a box inside."""
+    if not len(boxes) or not len(others):
+        return np.zeros((len(boxes), len(others)))
+    overlap = rle.iou(np.asarray(boxes, float), np.asarray(others, float), [crowd] * len(others))
+    return np.nan_to_num(overlap)  # two boxes without area

@@ -14,7 +14,8 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from o2f.errors import InputError
-from o2f.evaluation.coco import BACKENDS, TwoReadingsMetric
+from o2f.evaluation.coco import BACKENDS
+from o2f.evaluation.metric import TwoReadingsMetric
 from o2f.io.coco_file import read_coco
 
 CLASSES = ('cat', 'dog', 'Fisch')

@@ -17,7 +17,7 @@ from own_data import CLASSES, EXAMPLE, SMALL, take, write_dataset
 from torch import nn
 
 from o2f.errors import InputError
-from o2f.evaluation.coco import TwoReadingsMetric
+from o2f.evaluation.metric import TwoReadingsMetric
 from o2f.safeguards import CheckpointHook, FiniteLossHook, SettingsCheckHook
 
 TOOLS = Path(mmdet.__path__[0]) / '.mim' / 'tools'

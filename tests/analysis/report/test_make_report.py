@@ -66,17 +66,24 @@ def test_it_says_what_was_measured_beside_what_the_paper_has(full):
     assert 'no COCO or CrowdHuman numbers' in page
 
 
-def test_the_section_of_a_run_has_the_ap_of_each_class(full):
+def test_the_section_of_a_run_has_the_ap_of_each_class_and_the_errors(full):
     """Names are shown as they are written, and a class without an object has no AP. A broken file is named."""
-    ap = {'without_nms': {'<b>cat</b>': 0.4321, 'dog': None}, 'with_nms': {'<b>cat</b>': 0.45, 'dog': None}}
-    full.write(f'desk/{run_id(2)}/class_ap.json', json.dumps({'schema': 1, 'ap': ap}))
-    full.write(f'desk/{run_id(3)}/class_ap.json', '{"schema": 1, "ap": {"with_nms": {"cat": "much"}}}')
+    classes = {'without_nms': {'<b>cat</b>': 0.4321, 'dog': None}, 'with_nms': {'<b>cat</b>': 0.45, 'dog': None}}
+    errors = {
+        reading: {'duplicate': share, 'missed': 0.02} for reading, share in (('without_nms', 0.2), ('with_nms', 0))
+    }
+    right = {'schema': 1, 'classes': classes, 'errors': errors}
+    full.write(f'desk/{run_id(2)}/breakdown.json', json.dumps(right))
+    wrong = {**right, 'classes': {'with_nms': {'cat': 'much'}}}
+    full.write(f'desk/{run_id(3)}/breakdown.json', json.dumps(wrong))
     warned = []
     page = page_of(full, warn=warned.append)
-    assert 'class without NMS with NMS <b>cat</b> 43.2 45.0 dog – –' in words(section(page, run_id(2)))
+    shown = words(section(page, run_id(2)))
+    assert 'class without NMS with NMS <b>cat</b> 43.2 45.0 dog – –' in shown
+    assert 'error without NMS with NMS duplicate 20.0 0.0 missed 2.0 2.0' in shown
     assert '<b>cat</b>' not in page and 'AP of each class' not in section(page, run_id(3))
     [line] = warned
-    assert 'class_ap.json: ap.with_nms.cat' in line and 'left out' in line
+    assert 'breakdown.json: classes.with_nms.cat' in line and 'left out' in line
 
 
 def test_a_claim_stands_there_with_verdict_effect_interval_and_evidence(judged):

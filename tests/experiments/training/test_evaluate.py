@@ -17,7 +17,7 @@ from experiments.spec.plan import find_run
 from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
-from experiments.training.evaluate import evaluate, format_classes, format_metrics, load_detector
+from experiments.training.evaluate import evaluate, format_breakdown, format_metrics, load_detector
 from o2f.inference import Detector
 
 CONFIG = resolve('smoke', (), {}, 0, 'test').config
@@ -64,13 +64,37 @@ def test_classes(trained, data):
         v for key, v in found.items() if key.startswith('with_nms/') and key.endswith('_precision') and v == v
     ]
     assert sum(of_classes) / len(of_classes) == pytest.approx(found['with_nms/AP'])
-    table = format_classes(found)
+    table = format_breakdown('classes', found)
     assert 'AP without NMS' in table and all(name in table for name in ('disc', 'heart'))
     assert 'precision' not in format_metrics(found)
-    stored = json.loads((trained.path / 'class_ap.json').read_text())['ap']
-    assert {
-        f'{reading}/{name}_precision': ap for reading, of in stored.items() for name, ap in of.items() if ap is not None
-    } == {key: value for key, value in found.items() if key.endswith('_precision') and value == value}
+
+
+@pytest.fixture(scope='module')
+def broken_down(trained, data, tmp_path_factory):
+    """The metrics with classes and errors, and the file that was written besides."""
+    file = tmp_path_factory.mktemp('breakdown') / 'new' / 'file.json'
+    asked = dict(breakdown=file, classwise=True, errors=True)
+    return evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, lambda *_: None, **asked), file
+
+
+def test_the_breakdown_is_the_one_of_the_training(broken_down, trained):
+    found, file = broken_down
+    stored = json.loads((trained.path / 'breakdown.json').read_text())
+    assert stored == json.loads(file.read_text())
+    for part, ending, of_all in (
+        ('classes', '_precision', ('disc', 'heart')),
+        ('errors', '_error', ('duplicate', 'both')),
+    ):
+        values = {
+            f'{reading}/{name}{ending}': value
+            for reading, of in stored[part].items()
+            for name, value in of.items()
+            if value is not None
+        }
+        assert values == {key: value for key, value in found.items() if key.endswith(ending) and value == value}
+        table = format_breakdown(part, found)
+        assert 'without NMS' in table and all(name in table for name in of_all)
+    assert 'error' not in format_metrics(found)
 
 
 def test_the_checkpoint_is_a_detector_by_itself(trained, tmp_path):

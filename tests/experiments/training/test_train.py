@@ -49,7 +49,7 @@ def undisturbed(here, tmp_path_factory):
 
 
 def test_few_images_are_evaluated_before_the_last_epoch(undisturbed, here, tmp_path, monkeypatch):
-    from o2f.evaluation.coco import TwoReadingsMetric
+    from o2f.evaluation.metric import TwoReadingsMetric
 
     seen = []
     compute = TwoReadingsMetric.compute_metrics

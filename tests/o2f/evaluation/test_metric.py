@@ -15,7 +15,8 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from o2f.evaluation.coco import BACKENDS, TwoReadingsMetric
+from o2f.evaluation.coco import BACKENDS
+from o2f.evaluation.metric import TwoReadingsMetric
 
 NAMES = {7: 'cat', 3: 'dog', 9: 'hen', 4: 'owl'}  # category ids in no order; the classes are in another one
 CLASSES = ('hen', 'cat', 'dog')  # labels 0, 1, 2; owls are not asked for

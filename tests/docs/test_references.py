@@ -60,6 +60,6 @@ def test_method_leads_to_every_module_of_the_method():
     text = (ROOT / 'docs' / 'method.md').read_text(encoding='utf-8')
     modules = [path for name in ('assign', 'models', 'evaluation') for path in (ROOT / 'o2f' / name).glob('*.py')]
     names = {path.relative_to(ROOT).as_posix() for path in modules if path.name != '__init__.py'}
-    # How the metrics vary and what they are made of is for docs/claims.md. The garbage collector is no part of the paper.
+    # docs/claims.md says how the metrics vary and what they are made of; the garbage collector is no part of the paper.
     beyond = {f'o2f/evaluation/{name}.py' for name in ('leave_out', 'errors', 'garbage')}
     assert names - named(text) == beyond

@@ -201,6 +201,8 @@ class Claim(Model):
         comparisons (tuple[Comparison]): the comparisons that must all hold. There are none if the paper's words compare
             nothing; then the threshold alone is judged.
         best (bool): the comparisons say that one cell is better than each of several others.
+        control (bool): the comparisons say that at least one of several cells is better than one control, the right
+            side.
         threshold (Threshold, optional): the suite's own threshold.
     """
 
@@ -210,6 +212,7 @@ class Claim(Model):
     where: StrictStr
     comparisons: Tuple[Comparison, ...] = ()
     best: StrictBool = False
+    control: StrictBool = False
     threshold: Optional[Threshold] = None
 
     @property
@@ -223,7 +226,16 @@ class Claim(Model):
             raise ValueError('comparisons: must be a list with something in it, unless there is a threshold')
         if self.best and len({(each.left.model_dump_json(), each.relation) for each in self.comparisons}) != 1:
             raise ValueError('best: all comparisons must have the same left side and relation')
+        if self.control and len({(each.right.model_dump_json(), each.relation) for each in self.comparisons}) != 1:
+            raise ValueError('control: all comparisons must have the same right side and relation')
+        if self.control and (self.best or any(each.more_than for each in self.comparisons)):
+            raise ValueError('control: fits neither best nor more_than')
         return self
+
+    @model_serializer(mode='wrap')
+    def _without_the_rare(self, content: SerializerFunctionWrapHandler) -> Dict[str, Any]:
+        """Without ``control``, which few claims have."""
+        return {key: value for key, value in content(self).items() if key != 'control' or value}
 
 
 class _Layout(Model):

@@ -30,7 +30,7 @@ Tables of the paper are in ``experiments/tables``. Studies beyond the paper have
     metrics:
       AP: [without_nms/AP, with_nms/AP]      # the values of a cell, joined by '/'
       AR: ['{reading}/AR']
-      FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # shown only for these axis values
+      FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # shown only for these axis values; a list for several
     paper: {AP: [[38.3/39.5, 38.0/39.5]]}    # the paper's numbers, row by row; '-' where it has none
     claims:                                  # the paper's claims about them; analysis judges them
       - id: t-min-narrows-the-gap
@@ -69,7 +69,16 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Dict, Iterable, List, Literal, Optional, Sequence, Set, Tuple
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from experiments.spec.schema import (
     READINGS,
@@ -85,6 +94,7 @@ from experiments.spec.schema import (
     Table,
     Threshold,
     Value,
+    one_or_several,
 )
 from experiments.store.errors import UserError
 from experiments.store.files import read_yaml
@@ -151,7 +161,7 @@ class MetricEntry(Model):
     """A metric in a table file: a list of keys, or a mapping that limits them to some axis values."""
 
     keys: Texts = Field(min_length=1)
-    at: Dict[StrictStr, Text] = {}
+    at: Dict[StrictStr, Annotated[Tuple[Text, ...], BeforeValidator(one_or_several)]] = {}
 
     @model_validator(mode='before')
     @classmethod
@@ -159,11 +169,12 @@ class MetricEntry(Model):
         return content if isinstance(content, dict) else {'keys': content}
 
     def metric(self, where: str, axes: Dict[str, Axis]) -> Metric:
-        for axis, value in self.at.items():
+        for axis, values in self.at.items():
             if axis not in axes:
                 raise ValueError(f'{where}.at: unknown key {axis!r}; known keys: {", ".join(axes)}')
-            if value not in axes[axis].values:
-                raise ValueError(f'{where}.at: axis {axis} has no value {value!r}')
+            for value in values:
+                if value not in axes[axis].values:
+                    raise ValueError(f'{where}.at: axis {axis} has no value {value!r}')
         for key in self.keys:
             if set(key.replace('{reading}', '')) & set('{}'):
                 raise ValueError(f'{where}: {key!r}: only {{reading}} may stand in braces')
@@ -297,7 +308,7 @@ class TableFile(Model):
             if name not in metrics:
                 raise ValueError(f'paper: unknown key {short(name)}; known keys: {", ".join(map(called, metrics))}')
             metric = metrics[name]
-            shown = [at for at in across if all(metric.at[axis] == at[axis] for axis in {*metric.at} & {*at})]
+            shown = [at for at in across if all(at[axis] in metric.at[axis] for axis in {*metric.at} & {*at})]
             if len(lines) != len(down):
                 raise ValueError(f'{where}: {len(lines)} rows, but the table has {len(down)}')
             for row, line in zip(down, lines):

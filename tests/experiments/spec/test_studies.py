@@ -116,6 +116,14 @@ def test_a_reader_adds_a_row_without_python(tmp_path):
     assert second['selection']['k'] == 20 and second['weight'] == dict(first=1.0, last=0.0, shape='cosine')
 
 
+def test_second_branches_with_predictors_of_their_own_show_their_ap():
+    table = load_table('successors')
+    for cell in table.cells:
+        config = resolved(cell, 'desk', 'successors').config
+        own = config['model']['bbox_head'].get('second', {}).get('shares', 'predictors') != 'predictors'
+        assert ('second' in cell.keys) == own == config['val_evaluator'].get('second', False), cell.label
+
+
 def test_the_claim_with_a_control_compares_shapes_of_t_with_one_mean():
     [claim] = [each for each in load_table('successors').claims if each.control]
     assert {each.right.at['method'] for each in claim.comparisons} == {'T-constant'}

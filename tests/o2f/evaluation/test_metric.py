@@ -136,7 +136,7 @@ def test_each_reading_equals_pycocotools_alone(seed, backend, tmp_path):
 
 
 def test_a_second_branch_is_a_result_of_its_own(tmp_path):
-    """Where the detector gives its detections, all metrics are there, groups of images included; else nothing changes."""
+    """All metrics are there, groups of images included, and the other two results are as without it."""
     document = make_truth(tmp_path / 'truth.json')
     main, its = (near_truth(document, seed, range(0, 60, 10)) for seed in (1, 2))
     alone = measured(tmp_path / 'truth.json', main, its)

@@ -7,6 +7,7 @@ docs/studies.md, whose questions and designs are written by hand, between its ma
 """
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -92,7 +93,7 @@ def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
         of_table = [verdict for verdict in verdicts if verdict.plan.name == plan.name]
         shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
         parts += [render.render(plan, found).strip(), *shown, _note(runs, plan.name), _errors(plan, runs)]
-        parts += [_claims(of_table), _again(plan)]
+        parts += [_claims(of_table), _again(plan, runs)]
     return '\n\n'.join(part for part in parts if part) + '\n', pictures, explain.headline(verdicts, HEADLINE)
 
 
@@ -128,7 +129,7 @@ def _outcome(name: str, runs: Path, profile: str) -> str:
     epochs = results.load_epochs(runs, profile, plan)[0]
     what = _machines([found], epochs).partition('\n\n')[2]
     head = f'**Profile {profile}. {explain.counts(verdicts)}.** {what}'
-    parts = [head, render.render(plan, found).strip(), _note(runs, name), _claims(verdicts), _again(plan)]
+    parts = [head, render.render(plan, found).strip(), _note(runs, name), _claims(verdicts), _again(plan, runs)]
     return '\n\n'.join(part for part in parts if part)
 
 
@@ -213,19 +214,23 @@ def _folded(summary: str, text: str) -> str:
     return f'<details><summary>{summary}</summary>\n\n{text}\n\n</details>'
 
 
-def _again(plan: StoredPlan) -> str:
+def _again(plan: StoredPlan, runs: Path) -> str:
     """The command that trains each cell again."""
-    lines = [_command(plan, cell) for cell in plan.cells if cell.runs]
+    lines = [_command(plan, cell, runs) for cell in plan.cells if cell.runs]
     if not lines:
         return ''
     text = '\n'.join(lines)
     return _folded('To train any cell again', f'```\n{text}\n```')
 
 
-def _command(plan: StoredPlan, cell: Cell) -> str:
+def _command(plan: StoredPlan, cell: Cell, runs: Path) -> str:
     words = ['python', 'experiments/run.py', plan.table]
     words += [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
-    words += [] if plan.profile == 'desk' else ['--profile', plan.profile]
+    own = Path(runs) / plan.profile / f'{plan.profile}.py'  # the readers' own data are in a folder of their own
+    if own.exists():
+        words += ['--profile', os.path.relpath(own, HOME), '--data', 'DIR']
+    elif plan.profile != 'desk':
+        words += ['--profile', plan.profile]
     return shlex.join([*words, '--seeds', *map(str, cell.runs), '--runs', 'again'])
 
 

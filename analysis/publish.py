@@ -3,7 +3,7 @@
 For each run it copies what tables, claims, figures and the report read: the result, the metrics after every epoch, the
 speed, and the metrics without each group of test images. The config is written as its difference from the base config
 of the table, which is the config of the first run published for it. Weights and logs are not copied. The qualitative
-results for Figs. 6 to 9 are copied too.
+results for Figs. 6 to 9 are copied too, and so is a profile of one's own.
 """
 
 import argparse
@@ -42,6 +42,9 @@ def _publish_all(args: argparse.Namespace) -> int:
     for name in cli.names_of(args):
         print(_publish(results.load_plan(args.runs, args.profile, name), args))
     _copy_captures(args.runs / args.profile / 'captures', args.to / args.profile / 'captures')
+    own = args.runs / args.profile / f'{args.profile}.py'
+    if own.exists():
+        cli.write(args.to / args.profile / own.name, own.read_bytes(), '--to')
     return 0
 
 

@@ -37,7 +37,9 @@ _FOLDERS = ('{}', '{}2017', 'images/{}', 'images', 'JPEGImages')
 #: Long sides of images that are tried, in pixels.
 _SIZES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1333)
 _STRIDES = (4, 8, 16, 32)  # the desk profile's
-_FIRST_RANGES = (16, 24, 32, 48, 64)
+#: Upper bounds of FCOS's first range that are tried, in pixels. Photographs of objects of one size need fine steps.
+_FIRST_RANGES = (16, 18, 20, 22, 24, 28, 32, 40, 48, 64)
+_MIDDLE = 24  # the desk profile's, with which sizes are tried
 _GEOMETRY_IMAGES = 300
 #: Objects that a backbone sees in its pre-training, each as often as it is shown; the desk profile's is twice that.
 _CROPS = 60_000
@@ -125,17 +127,17 @@ def _look(data: Path, name: str) -> Split:
 
 def _fit(dataset: dict, report: Report) -> Tuple[int, Levels, Geometry]:
     """The smallest images in which the objects are not too small, FCOS's ranges that spread them over the levels most
-    like COCO's, and the geometry with them."""
+    like COCO's and keep them large enough, and the geometry with them."""
     longest = int(np.median(report.shapes.max(axis=1)))
     sizes = [size for size in _SIZES if size < longest] + [longest]
     for size in sizes:
         images = _images(dataset, size)
-        levels = Levels(_STRIDES, _ranges(_FIRST_RANGES[1]), divisor=8)
+        levels = Levels(_STRIDES, _ranges(_MIDDLE), divisor=8)
         if too_small(measure(images, levels), levels) is None:
             break
     fits = [Levels(_STRIDES, _ranges(first), divisor=8) for first in _FIRST_RANGES]
     measured = [(measure(images, levels), levels) for levels in fits]
-    found, levels = min(measured, key=lambda pair: _unlike_coco(pair[0]))
+    found, levels = min(measured, key=lambda pair: (too_small(*pair) is not None, _unlike_coco(pair[0])))
     return size, levels, found
 
 

@@ -73,6 +73,14 @@ def test_groups_of_images_go_with_their_run(store, publish):
     assert names(publish.target / run_id(0)) == ['image_groups.json', 'result.json']
 
 
+def test_a_profile_of_ones_own_goes_with_its_runs(full, publish):
+    publish()
+    assert not (publish.target / 'desk.py').exists()
+    full.write('desk/desk.py', "base = 'smoke'\n")
+    publish()
+    assert (publish.target / 'desk.py').read_text() == "base = 'smoke'\n"
+
+
 def test_configs_are_published_as_differences_from_the_base_of_their_table(full, publish):
     configs = {run_id(0): dict(model=dict(type='FCOS', k=7), lr=1), run_id(1): dict(model=dict(type='FCOS', k=4), lr=1)}
     for run, config in configs.items():

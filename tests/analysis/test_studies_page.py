@@ -43,6 +43,13 @@ def test_outcomes_are_written_between_the_marks(store):
     assert make_results.studies_page(page, store.runs) == page
 
 
+def test_a_study_on_ones_own_data_is_trained_again_with_its_profile(store):
+    write_study(store, 'paper-text', (0,), equal)
+    store.write('desk/desk.py', "base = 'smoke'\n")
+    _, outcome, _ = parts_of(make_results.studies_page(PAGE.read_text(), store.runs))
+    assert '/desk/desk.py --data DIR --seeds 0 --runs again' in outcome
+
+
 def test_a_difference_beyond_the_margin_fails(store):
     write_study(store, 'paper-text', range(6), lambda at, seed: (equal(at, seed)[0] - 0.03 * (at['k'] == 'text'), 0.5))
     _, outcome, _ = parts_of(make_results.studies_page(PAGE.read_text(), store.runs))

@@ -67,26 +67,47 @@ def _on_slurm(folder: Path, grid: List[str]) -> Dict[str, Tuple[float, float]]:
         first = [RUN, 'all', *grid[grid.index('--data') :]]
         for end in submit, ['--cancel']:
             _measured([*first, *end], environment)
-        return {
+        found = {
             '--launcher slurm': _measured([*grid, *submit], environment),
             '--status of queued runs': _measured([*grid, '--status'], environment),
-            '--cancel': _measured([*grid, '--cancel'], environment),
         }
+        waits = _start([*grid, *submit, '--wait'], environment)
+        next(line for line in waits.stderr if 'nothing to submit' in line)  # it follows them from now on
+        found['--cancel'] = _measured([*grid, '--cancel'], environment)
+        return {**found, '--wait until they are cancelled': _end(waits, status=1)}
     finally:
         subprocess.run([CLUSTER, 'stop', '--dir', f'{folder}/slurm'], check=True, capture_output=True)
 
 
-def _measured(command: List[str], environment: Dict[str, str] = {}) -> Tuple[float, float]:
-    """Seconds of the processor and the largest megabytes of a command, its own children included."""
-    process = subprocess.Popen(
-        [sys.executable, *command],
+#: Runs a command and prints the seconds and megabytes of it and its children. A process of its own, because Linux
+#: counts the memory of the process that starts a command as the command's.
+_ACCOUNT = """
+import resource, subprocess, sys
+status = subprocess.call([sys.executable, *sys.argv[1:]], stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(status, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+"""
+
+
+def _start(command: List[str], environment: Dict[str, str] = {}) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, '-c', _ACCOUNT, *command],
         cwd=ROOT,
         env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f'{" ".join(command[:3])} ended with {process.returncode}')
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def _end(process: subprocess.Popen, status: int = 0) -> Tuple[float, float]:
+    """Seconds of the processor and the largest megabytes of a command, its own children included."""
+    out, err = process.communicate()
+    ended, seconds, megabytes = map(float, out.split())
+    if ended != status:
+        raise RuntimeError(f'{" ".join(process.args[3:6])} ended with {ended:g}: {err[-500:]}')
+    return seconds, megabytes
+
+
+def _measured(command: List[str], environment: Dict[str, str] = {}) -> Tuple[float, float]:
+    return _end(_start(command, environment))

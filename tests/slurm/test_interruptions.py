@@ -1,8 +1,11 @@
-"""A node that fails and a job that is pre-empted, on a cluster without accounting."""
+"""A node that fails or reboots and a job that is pre-empted, on a cluster without accounting."""
 
+import os
+import signal
 import socket
 import subprocess
 
+import psutil
 import pytest
 from slurm_suite import Suite, epochs, metrics
 from waiting import ends_of, until
@@ -38,13 +41,25 @@ def preempt(cluster, job):
     until(lambda: state(cluster, job).startswith('PENDING'), f'job {job} to be requeued')
 
 
+def reboot(cluster, job):
+    """All processes of the node die at once, as when its power fails; slurmd then starts anew."""
+    daemons = [pid for pid, name in cluster.processes().items() if name in ('slurmd', 'slurmstepd')]
+    jobs = [child.pid for pid in daemons for child in psutil.Process(pid).children(recursive=True)]
+    for pid in {*daemons, *jobs}:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not {*daemons, *jobs} & set(cluster.processes()), 'the processes of the node to die')
+    again = cluster.script('start', '--no-accounting')
+    assert again.returncode == 0, again.stderr
+    until(lambda: state(cluster, job).startswith('PENDING'), f'job {job} to be requeued')
+
+
 def state(cluster, job):
     return cluster.run('squeue', '-h', '-j', job, '-o', '%T %r').strip()
 
 
 @pytest.mark.slow
 def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alone, tmp_path):
-    """First its node fails, then it is pre-empted."""
+    """First its node fails, then it is pre-empted, then its node reboots."""
     one = finished_alone.one
     suite = Suite(tmp_path, finished_alone.data, plain_cluster, partition='preempt')
     following = suite.start(*one, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
@@ -53,7 +68,7 @@ def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alon
         [job] = record['jobs'].values()
         [folder] = suite.folders()
         before = []
-        for happens in (fail_node, preempt):
+        for happens in (fail_node, preempt, reboot):
             until(lambda wanted=len(before) + 2: len(epochs(folder)) >= wanted, 'two more epochs')
             happens(plain_cluster, job)
             kept, before = before[:-1], epochs(folder)
@@ -72,7 +87,7 @@ def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alon
 def finished_alone(data, pace, tmp_path_factory):
     """The same run, undisturbed, on this machine; it takes well longer than the grace of a pre-emption."""
     suite = Suite(tmp_path_factory.mktemp('alone'), data, None)
-    suite.epochs = max(30, int(24 / pace))
+    suite.epochs = max(40, int(32 / pace))
     suite.one = (*ONE, '--set', f'train_cfg.max_epochs={suite.epochs}')
     suite.run(*suite.one)
     return suite

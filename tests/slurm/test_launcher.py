@@ -193,6 +193,18 @@ def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_limit_too_short_for_an_epoch_ends_the_run(cluster, data, tmp_path):
+    """The epoch never ends. It is tried three times, 40 seconds each."""
+    suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=20)
+    endless = ('table3', *ONE, '--set', 'train_dataloader.sampler.type=InfiniteSampler')
+    done = suite.slurm(*endless, '--wait', check=1)
+    says = r'the time limit of 1 min ended 3 starts in a row before .*: give timeout_min in the cluster file more'
+    assert re.search(says, done.stderr), done.stderr
+    [job] = suite.records()[0]['jobs'].values()
+    assert restarts(suite, job) == 2 and re.search(says, suite.status(*endless)['0.6'])
+
+
+@pytest.mark.slow
 def test_of_two_tasks_the_first_alone_requeues(cluster, data, tmp_path):
     suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=20, tasks_per_node=2)
     endless = ('table3', *ONE, *LOADER, '--set', 'train_cfg.max_epochs=1000')

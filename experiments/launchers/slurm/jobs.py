@@ -363,6 +363,8 @@ def _end(job_id: str, job: Optional[Job], logs: Path) -> str:
         said = 'is no longer in the queue, and left no result'
     else:
         said = f'ended as {job.state}' + (f' ({job.reason})' if job.reason else '')
+        if job.state == 'TIMEOUT':
+            said += '; it had no time to return to the queue: give signal_delay_s in the cluster file more'
     last = _last_line(logs / f'{job_id}_0_log.err')
     return f'job {job_id} {said}' + (f': {last}' if last else '')
 

@@ -1,9 +1,13 @@
-"""Many runs: planning, submitting, status, tables and report for a thousand and for ten thousand of them.
+"""Many runs: planning, submitting, status, tables and report for a hundred and for a thousand of them.
 
 Every table of the paper is planned with many seeds. The runs to submit are jobs that Slurm holds in its queue
-(`slurm/dev-cluster.sh`, without accounting; smoke profile), so that none of them trains. The tables and the report are
-made of made-up results. Times are seconds of the processor, which other work on the machine disturbs little, and memory
-is the largest of the process. Slurm's daemons are not counted.
+(`slurm/dev-cluster.sh`, without accounting; smoke profile), so that none of them trains. `--wait` follows them until
+another command has cancelled them. The tables and the report are made of made-up results. Times are seconds of the
+processor, which other work on the machine disturbs little, and memory is that of the largest process of a command.
+Slurm's daemons are not counted. Commands that must look at each run should take no longer for each if there are more.
+
+`python -m benchmarks.many_runs 10000 stored` and `python -m benchmarks.many_runs 10000 slurm` measure the two halves
+for any other number.
 """
 
 import json
@@ -14,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from benchmarks.commands import store_runs
+from benchmarks.commands import seeds_for, store_runs
 from benchmarks.rows import Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,8 +28,7 @@ CLUSTER = ROOT / 'slurm' / 'dev-cluster.sh'
 
 def measure(quick: bool) -> List[Row]:
     """Seconds and megabytes of each command with two numbers of runs."""
-    few = _commands(100 if quick else 1000)
-    many = _commands(200 if quick else 10000)
+    few, many = (_commands(least) for least in ((100, 200) if quick else (100, 1000)))
     rows = []
     for name, (seconds, megabytes, count) in many.items():
         before, room, of = few[name]
@@ -36,22 +39,29 @@ def measure(quick: bool) -> List[Row]:
     return rows
 
 
-def _commands(least: int) -> Dict[str, Tuple[float, float, int]]:
+def _commands(least: int, parts: Tuple[str, ...] = ('stored', 'slurm')) -> Dict[str, Tuple[float, float, int]]:
+    """Seconds, megabytes and the number of runs of each command, for at least so many runs."""
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o711)  # munged enters it as its own user
-        count = store_runs(Path(folder) / 'done', least)
-        plans = (Path(folder) / 'done' / 'desk' / 'tables').glob('*.json')
-        seeds = max(len(cell['runs']) for path in plans for cell in json.loads(path.read_text())['cells'])
-        grid = (RUN, 'all', '--seeds', *map(str, range(seeds)), '--data', f'{folder}/data')
-        done, queued = ('--runs', f'{folder}/done'), ('--runs', f'{folder}/queued')
-        found = {
-            '--dry-run': _measured([*grid, '--dry-run', *done]),
-            '--status of finished runs': _measured([*grid, '--status', *done]),
-            'make_tables.py': _measured(['analysis/make_tables.py', *done, '--out', f'{folder}/tables']),
-            'make_report.py': _measured(['analysis/make_report.py', *done, '--out', f'{folder}/report']),
-        }
-        found |= _on_slurm(Path(folder), [*grid, *queued])
+        seeds, count = seeds_for(least)
+        grid = [RUN, 'all', '--seeds', *map(str, range(seeds)), '--data', f'{folder}/data']
+        if 'stored' in parts:
+            store_runs(Path(folder) / 'done', least)
+            found |= _on_stored(folder, [*grid, '--runs', f'{folder}/done'])
+        if 'slurm' in parts:
+            found |= _on_slurm(Path(folder), [*grid, '--runs', f'{folder}/queued'])
     return {name: (*values, count) for name, values in found.items()}
+
+
+def _on_stored(folder: str, grid: List[str]) -> Dict[str, Tuple[float, float]]:
+    runs = ('--runs', f'{folder}/done')
+    return {
+        '--dry-run': _measured([*grid, '--dry-run']),
+        '--status of finished runs': _measured([*grid, '--status']),
+        'make_tables.py': _measured(['analysis/make_tables.py', *runs, '--out', f'{folder}/tables']),
+        'make_report.py': _measured(['analysis/make_report.py', *runs, '--out', f'{folder}/report']),
+    }
 
 
 def _on_slurm(folder: Path, grid: List[str]) -> Dict[str, Tuple[float, float]]:
@@ -111,3 +121,10 @@ def _end(process: subprocess.Popen, status: int = 0) -> Tuple[float, float]:
 
 def _measured(command: List[str], environment: Dict[str, str] = {}) -> Tuple[float, float]:
     return _end(_start(command, environment))
+
+
+if __name__ == '__main__':
+    least, *asked = sys.argv[1:]
+    measured = _commands(int(least), tuple(asked) or ('stored', 'slurm'))
+    for name, (seconds, megabytes, count) in measured.items():
+        print(f'{name:30} {count} runs {seconds:8.1f} s {megabytes:6.0f} MB')

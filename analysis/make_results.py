@@ -20,6 +20,7 @@ from analysis import cli, figures, results  # noqa: E402
 from analysis.claims import explain, judge  # noqa: E402
 from analysis.claims.finding import FAILS, HOLDS, UNDECIDED  # noqa: E402
 from analysis.tables import render  # noqa: E402
+from analysis.tables.errors import errors_table  # noqa: E402
 from experiments.spec.schema import Cell, Epoch, StoredPlan  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
@@ -90,7 +91,8 @@ def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
     for plan, found in zip(plans, stored):
         of_table = [verdict for verdict in verdicts if verdict.plan.name == plan.name]
         shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
-        parts += [render.render(plan, found).strip(), *shown, _note(runs, plan.name), _claims(of_table), _again(plan)]
+        parts += [render.render(plan, found).strip(), *shown, _note(runs, plan.name), _errors(plan, runs)]
+        parts += [_claims(of_table), _again(plan)]
     return '\n\n'.join(part for part in parts if part) + '\n', pictures, explain.headline(verdicts, HEADLINE)
 
 
@@ -199,6 +201,12 @@ def _claims(found: List[judge.Verdict]) -> str:
     evidence = '\n\n'.join(explain.evidence(verdict) for verdict in found)
     folded = _folded('The evidence: values and intervals of each comparison', evidence)
     return '\n'.join(parts) + f'\n\n{folded}'
+
+
+def _errors(plan: StoredPlan, runs: Path) -> str:
+    """What each error costs in the cells of a table, collapsed; '' if it is not stored."""
+    of_cells = errors_table(plan, runs, cli.warner('make_results.py'))
+    return of_cells and _folded('AP50 that each error costs, and the calibration error, in %', of_cells)
 
 
 def _folded(summary: str, text: str) -> str:

@@ -330,10 +330,15 @@ end_daemon() {
 
 # Where a daemon had died, jobs may still run under their supervisors.
 end_leftovers() {
-    local process pid
+    local process pid end=$((SECONDS + 10))
+    killed=()
     for process in /proc/[0-9]*; do
         pid=${process#/proc/}
         ! is_ours "$pid" slurmstepd || kill_tree "$pid"
+    done
+    # A busy machine takes a moment to end what was killed.
+    for pid in "${killed[@]}"; do
+        while [ $SECONDS -lt $end ] && grep -q '^State:[[:space:]]*[^ZX]' "/proc/$pid/status" 2>/dev/null; do sleep 0.1; done
     done
 }
 
@@ -345,6 +350,7 @@ kill_tree() {
         kill_tree "${child%/status}"
     done
     kill -KILL "$1" 2>/dev/null || true
+    killed+=("$1")
 }
 
 # --- command line ----------------------------------------------------------------------------------------------------

@@ -23,6 +23,14 @@ if platform.machine() == 'x86_64':
     os.environ.setdefault('DNNL_MAX_CPU_ISA', 'AVX2')
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """What ``-n logical`` means: a process more than there are cores, because one often waits for Slurm or Ray."""
+    from experiments.machine import cores
+
+    return cores() + 1
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Preparing data in this process takes all cores, and torch would keep that setting for every later test."""

@@ -1,5 +1,6 @@
 """docs/results.md as make_results.py writes it."""
 
+import json
 import subprocess
 import sys
 
@@ -44,6 +45,22 @@ def test_claims_stand_under_their_verdict_and_tables_with_their_commands(claimed
     assert places == sorted(places)
     assert '6 trainings, up to 2 seeds per cell, 0.1 hours' in text
     assert 'python experiments/run.py table1 --only la=new --seeds 0 1 --runs again' in text
+
+
+def test_what_errors_cost_is_the_mean_over_seeds(claimed, tmp_path):
+    """A value that a seed does not define is a dash, cells without breakdowns are left out, a broken one is named."""
+    for number, seed, duplicate in ((0, 0, 0.1), (0, 1, 0.2), (1, 0, 0.3), (1, 1, None)):
+        errors = {reading: {'duplicate': duplicate, 'missed': 0.05} for reading in ('without_nms', 'with_nms')}
+        content = dict(schema=1, classes={}, errors=errors)
+        claimed.write(f'desk/{run_id(number, seed)}/breakdown.json', json.dumps(content))
+    claimed.write(f'desk/{run_id(2)}/breakdown.json', '{"schema": 1}')
+    done = make(claimed, tmp_path / 'docs')
+    text = (tmp_path / 'docs' / 'results.md').read_text()
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines() if line[:1] == '|']
+    found = {row[0]: row[2:] for row in rows if len(row) == 4 and row[1] == 'without NMS'}
+    assert found == {'la=new': ['15.0', '5.0'], 'la=old': ['–', '5.0']}
+    [line] = [line for line in done.stderr.splitlines() if 'breakdown.json' in line]
+    assert run_id(2) in line and line.endswith('left out')
 
 
 def test_figures_are_drawn_where_their_captures_are(claimed, tmp_path):

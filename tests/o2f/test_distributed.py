@@ -7,6 +7,7 @@ import torch
 import two_ranks
 from two_ranks import BATCHES, CONDINST, HEADS
 
+pytestmark = pytest.mark.slow
 SIZE = 2
 LOGGED_ONLY = ('certain_anchors', 'ambiguous_anchors', 'ambiguous_degree')
 

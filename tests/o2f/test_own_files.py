@@ -238,7 +238,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('backend', ['faster_coco_eval', pytest.param('pycocotools', marks=pytest.mark.slow)])
 @pytest.mark.parametrize('change', KINDS, ids=lambda change: change.__name__)
 def test_the_truth_has_ap_1(content, tmp_path, change, backend):
     """Whatever the file is like, in any order of the classes, without and with NMS."""

@@ -92,6 +92,7 @@ def test_the_command(capsys, suite):
         main(['table3', '--probe'])
 
 
+@pytest.mark.slow
 def test_a_probe_trains_and_evaluates(suite):
     """The real thing, for a moment, on the smallest model there is."""
     cells = ('table3', '--only', 't_max=0.6', '--profile', 'smoke')

@@ -154,6 +154,7 @@ def test_data_that_would_be_trained_on_wrongly_are_refused(cells, own, tmp_path,
     assert main(['new-profile', '--data', str(cells), '--out', str(tmp_path / 'my.txt')]) == 2
 
 
+@pytest.mark.slow
 def test_a_table_is_trained_on_it(cells, own, suite, tmp_path):
     """The backbone is pre-trained on the objects, the profile is kept beside the runs, and the report's command names
     it."""

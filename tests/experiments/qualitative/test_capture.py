@@ -156,6 +156,7 @@ def test_the_early_stage_is_the_same_training_begun_again(own):
     assert [sorted(set(arrays[f'stage{s}.degrees'][arrays[f'stage{s}.certain']])) for s in (0, 1)] == [[1], [1]]
 
 
+@pytest.mark.slow
 def test_a_replay_that_differs_is_said(own, tmp_path):
     """As of a run that was trained on another machine."""
     run = load_figure(str(own.folder / 'stages.yaml')).cell.run('smoke', 0)

@@ -170,6 +170,7 @@ def test_mmdetections_tools_take_it(smoke_config, elsewhere):
     assert 'without_nms/AP' in run_python('-Pm', 'o2f', mmdet_tool('test.py'), smoke_config, checkpoint, **elsewhere)
 
 
+@pytest.mark.slow
 def test_mmdetections_tools_take_one_of_the_paper_profile(elsewhere, tmp_path):
     """MMDetection's browser of datasets draws its images, those of the 3x schedule, as the pipeline leaves them."""
     write_tiny_coco(tmp_path / 'data' / 'coco')

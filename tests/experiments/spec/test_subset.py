@@ -69,6 +69,7 @@ def test_no_config_of_a_subset_for_other_tools(tmp_path):
         dump_configs([plan], tmp_path, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command(suite):
     cells = ('--only', 't_max=0.6', '--only', 't_min=0.2', '--profile', 'smoke')
     done = suite.run('table3', *cells, '--subset', '0.5', check=0)

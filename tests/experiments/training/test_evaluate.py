@@ -165,6 +165,7 @@ def test_a_cell_that_cannot_be_told_is_refused(table, names, says):
         find(table, *names)
 
 
+@pytest.mark.slow
 def test_a_released_checkpoint_on_data_in_coco_s_layout(suite, tmp_path):
     """The command as in the documentation, on a file with the released names (those of this head) and random weights;
     a file of another cell's model is refused with one line."""

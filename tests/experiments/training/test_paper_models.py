@@ -438,8 +438,6 @@ DEFAULT = next(label for label, config, _ in DISTINCT if config['model']['bbox_h
 QUICK = (
     DEFAULT,
     'table5 method=FCOS-NMS schedule=1x',
-    'table5 method=POTO+3DMF+Aux-ATSS schedule=1x',
-    'table7 method=Ours schedule=1x',
     'table8 method=Ours',
     'table9 method=Ours schedule=1x',
 )

@@ -99,7 +99,7 @@ def test_voc_as_on_the_page(converted, tmp_path, unmet, capsys):
     """The photographs of blood cells, and nothing wrong with them."""
     if not (ROOT.parent / 'shared' / 'data' / 'bccd').exists():
         unmet('shared/data/bccd is not beside this repository')
-    (tmp_path / 'shared').symlink_to(ROOT.parent / 'shared')
+    (converted.folder / 'BCCD_Dataset').symlink_to(ROOT.parent / 'shared' / 'data' / 'bccd')
     folder = converted('pascalvoc') / 'bccd'
     counts = {}
     for split in ('train', 'val'):

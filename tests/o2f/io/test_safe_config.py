@@ -156,7 +156,7 @@ def test_a_config_beside_is_not_run(own, tmp_path):
         Detector(path)
     assert not mark.exists()
     beside.write_text(content['meta']['cfg'])
-    assert Detector(path, device='cpu').classes[:2] == ('disc', 'square')
+    assert Detector(path, device='cpu').classes[:2] == ('Platelets', 'RBC')
 
 
 def test_a_crafted_pickle_is_not_run(tmp_path):
@@ -180,4 +180,4 @@ def test_classes_that_do_not_fit(own, tmp_path, change):
     content['meta']['dataset_meta'] = change
     torch.save(content, tmp_path / 'x.pth')
     detector = Detector(tmp_path / 'x.pth', device='cpu')
-    assert len(detector.classes) == 8 and detector.classes[0] == 'disc'
+    assert len(detector.classes) == 3 and detector.classes[0] == 'Platelets'

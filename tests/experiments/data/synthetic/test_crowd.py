@@ -205,7 +205,15 @@ def test_regions_to_ignore_are_negatives_unless_one_setting_says_otherwise(cell)
         assert config['model']['bbox_head']['ignore_regions'] is expected
 
 
-@pytest.mark.parametrize('cell', load_table('table8').cells, ids=lambda cell: cell.label)
+@pytest.mark.parametrize(
+    'cell',
+    [
+        pytest.param(
+            cell, id=cell.label, marks=() if cell.label in ('method=FCOS', 'method=Ours') else pytest.mark.slow
+        )
+        for cell in load_table('table8').cells
+    ],
+)
 def test_each_row_of_table8_trains_on_it(cell, crowd_spec, crowd_folder, tmp_path):
     """An epoch of a small detector from random weights on images with regions to ignore, then predictions and
     metrics."""

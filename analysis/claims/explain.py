@@ -26,7 +26,7 @@ def why(verdict: Verdict) -> str:
     """Why a claim holds, fails or is undecided; the paper's size; what else was judged; and what the intervals lack."""
     by_words = bool(verdict.claim.comparisons)
     sentences = [] if by_words else [f"Judged by this suite's own threshold: {_threshold(verdict)}."]
-    sentences += _direction(verdict.verdict, verdict.findings) if verdict.best is None else [_best(verdict)]
+    sentences += _direction(verdict) if verdict.best is None else [_best(verdict)]
     sentences += [_size(verdict), _matters(verdict)]
     if verdict.share:
         sentences.append(f'As a share of {_whole(verdict)}, this {_verb(verdict.share)} ({_shown(verdict.share)}).')
@@ -51,7 +51,7 @@ def watched(claim: str, seeds: int, verdict: Optional[Verdict]) -> str:
     look = f'{claim}, {seeds} seed{"s" * (seeds > 1)} per cell'
     if verdict is None:
         return f'{look}: the first look is at {FIRST_LOOK} seeds'
-    found = deciding(verdict.findings)
+    found = deciding(verdict.findings, verdict.claim.control)
     if found is None or found.interval is None:
         return f'{look}: {verdict.verdict}; {_why_undecided(verdict.findings)[0]}'
     level = f'{100 * found.confidence:.2f} % interval {interval(found)}'
@@ -60,9 +60,13 @@ def watched(claim: str, seeds: int, verdict: Optional[Verdict]) -> str:
     return f'{look}: {verdict.verdict}; difference {effect(found)}, {level}'
 
 
-def deciding(findings: Sequence[Finding]) -> Optional[Finding]:
-    """The deciding comparison: the one furthest from the claimed side, among those that fail if any fails."""
+def deciding(findings: Sequence[Finding], one_is_enough: bool = False) -> Optional[Finding]:
+    """The deciding comparison: the one furthest from the claimed side, among those that fail if any fails.
+
+    If one is enough for the claim, it is the one furthest on the claimed side."""
     found = [each for each in findings if each.effect is not None]
+    if one_is_enough:
+        return max(found, key=lambda each: each.towards, default=None)
     failing = [each for each in found if each.verdict == FAILS]
     return min(failing or found, key=lambda each: each.towards, default=None)
 
@@ -130,8 +134,32 @@ def signed(number: float) -> str:
     return f'{round(number, 2) + 0.0:+.2f}'.replace('-', '−')  # + 0.0 turns -0.0 into 0.0
 
 
-def _direction(verdict: str, findings: Sequence[Finding]) -> List[str]:
-    return {HOLDS: _why_holds, FAILS: _why_fails, UNDECIDED: _why_undecided}[verdict](findings)
+def _direction(verdict: Verdict) -> List[str]:
+    if verdict.claim.control:
+        return _control(verdict)
+    return {HOLDS: _why_holds, FAILS: _why_fails, UNDECIDED: _why_undecided}[verdict.verdict](verdict.findings)
+
+
+def _control(verdict: Verdict) -> List[str]:
+    """How the cells differ from their control."""
+    findings = verdict.findings
+    first = deciding(findings, one_is_enough=True)
+    unmeasured = verdict.verdict == UNDECIDED and any(each.effect is None for each in findings)
+    if first is None or first.interval is None or unmeasured:
+        return _why_undecided(findings)
+    shown = f'{effect(first)}, interval {interval(first)} at {100 * first.confidence:.3g} %'
+    if verdict.verdict == HOLDS:
+        number = sum(each.verdict == HOLDS for each in findings)
+        sentence = f'{number} of {len(findings)} differences from the control lie on the claimed side'
+        return [f"{sentence}; the clearest is {shown} (Dunnett's level for {len(findings)} comparisons)."]
+    if verdict.verdict == FAILS:
+        every = f'All {len(findings)} differences from the control lie on the other side'
+        return [
+            f'{every}; the smallest is {effect(first)}, {100 * first.level:.3g} % interval {_range(first.corrected)}.'
+        ]
+    sentence = f'None of {len(findings)} differences from the control is shown to lie on the claimed side'
+    sentence += f"; the largest is {shown} (Dunnett's level for {len(findings)} comparisons)."
+    return [sentence, _what_would_settle([first], [first])] if first.towards > 0 else [sentence]
 
 
 def _why_holds(findings: Sequence[Finding]) -> List[str]:
@@ -363,7 +391,7 @@ _NUMBERS = ('difference', '95 % interval', 'paper', 'size')
 def _numbers(verdict: Verdict) -> List[str]:
     """Effect and interval of the deciding comparison, the paper's difference, and its size; dashes if none was
     measured."""
-    found = deciding(verdict.findings)
+    found = deciding(verdict.findings, verdict.claim.control)
     size = verdict.size or '–'
     return [effect(found), interval(found), paper(found), size] if found else ['–', '–', '–', size]
 
@@ -372,7 +400,9 @@ def _summary(verdicts: List[Verdict]) -> str:
     """A line for each claim, with the deciding comparison."""
     rows = [['table', 'claim', 'verdict', 'claimed', *_NUMBERS, 'matters', 'own threshold']]
     for verdict in verdicts:
-        claimed = 'greater' if (deciding(verdict.findings) or verdict.findings[0]).sign > 0 else 'less'
+        claimed = (
+            'greater' if (deciding(verdict.findings, verdict.claim.control) or verdict.findings[0]).sign > 0 else 'less'
+        )
         own = verdict.threshold.verdict if verdict.threshold else '–'
         numbers = _numbers(verdict)
         rows.append([verdict.plan.name, verdict.claim.id, verdict.verdict, claimed, *numbers, verdict.matters, own])

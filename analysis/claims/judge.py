@@ -3,7 +3,8 @@
 A claim holds if every comparison's 95 % interval lies on the claimed side. It needs no correction, because all must
 hold. A claim fails if the interval of one comparison lies on the other side. One of many may lie there by chance, so
 these intervals have Bonferroni's correction: level 1 - 0.05 / m for m comparisons. Otherwise the claim is undecided.
-That one cell is the best of several is judged by Hsu's multiple comparisons with the best.
+That one cell is the best of several is judged by Hsu's multiple comparisons with the best, and that at least one is
+better than a control by Dunnett's comparisons with a control.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from analysis.claims.finding import (
     compared,
 )
 from analysis.claims.noise import NoiseModel
-from analysis.claims.statistics import CONFIDENCE, Interval, best_interval
+from analysis.claims.statistics import CONFIDENCE, Interval, best_interval, control_confidence
 from analysis.results import is_speed, load_plan
 from experiments.spec.schema import GREATER, Claim, Comparison, StoredPlan
 
@@ -105,7 +106,7 @@ def _verdict(comparer: Comparer, claim: Claim) -> Verdict:
     if not claim.comparisons:
         assert threshold is not None  # a claim compares something
         return Verdict(plan, claim, threshold.verdict, threshold.findings, threshold=threshold)
-    words = _judgement(comparer, claim.comparisons)
+    words = (_against_control if claim.control else _judgement)(comparer, claim.comparisons)
     gaps = all(side.minus for each in claim.comparisons for side in (each.left, each.right))
     share = _judgement(replace(comparer, share=True), claim.comparisons) if gaps else None
     verdict, size, best = words.verdict, _size(words.findings), None
@@ -121,6 +122,21 @@ def _judgement(comparer: Comparer, comparisons: Sequence[Comparison]) -> Judgeme
     findings = tuple(comparer.finding(comparison, level) for comparison in comparisons)
     found = {each.verdict for each in findings}
     return Judgement(FAILS if FAILS in found else HOLDS if found == {HOLDS} else UNDECIDED, findings)
+
+
+def _against_control(comparer: Comparer, comparisons: Sequence[Comparison]) -> Judgement:
+    """Whether at least one cell is better than the control: Dunnett's intervals, or Bonferroni's where these are not
+    known. It fails if all are worse, which needs no correction."""
+    cells = (comparisons[0].right, *(each.left for each in comparisons))
+    confidence = None
+    if not is_speed((cells[0].key,)) and all(comparer.measured(cell) for cell in cells):
+        sides, _, heavy = comparer.sides(*cells)
+        confidence = None if heavy else control_confidence(sides[0], sides[1:], comparer.confidence)
+    each_level = confidence or 1 - (1 - comparer.confidence) / len(comparisons)
+    one = replace(comparer, confidence=each_level)
+    findings = tuple(one.finding(comparison, comparer.confidence) for comparison in comparisons)
+    found = {each.verdict for each in findings}
+    return Judgement(HOLDS if HOLDS in found else FAILS if found == {FAILS} else UNDECIDED, findings)
 
 
 def _lead(comparer: Comparer, comparisons: Sequence[Comparison]) -> Optional[Interval]:

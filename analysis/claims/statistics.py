@@ -270,14 +270,35 @@ def best_interval(
     return float((effects - critical * errors).min()), float((effects + critical * errors).min())
 
 
-def largest_t(correlations: np.ndarray, freedom: float, confidence: float) -> float:
-    """The quantile of the largest of several t values with these correlations, by simulation."""
-    draws = multivariate_t.rvs(shape=correlations, df=freedom, size=_DRAWS, random_state=0)
-    return float(np.quantile(draws.reshape(_DRAWS, -1).max(axis=1), confidence))
+def control_confidence(control: Side, others: Sequence[Side], confidence: float = CONFIDENCE) -> Optional[float]:
+    """Dunnett's level: that of each interval of a difference from one control, so that all of them hold at once.
+
+    The intervals have two sides. None if the noise of training is not known.
+
+    Args:
+        control (Side): the control.
+        others (sequence): the cells that are compared with it.
+        confidence (float): confidence level of all intervals together.
+    """
+    known = [each for each in (estimate((other, control)) for other in others) if each is not None]
+    if len(known) < len(others):
+        return None
+    freedom = min(each.freedom for each in known)
+    correlations = _correlations(control, others, np.array([each.error for each in known]))
+    critical = largest_t(correlations, freedom, confidence, two_sided=True)
+    return float(2 * student.cdf(critical, freedom) - 1)
+
+
+def largest_t(correlations: np.ndarray, freedom: float, confidence: float, two_sided: bool = False) -> float:
+    """The quantile of the largest of several t values with these correlations, by simulation.
+
+    With ``two_sided``, it is the quantile of the largest magnitude."""
+    draws = multivariate_t.rvs(shape=correlations, df=freedom, size=_DRAWS, random_state=0).reshape(_DRAWS, -1)
+    return float(np.quantile((np.abs(draws) if two_sided else draws).max(axis=1), confidence))
 
 
 def _correlations(candidate: Side, others: Sequence[Side], errors: np.ndarray) -> np.ndarray:
-    """(k, k) correlations of the candidate's differences from the others. The candidate's noise is in all of them."""
+    """(k, k) correlations of a cell's differences from the others. The cell's own noise is in all of them."""
     assert candidate.training is not None
     shared = np.full((len(others),) * 2, candidate.training.value / len(candidate.values))
     groups = [_group_differences((candidate, other)) for other in others]

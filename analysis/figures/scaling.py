@@ -1,22 +1,41 @@
 """The study `scaling`: four ratios of AP over the schedules, beside the paper's values."""
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from matplotlib.figure import Figure
 
 from analysis.figures.curves import setting
 from analysis.figures.style import WIDE, line_style, new_figure, note
-from analysis.results import Results
-from experiments.spec.schema import StoredPlan
+from analysis.results import Results, paper_numbers
+from experiments.spec.schema import Position, StoredPlan
+from experiments.spec.table_file import load_table
 
-Side = Tuple[str, str]  # method, and without_nms or with_nms
-WITHOUT, WITH = 'without_nms', 'with_nms'
-#: Title -> the two sides of the ratio, and the paper's values by schedule (Tables 4 and 5).
-RATIOS: Dict[str, Tuple[Side, Side, Dict[str, float]]] = {
-    'FCOS / FCOS with NMS': (('FCOS', WITHOUT), ('FCOS', WITH), {'1x': 17.7 / 38.6, '3x': 19.1 / 41.4}),
-    'POTO / FCOS with NMS': (('POTO', WITHOUT), ('FCOS', WITH), {'1x': 36.5 / 38.6, '3x': 40.2 / 41.4}),
-    'ours / FCOS with NMS': (('Ours', WITHOUT), ('FCOS', WITH), {'1x': 39.0 / 38.6, '3x': 42.2 / 41.4}),
-    'α = 1 / ours': (('α=1', WITHOUT), ('Ours', WITHOUT), {'1x': 10.4 / 39.0}),
+
+class Side(NamedTuple):
+    """One side of a ratio: a method of the study, a metric, and the cells of a table where the paper has its value."""
+
+    method: str
+    key: str
+    table: str
+    at: Position
+
+    def paper(self) -> Dict[str, float]:
+        """The paper's values by schedule, in percent. A table without schedules has 1x alone."""
+        cells = [cell for cell in load_table(self.table).cells if self.at.items() <= cell.at.items()]
+        return {cell.at.get('schedule', '1x'): paper_numbers(cell)[self.key] for cell in cells}
+
+
+WITHOUT, WITH = 'without_nms/AP', 'with_nms/AP'
+_FCOS_WITH_NMS = Side('FCOS', WITH, 'table5', {'method': 'FCOS-NMS'})
+#: Title -> the two sides of the ratio.
+RATIOS = {
+    'FCOS / FCOS with NMS': (Side('FCOS', WITHOUT, 'table5', {'method': 'FCOS'}), _FCOS_WITH_NMS),
+    'POTO / FCOS with NMS': (Side('POTO', WITHOUT, 'table5', {'method': 'POTO'}), _FCOS_WITH_NMS),
+    'ours / FCOS with NMS': (Side('Ours', WITHOUT, 'table5', {'method': 'Ours-3convs'}), _FCOS_WITH_NMS),
+    'α = 1 / ours': (
+        Side('α=1', WITHOUT, 'table4', {'metric': 'Multiply', 'alpha': '1'}),
+        Side('Ours', WITHOUT, 'table4', {'metric': 'Multiply', 'alpha': '0.8'}),
+    ),
 }
 
 
@@ -29,14 +48,16 @@ def scaling(plan: StoredPlan, results: Results) -> Figure:
     """
     figure = new_figure(WIDE, 4.4)
     schedules = list(plan.axes['schedule'].values)
-    for axes, (title, (above, below, paper)) in zip(figure.subplots(2, 2, sharex=True).flat, RATIOS.items()):
+    for axes, (title, (above, below)) in zip(figure.subplots(2, 2, sharex=True).flat, RATIOS.items()):
         for number, strides in enumerate(plan.axes['strides'].values):
             line = [_ratio(plan, results, strides, schedule, above, below) for schedule in schedules]
             points = [(place, value) for place, value in enumerate(line) if value is not None]
             if points:
                 axes.plot(*zip(*points), label=f'strides {strides}', **line_style(number))
-        places = [schedules.index(schedule) for schedule in paper]
-        axes.plot(places, list(paper.values()), 'kx', label='paper')
+        over, under = above.paper(), below.paper()
+        axes.plot(
+            [schedules.index(name) for name in over], [over[name] / under[name] for name in over], 'kx', label='paper'
+        )
         axes.set_title(title)
         axes.set_ylim(0, 1.2)
         axes.set_xticks(range(len(schedules)), [plan.axes['schedule'].values[name].label for name in schedules])
@@ -55,9 +76,8 @@ def _ratio(
 
 def _values(plan: StoredPlan, results: Results, strides: str, schedule: str, side: Side) -> List[float]:
     """AP of each seed, as fractions."""
-    method, reading = side
-    cell = plan.cell_at({'strides': strides, 'method': method, 'schedule': schedule})
-    found = [results.number(run, f'{reading}/AP') for run in cell.runs.values()]
+    cell = plan.cell_at({'strides': strides, 'method': side.method, 'schedule': schedule})
+    found = [results.number(run, side.key) for run in cell.runs.values()]
     return [value for value in found if value is not None]
 
 

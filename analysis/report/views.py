@@ -131,7 +131,7 @@ class ClaimView:
 def view(verdict: Verdict) -> ClaimView:
     """The view of a verdict."""
     comparisons = _comparisons(verdict.findings)
-    deciding = explain.deciding(verdict.findings)
+    deciding = explain.deciding(verdict.findings, verdict.claim.control)
     others = [(title, _comparisons(judgement.findings)) for title, judgement in explain.parts(verdict)]
     return ClaimView(
         verdict,

@@ -15,7 +15,7 @@ def errors_table(plan: StoredPlan, runs: Path, warn: Callable[[str], None]) -> s
     """A Markdown table of the AP50 that each error costs, and of the calibration error, in %: the mean over seeds.
 
     Each cell has a row for each of the readings that the table shows of it. Cells of which no run stores its breakdown
-    are left out. The text is empty if there is no other.
+    are left out. The text is empty if that leaves fewer than two, as there is nothing to compare.
 
     Args:
         plan (StoredPlan): the plan of the table.
@@ -32,7 +32,7 @@ def errors_table(plan: StoredPlan, runs: Path, warn: Callable[[str], None]) -> s
                 names = list(means)
                 values = ['–' if value is None else f'{100 * value:.1f}' for value in means.values()]
                 rows.append([cell.label, READINGS[reading], *values])
-    return table([['cell', 'read', *names], *rows]) if rows else ''
+    return table([['cell', 'read', *names], *rows]) if len({row[0] for row in rows}) > 1 else ''
 
 
 def _read(folder: Path, warn: Callable[[str], None]) -> Optional[Breakdown]:

@@ -156,15 +156,15 @@ def _across(plan: StoredPlan, columns: Tuple[Axis, ...]) -> List[Position]:
     limited: List[Position] = []
     for place in _places(columns):
         limit = _limit(plan, place)
-        if all(place[axis] == value for axis, value in limit.items()):
+        if all(place[axis] in values for axis, values in limit.items()):
             (limited if limit else free).append(place)
     return free + limited
 
 
-def _limit(plan: StoredPlan, place: Position) -> Position:
+def _limit(plan: StoredPlan, place: Position) -> Dict[str, Tuple[str, ...]]:
     """The values of column axes to which the metric of a column is limited."""
     metric = plan.metrics[place[_METRIC]] if _METRIC in place else None
-    return {axis: value for axis, value in metric.at.items() if axis in place} if metric else {}
+    return {axis: values for axis, values in metric.at.items() if axis in place} if metric else {}
 
 
 def _labels(rows: Tuple[Axis, ...]) -> List[List[str]]:
@@ -181,14 +181,14 @@ def _labels(rows: Tuple[Axis, ...]) -> List[List[str]]:
 
 
 def _path(plan: StoredPlan, columns: Tuple[Axis, ...], place: Position) -> _Path:
-    """The header over a column, empty for the axes to which its metric is limited."""
+    """The header over a column, empty for the axes to one of whose values its metric is limited."""
     limit = _limit(plan, place)
     path: List[Tuple[Optional[str], str]] = []
     for axis in columns:
         value = place[axis.name]
         entries = [(axis.name, axis.label)] if axis.label else []
         entries.append((value, axis.values[value].label))
-        path += [(None, '')] * len(entries) if axis.name in limit else entries
+        path += [(None, '')] * len(entries) if len(limit.get(axis.name, ())) == 1 else entries
     return tuple(path)
 
 

@@ -40,8 +40,8 @@ def best_note(plan: StoredPlan) -> str:
 
 
 def caption(plan: StoredPlan) -> str:
-    """The caption, marked as the paper's, because its conclusions need not hold for the numbers measured here."""
-    return f'From the paper: {plan.caption}' if plan.caption else ''
+    """The caption. The paper's is marked, because its conclusions need not hold for the numbers measured here."""
+    return plan.caption if plan.question or not plan.caption else f'From the paper: {plan.caption}'
 
 
 def notes(plan: StoredPlan, results: Results) -> List[str]:

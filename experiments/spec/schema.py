@@ -23,6 +23,7 @@ from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple
 from pydantic import (
     BeforeValidator,
     Field,
+    PlainSerializer,
     SerializerFunctionWrapHandler,
     StrictBool,
     StrictInt,
@@ -82,16 +83,28 @@ class Axis(Model):
         return label if alike == 1 else value
 
 
+def one_or_several(value: Any) -> Any:
+    """A list of what a file has as one value or as a list."""
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
 class Metric(Model):
     """A metric of a table: keys of a result, and the axis values that it is limited to. ``{reading}`` in a key is
     ``without_nms`` or ``with_nms``, as the cell says."""
 
     keys: Texts = Field(min_length=1)
-    at: Position = {}
+    at: Dict[
+        StrictStr,
+        Annotated[
+            Texts,
+            BeforeValidator(one_or_several),
+            PlainSerializer(lambda values: values[0] if len(values) == 1 else list(values)),
+        ],
+    ] = {}
 
     def shown_at(self, at: Position) -> bool:
         """Whether the cell at this position shows it."""
-        return all(at.get(axis) == value for axis, value in self.at.items())
+        return all(at.get(axis) in values for axis, values in self.at.items())
 
 
 def _run_id(value: Any) -> Any:
@@ -201,6 +214,8 @@ class Claim(Model):
         comparisons (tuple[Comparison]): the comparisons that must all hold. There are none if the paper's words compare
             nothing; then the threshold alone is judged.
         best (bool): the comparisons say that one cell is better than each of several others.
+        control (bool): the comparisons say that at least one of several cells is better than one control, the right
+            side.
         threshold (Threshold, optional): the suite's own threshold.
     """
 
@@ -210,6 +225,7 @@ class Claim(Model):
     where: StrictStr
     comparisons: Tuple[Comparison, ...] = ()
     best: StrictBool = False
+    control: StrictBool = False
     threshold: Optional[Threshold] = None
 
     @property
@@ -223,7 +239,16 @@ class Claim(Model):
             raise ValueError('comparisons: must be a list with something in it, unless there is a threshold')
         if self.best and len({(each.left.model_dump_json(), each.relation) for each in self.comparisons}) != 1:
             raise ValueError('best: all comparisons must have the same left side and relation')
+        if self.control and len({(each.right.model_dump_json(), each.relation) for each in self.comparisons}) != 1:
+            raise ValueError('control: all comparisons must have the same right side and relation')
+        if self.control and (self.best or any(each.more_than for each in self.comparisons)):
+            raise ValueError('control: fits neither best nor more_than')
         return self
+
+    @model_serializer(mode='wrap')
+    def _without_the_rare(self, content: SerializerFunctionWrapHandler) -> Dict[str, Any]:
+        """Without ``control``, which few claims have."""
+        return {key: value for key, value in content(self).items() if key != 'control' or value}
 
 
 class _Layout(Model):
@@ -260,7 +285,9 @@ class _Layout(Model):
         if sorted(self.rows + self.columns) != sorted(self.axes):
             raise ValueError(f'rows and columns must name each axis once ({", ".join(map(called, self.axes))})')
         for name, metric in self.metrics.items():
-            if any(axis not in self.axes or value not in self.axes[axis].values for axis, value in metric.at.items()):
+            if any(
+                axis not in self.axes or {*values} - {*self.axes[axis].values} for axis, values in metric.at.items()
+            ):
                 raise ValueError(f'metrics.{called(name)}.at is no place in the table: {short(metric.at)}')
         for i, cell in enumerate(self.cells):
             self._check_cell(cell, f'cells[{i}]')

@@ -30,7 +30,7 @@ Tables of the paper are in ``experiments/tables``. Studies beyond the paper have
     metrics:
       AP: [without_nms/AP, with_nms/AP]      # the values of a cell, joined by '/'
       AR: ['{reading}/AR']
-      FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # shown only for these axis values
+      FPS: {keys: ['speed/{reading}/fps'], at: {t_max: 0.7}}   # shown only for these axis values; a list for several
     paper: {AP: [[38.3/39.5, 38.0/39.5]]}    # the paper's numbers, row by row; '-' where it has none
     claims:                                  # the paper's claims about them; analysis judges them
       - id: t-min-narrows-the-gap
@@ -43,12 +43,13 @@ Tables of the paper are in ``experiments/tables``. Studies beyond the paper have
             right: {key: with_nms/AP, minus: without_nms/AP, at: {t_min: 0.4}}
             for_each: [t_max]                # once for each value of these axes, the same on both sides
             size: [1.0, 0.8]                 # by how much, if the sentence says it: a number per comparison
-            more_than:                       # the difference is larger than this one of another table, optional
+            more_than:                       # the difference is larger than this one of any table, optional
               table: table5
               left: {key: without_nms/AP, at: {method: FCOS, schedule: 1x}}
               is: less
               right: {key: without_nms/AP, at: {method: POTO, schedule: 1x}}
         best: true                           # the left side is claimed to be better than all right sides
+        control: true                        # at least one left side is claimed to be better than the one right side
         threshold:                           # the suite's own reading of the words, judged apart
           statement: less than half of it
           compare: [...]
@@ -57,7 +58,8 @@ A quantity is a stored metric (``key``) of one cell (``at``: one value of each a
 Optionally, another metric of the same cell is subtracted (``minus``), the difference is multiplied (``times``), and
 points are added (``plus``). So "within 0.9 AP" is two comparisons, with ``plus: -0.9`` and ``plus: 0.9``. It is taken
 after the epoch ``epoch`` (counted from 1, default the last). ``at: {k: others}`` on the right makes one comparison with
-each value of the axis except the left side's. A claim holds when all of its comparisons hold. The difference that the
+each value of the axis except the left side's. A claim holds when all of its comparisons hold, and with ``control``
+when one of them does. The difference that the
 paper prints is ``size``, or else that of its numbers in the table. ``size`` is positive, in points, and of speeds in
 percent.
 """
@@ -67,7 +69,16 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Dict, Iterable, List, Literal, Optional, Sequence, Set, Tuple
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from experiments.spec.schema import (
     READINGS,
@@ -83,6 +94,7 @@ from experiments.spec.schema import (
     Table,
     Threshold,
     Value,
+    one_or_several,
 )
 from experiments.store.errors import UserError
 from experiments.store.files import read_yaml
@@ -149,7 +161,7 @@ class MetricEntry(Model):
     """A metric in a table file: a list of keys, or a mapping that limits them to some axis values."""
 
     keys: Texts = Field(min_length=1)
-    at: Dict[StrictStr, Text] = {}
+    at: Dict[StrictStr, Annotated[Tuple[Text, ...], BeforeValidator(one_or_several)]] = {}
 
     @model_validator(mode='before')
     @classmethod
@@ -157,11 +169,12 @@ class MetricEntry(Model):
         return content if isinstance(content, dict) else {'keys': content}
 
     def metric(self, where: str, axes: Dict[str, Axis]) -> Metric:
-        for axis, value in self.at.items():
+        for axis, values in self.at.items():
             if axis not in axes:
                 raise ValueError(f'{where}.at: unknown key {axis!r}; known keys: {", ".join(axes)}')
-            if value not in axes[axis].values:
-                raise ValueError(f'{where}.at: axis {axis} has no value {value!r}')
+            for value in values:
+                if value not in axes[axis].values:
+                    raise ValueError(f'{where}.at: axis {axis} has no value {value!r}')
         for key in self.keys:
             if set(key.replace('{reading}', '')) & set('{}'):
                 raise ValueError(f'{where}: {key!r}: only {{reading}} may stand in braces')
@@ -224,6 +237,7 @@ class ClaimEntry(Model):
     where: StrictStr
     compare: Optional[Annotated[List[ComparisonEntry], Field(min_length=1)]] = None
     best: StrictBool = False
+    control: StrictBool = False
     threshold: Optional[ThresholdEntry] = None
 
 
@@ -294,7 +308,7 @@ class TableFile(Model):
             if name not in metrics:
                 raise ValueError(f'paper: unknown key {short(name)}; known keys: {", ".join(map(called, metrics))}')
             metric = metrics[name]
-            shown = [at for at in across if all(metric.at[axis] == at[axis] for axis in {*metric.at} & {*at})]
+            shown = [at for at in across if all(at[axis] in metric.at[axis] for axis in {*metric.at} & {*at})]
             if len(lines) != len(down):
                 raise ValueError(f'{where}: {len(lines)} rows, but the table has {len(down)}')
             for row, line in zip(down, lines):
@@ -410,9 +424,7 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
     Raises:
         UserError: there is no such table, or its file is broken; the message names the file and the key.
     """
-    path = Path(name) if name.endswith('.yaml') else folder / f'{name}.yaml'
-    if not path.is_file() and name in study_names():
-        path = STUDIES / f'{name}.yaml'
+    path = Path(name) if name.endswith('.yaml') else _file(name, folder)
     if not path.is_file():
         known = f'Known tables: {", ".join(table_names(folder))}; studies: {", ".join(study_names())}'
         raise UserError(f'no table {name!r}: there is no file {path}. {known}')
@@ -425,9 +437,15 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
         return table
 
 
+def _file(name: str, folder: Path) -> Path:
+    """The file of a table or, if there is none, of the study of that name."""
+    path = folder / f'{name}.yaml'
+    return STUDIES / path.name if not path.is_file() and name in study_names() else path
+
+
 def _check_other(other: OtherComparison, where: str, folder: Path) -> None:
     """Raise a ValueError unless there is such a table, with such cells and metrics."""
-    path = folder / f'{other.table}.yaml'
+    path = _file(other.table, folder)
     if not path.is_file():
         raise ValueError(f'{where}.table: there is no table {short(other.table)}')
     table = TableFile.model_validate(read_yaml(path)).table(path.stem)

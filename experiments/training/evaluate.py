@@ -27,9 +27,9 @@ from experiments.training.datasets import name_images  # noqa: E402
 from o2f.errors import InputError, of_worker  # noqa: E402
 from o2f.evaluation.metric import OF_CLASS, OF_ERROR, breakdown_table  # noqa: E402
 from o2f.inference import Detector  # noqa: E402
-from o2f.models.postprocess import WITH_NMS, WITHOUT_NMS  # noqa: E402
+from o2f.models.postprocess import SECOND_WITH_NMS, WITH_NMS, WITHOUT_NMS  # noqa: E402
 
-_NAMES = {WITHOUT_NMS: 'without NMS', WITH_NMS: 'with NMS'}
+_NAMES = {WITHOUT_NMS: 'without NMS', WITH_NMS: 'with NMS', SECOND_WITH_NMS: 'second branch with NMS'}
 
 
 def load_detector(config: dict, checkpoint: Path) -> BaseModel:
@@ -95,6 +95,7 @@ def evaluate(
             if (classwise or errors or breakdown) and not isinstance(metric, o2f.TwoReadingsMetric):
                 raise UserError("--classwise, --errors and --breakdown are for COCO's metric; a crowd has another one")
             metric.classwise, metric.errors = classwise, errors
+            model.detects_with_second = getattr(metric, 'second', False)
             metrics = runner.val()
     except InputError as error:
         raise UserError(of_worker(error)) from error
@@ -145,13 +146,16 @@ class _SayProgress(Hook):
 
 
 def format_metrics(metrics: Dict[str, float]) -> str:
-    """A line without and a line with NMS, values in percent. '–' means that the data do not define the metric."""
+    """A line without and a line with NMS, and one of a second branch if there is one. Values are in percent.
+
+    '–' means that the data do not define the metric."""
     lines = []
     for reading, name in _NAMES.items():
         values = {key.partition('/')[2]: value for key, value in metrics.items() if key.startswith(f'{reading}/')}
         values = {key: value for key, value in values.items() if not key.endswith((OF_CLASS, OF_ERROR))}
         shown = [f'{key} {100 * value:.2f}' if math.isfinite(value) else f'{key} –' for key, value in values.items()]
-        lines.append('  '.join([f'{name:11}', *shown]))
+        if shown:
+            lines.append('  '.join([f'{name:11}', *shown]))
     return '\n'.join(lines)
 
 
@@ -171,4 +175,4 @@ def format_breakdown(part: str, metrics: Dict[str, float]) -> str:
         }
         for reading in _NAMES
     }
-    return breakdown_table(part, values)
+    return breakdown_table(part, {reading: of_reading for reading, of_reading in values.items() if of_reading})

@@ -15,6 +15,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
+from mmengine.model import is_model_wrapper  # noqa: E402
 from mmengine.runner import Runner, set_random_seed  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -268,8 +269,11 @@ class RunFolderHook(Hook):
         for buffer in runner.model.buffers():
             mmengine.dist.broadcast(buffer)
         self.left_off = time.monotonic()
+        last = runner.epoch == runner.max_epochs
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for metric in runner.val_evaluator.metrics:
-            metric.leave_out = runner.epoch == runner.max_epochs
+            metric.leave_out = last
+            model.detects_with_second = last and getattr(metric, 'second', False)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Dict[str, torch.Tensor]

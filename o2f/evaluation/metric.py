@@ -23,7 +23,7 @@ from o2f.evaluation.errors import error_metrics
 from o2f.evaluation.garbage import without_collection
 from o2f.evaluation.leave_out import LeftOut, coco
 from o2f.io.coco_file import read_coco
-from o2f.models.postprocess import FIELDS, WITHOUT_NMS
+from o2f.models.postprocess import FIELDS, SECOND_FIELD, SECOND_WITH_NMS, WITHOUT_NMS
 
 #: MMDetection's names of metrics and ours.
 MMDETECTION_NAMES = {
@@ -70,6 +70,8 @@ class TwoReadingsMetric(BaseMetric):
         masks (bool): also evaluate the detections' ``masks``, like the metric 'segm'.
         backend (str): 'faster_coco_eval' or 'pycocotools'. The values are the same.
         max_dets (int, optional): how many detections count of each class in each image, by default 100 as in COCO.
+        second (bool): the last evaluation of a training, and ``run.py evaluate``, also give the metrics of what the
+            second branch detects with NMS, as ``second_with_nms/AP`` and so on.
 
     Attributes:
         leave_out (bool): whether the next evaluation also leaves out groups of images, and breaks AP down.
@@ -103,6 +105,7 @@ class TwoReadingsMetric(BaseMetric):
         backend: str = 'faster_coco_eval',
         max_dets: Optional[int] = None,
         errors: bool = False,
+        second: bool = False,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         kinds = [metric] if isinstance(metric, str) else list(metric)
@@ -111,7 +114,7 @@ class TwoReadingsMetric(BaseMetric):
         if format_only and outfile_prefix is None:
             raise InputError('metric: format_only needs outfile_prefix, the beginning of the paths to write')
         self.masks = masks or 'segm' in kinds
-        self.classwise, self.errors = classwise, errors
+        self.classwise, self.errors, self.second = classwise, errors, second
         self.format_only, self.outfile_prefix = format_only, outfile_prefix
         recalls = sorted(proposal_nums or ())
         file = read_coco(ann_file, backend_args=backend_args, need_annotations=not format_only)
@@ -170,7 +173,8 @@ class TwoReadingsMetric(BaseMetric):
             data_samples (sequence[dict]): samples with ``pred_instances``, ``pred_instances_nms`` and ``img_id``.
         """
         for sample in data_samples:
-            found = {reading: sample[field] for reading, field in self.fields.items()}
+            fields = {**self.fields, SECOND_WITH_NMS: SECOND_FIELD} if SECOND_FIELD in sample else self.fields
+            found = {reading: sample[field] for reading, field in fields.items()}
             rows = {reading: _rows(detections) for reading, detections in found.items()}
             codes = {reading: _codes(detections['masks']) for reading, detections in found.items() if self.masks}
             self.results.append((sample['img_id'], rows, codes))
@@ -191,20 +195,21 @@ class TwoReadingsMetric(BaseMetric):
         """
         metrics = {}
         logger = MMLogger.get_current_instance()
+        readings = list(results[0][1]) if results else list(self.fields)
         image_ids = self.evaluation.in_order({image_id for image_id, *_ in results})
         found = {
             reading: [(image_id, rows[reading], codes.get(reading)) for image_id, rows, codes in results]
-            for reading in self.fields
+            for reading in readings
         }
         if self.outfile_prefix is not None:
-            for reading in self.fields:
+            for reading in readings:
                 self._write(reading, found[reading])
             logger.info(f'detections are written to {self.outfile_prefix}*.json')
         if self.format_only:
             return {}
         self.left_out = LeftOut(self.evaluation.ann_file, image_ids) if self.leave_out else None
         self.breakdown = dict(classes={}, errors={})
-        for reading in self.fields:
+        for reading in readings:
             metrics.update(self._evaluate(reading, found[reading]))
         logger.info('  '.join(f'{name} {100 * value:.2f}' for name, value in metrics.items()))
         self._warn_of_cuts(found[WITHOUT_NMS], logger)

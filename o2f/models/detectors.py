@@ -17,7 +17,13 @@ class TwoReadingsFCOS(FCOS):
     ``pred_instances`` of a data sample holds the end-to-end detections: the best ``test_cfg.max_per_img`` candidates,
     without NMS. ``pred_instances_nms`` holds the best of the candidates that ``test_cfg.nms`` keeps, at most as many.
     ``bbox_head`` can be any dense head of MMDetection.
+
+    Attributes:
+        detects_with_second (bool): also detect with the head's second branch, which must have predictors of its own.
+            ``pred_instances_second`` then holds its detections with NMS. An evaluation sets it; nothing else does.
     """
+
+    detects_with_second = False
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
         """Detect on a batch.
@@ -31,13 +37,15 @@ class TwoReadingsFCOS(FCOS):
             list[DetDataSample]: the samples with both sets of detections added. Each set has ``bboxes`` (n, 4) as x1 y1
                 x2 y2 in pixels, ``scores`` (n,) and ``labels`` (n,), best first.
         """
-        outputs = self.bbox_head(self.extract_feat(batch_inputs))
-        candidates = self.bbox_head.predict_by_feat(
-            *outputs,
-            batch_img_metas=[sample.metainfo for sample in batch_data_samples],
-            rescale=rescale,
-            with_nms=False,
-        )
+        maps = self.extract_feat(batch_inputs)
+        metas = [sample.metainfo for sample in batch_data_samples]
+        settings = dict(batch_img_metas=metas, rescale=rescale, with_nms=False)
+        candidates = self.bbox_head.predict_by_feat(*self.bbox_head(maps), **settings)
+        if self.detects_with_second:
+            its = self.bbox_head.second.detect_by_feat(self.bbox_head, maps, **settings)
+            for sample, found in zip(batch_data_samples, its):
+                detections = postprocess.postprocess(found, self.test_cfg.nms, self.test_cfg.max_per_img)
+                setattr(sample, postprocess.SECOND_FIELD, detections)
         for sample, found in zip(batch_data_samples, candidates):
             for reading, detections in postprocess.with_and_without_nms(
                 found, self.test_cfg.nms, self.test_cfg.max_per_img

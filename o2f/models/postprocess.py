@@ -9,6 +9,9 @@ WITHOUT_NMS = 'without_nms'
 WITH_NMS = 'with_nms'
 #: The field of a data sample that holds each result. ``pred_instances`` is MMDetection's own name.
 FIELDS = {WITHOUT_NMS: 'pred_instances', WITH_NMS: 'pred_instances_nms'}
+#: The detections of a second branch with NMS, and their field. They are there if the detector is asked for them.
+SECOND_WITH_NMS = 'second_with_nms'
+SECOND_FIELD = 'pred_instances_second'
 
 
 def postprocess(candidates: InstanceData, nms: Optional[dict], max_per_img: int) -> InstanceData:

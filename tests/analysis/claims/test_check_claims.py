@@ -14,7 +14,14 @@ from stored_files import ROOT, run_id
 from analysis import check_claims
 from analysis.claims import explain
 from analysis.claims.judge import judge
-from analysis.claims.statistics import Estimate, images_to_settle, seeds_to_settle
+from analysis.claims.statistics import (
+    Estimate,
+    Side,
+    Variance,
+    control_confidence,
+    images_to_settle,
+    seeds_to_settle,
+)
 
 BETTER = compare('new', 'greater', 'old')
 
@@ -306,6 +313,51 @@ def test_the_best_of_several(store, relation, sign, first, expected):
     assert says[expected] in explain.why(verdict) and 'with 95 % confidence' in explain.why(verdict)
 
 
+@pytest.mark.filterwarnings('ignore:Computation of the confidence interval')  # scipy's is as near as 0.05
+@pytest.mark.parametrize('relation, sign', [('greater', 1), ('less', -1)])
+@pytest.mark.parametrize(
+    'control, expected, says',
+    [
+        ((34.0, 34.2, 34.3), 'holds', '2 of 2 differences from the control lie on the claimed side; the clearest is'),
+        ((35.0, 35.3, 35.4), 'holds', '1 of 2 differences from the control lie on the claimed side; the clearest is'),
+        ((37.4, 37.6, 37.9), 'fails', 'All 2 differences from the control lie on the other side; the smallest is'),
+        ((35.5, 35.6, 35.9), 'undecided', 'None of 2 differences from the control is shown to lie on the claimed side'),
+    ],
+)
+def test_one_control(store, control, expected, says, relation, sign):
+    """The intervals are scipy's of Dunnett's test. One on the claimed side is enough; to fail, all must be worse."""
+    others = np.array([(35.9, 36.2, 36.5), (35.0, 35.1, 35.8)])
+    cells = [40 + sign * (np.array(values) - 40) for values in (control, *others)]
+    write_plan(
+        store, claim(*(compare(name, relation, 'new') for name in ('old', 'other')), control=True), seeds=range(3)
+    )
+    write_seeds(store, *cells)
+    verdict = verdict_of(store)
+    assert verdict.verdict == expected and says in explain.why(verdict)
+    known = dunnett(*cells[1:], control=cells[0], rng=0).confidence_interval(0.95)
+    for found, *ends in zip(verdict.findings, known.low, known.high):
+        assert found.interval == pytest.approx(ends, abs=0.01)
+        assert found.level == 0.95 and 0.95 < found.confidence < 0.975  # narrower than Bonferroni's
+    assert explain.deciding(verdict.findings, True) is max(verdict.findings, key=lambda each: each.towards)
+
+
+@pytest.mark.parametrize('number, critical', [(1, 2.09), (2, 2.38), (3, 2.54), (4, 2.65)])
+def test_dunnetts_critical_values(number, critical):
+    """His table of 1964, two-sided, 5 %, 20 degrees of freedom, cells of equal size."""
+    cell = Side(np.zeros(6), training=Variance(1.0, 20))
+    confidence = control_confidence(cell, [cell] * number)
+    assert t.ppf((1 + confidence) / 2, 20) == pytest.approx(critical, abs=0.012)
+
+
+def test_a_control_that_is_not_measured_leaves_the_claim_open(store):
+    write_plan(
+        store, claim(*(compare(name, 'greater', 'new') for name in ('old', 'other')), control=True), seeds=range(3)
+    )
+    write_seeds(store, (), (36.0, 36.1, 36.3), (35.0, 35.2, 35.6))
+    verdict = verdict_of(store)
+    assert verdict.verdict == 'undecided' and 'Not measured: AP without NMS, LA new' in explain.why(verdict)
+
+
 @pytest.fixture
 def timed(store):
     """A claim that new is faster than old, in ms; timed(new, old) are the times of the seeds 0, 1, 2, None for none."""
@@ -472,6 +524,10 @@ def test_strict_asks_for_every_number(checked, capsys):
         (
             dict(comparisons=[compare('new', 'equal', 'old')]),
             "claims[0].comparisons[0].relation: 'equal' must be 'less' or 'greater'",
+        ),
+        (
+            dict(comparisons=[BETTER, compare('old', 'greater', 'new')], control=True),
+            'claims[0]: control: all comparisons must have the same right side and relation',
         ),
         (dict(statement=None), 'claims[0].statement: must be text, not None'),
     ],

@@ -13,6 +13,7 @@ import pytest
 
 from analysis.claims.judge import judge
 from experiments.spec.schema import ImageGroups
+from experiments.spec.table_file import load_table
 from experiments.store.model import read_stored
 from experiments.store.runs import RUNNING, RunFolder
 
@@ -54,6 +55,21 @@ def test_all_are_all_tables(trained):
     rows = re.findall(r'^\| 0\.[1-4] .*$', table3, re.M)
     assert len(rows) == 8 and all(len(re.findall(r'\d+\.\d/\d+\.\d', row)) == 4 for row in rows)
     assert '39.0/39.3' in table3 and '16 of 16 runs' in table3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'study, runs',
+    [(('paper-text',), 8), (('real',), 4), (('successors', '--only', 'schedule=1x'), 23)],
+    ids=lambda x: x[0] if isinstance(x, tuple) else '',
+)
+def test_studies(suite, study, runs):
+    """Every cell is trained, printed and judged; the claims' verdicts are of one tiny epoch."""
+    printed = suite.run(*study, '--profile', 'smoke', check=0).stdout
+    assert len(results(suite)) == len(suite.folders()) == runs
+    verdicts, warnings = judge(suite.runs, 'smoke', [study[0]])
+    assert warnings == [] and len(verdicts) == len(load_table(study[0]).claims)
+    assert f'{runs} of {runs} runs' in printed
 
 
 def test_figure_5_has_every_epoch(finished):

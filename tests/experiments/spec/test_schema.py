@@ -252,6 +252,11 @@ def test_a_claim_may_name_either_reading(tmp_path):
             with_claim(best=True, compare=[CLAIM['compare'][0], {**CLAIM['compare'][0], 'is': 'greater'}]),
             'claims[0].best: all comparisons must have the same left side and relation',
         ),
+        (
+            with_claim(control=True, compare=[CLAIM['compare'][0], {**CLAIM['compare'][0], 'is': 'greater'}]),
+            'claims[0].control: all comparisons must have the same right side and relation',
+        ),
+        (with_claim(control=True, best=True), 'claims[0].control: fits neither best nor more_than'),
         (with_claim(best='yes'), "claims[0].best: must be true or false, not 'yes'"),
         (with_claim(threshold={'compare': []}), "claims[0].threshold: key 'statement' is missing"),
         (with_comparison(size=0), 'claims[0].compare[0].size[0]: must be more than 0.0, not 0'),

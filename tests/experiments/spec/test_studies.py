@@ -5,6 +5,7 @@ import pytest
 from experiments.spec.config import resolve
 from experiments.spec.table_file import STUDIES, load_table, study_names, table_names
 from experiments.store.errors import UserError
+from o2f.assign.schedule import read_schedule
 
 NAMES = ['crowding', 'paper-text', 'real', 'scaling', 'successors']
 ROW = """
@@ -113,6 +114,24 @@ def test_a_reader_adds_a_row_without_python(tmp_path):
     cell = table.cell_at({'method': 'one-to-one+top-20-falling', 'schedule': '1x'})
     second = resolved(cell, 'desk', 'successors').config['model']['bbox_head']['second']
     assert second['selection']['k'] == 20 and second['weight'] == dict(first=1.0, last=0.0, shape='cosine')
+
+
+def test_second_branches_with_predictors_of_their_own_show_their_ap():
+    table = load_table('successors')
+    for cell in table.cells:
+        config = resolved(cell, 'desk', 'successors').config
+        own = config['model']['bbox_head'].get('second', {}).get('shares', 'predictors') != 'predictors'
+        assert ('second' in cell.keys) == own == config['val_evaluator'].get('second', False), cell.label
+
+
+def test_the_claim_with_a_control_compares_shapes_of_t_with_one_mean():
+    [claim] = [each for each in load_table('successors').claims if each.control]
+    assert {each.right.at['method'] for each in claim.comparisons} == {'T-constant'}
+    table = load_table('successors')
+    for side in (side for each in claim.comparisons for side in (each.left, each.right)):
+        degrees = resolved(table.cell_at(side.at), 'desk', 'successors').config['model']['bbox_head']['degrees']
+        schedule = read_schedule(degrees.get('t') or dict(first=degrees['t_max'], last=degrees['t_min']), 't')
+        assert sum(schedule.at(epoch, 36) for epoch in range(36)) / 36 == pytest.approx(0.4), side.at
 
 
 def test_claims_within_points_are_two_comparisons():

@@ -135,6 +135,28 @@ def test_each_reading_equals_pycocotools_alone(seed, backend, tmp_path):
         assert all(type(value) is float for value in part(metrics, reading).values())
 
 
+def test_a_second_branch_is_a_result_of_its_own(tmp_path):
+    """All metrics are there, groups of images included, and the other two results are as without it."""
+    document = make_truth(tmp_path / 'truth.json')
+    main, its = (near_truth(document, seed, range(0, 60, 10)) for seed in (1, 2))
+    alone = measured(tmp_path / 'truth.json', main, its)
+    metric = TwoReadingsMetric(str(tmp_path / 'truth.json'))
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.leave_out = True
+    samples = []
+    for image, found in main.items():
+        sample = DetDataSample(metainfo=dict(img_id=image))
+        sample.pred_instances, sample.pred_instances_nms, sample.pred_instances_second = found, found, its[image]
+        samples.append(sample.to_dict())
+    metric.process({}, samples)
+    metrics = metric.evaluate(len(samples))
+    assert part(metrics, 'second_with_nms') == part(alone, 'with_nms')
+    assert part(metrics, 'without_nms') == part(alone, 'without_nms')
+    assert not any(key.startswith('second') for key in alone)
+    assert metric.left_out.record['metrics']['second_with_nms/AP'] == pytest.approx(alone['with_nms/AP'], abs=1e-9)
+    assert set(metric.breakdown['classes']) == {'without_nms', 'with_nms', 'second_with_nms'}
+
+
 def test_only_the_images_seen_count(tmp_path):
     """A metric over some of the annotated images leaves out the others."""
     document = make_truth(tmp_path / 'truth.json')

@@ -217,6 +217,34 @@ def test_inference_leaves_it_out():
         assert torch.equal(found.pred_instances.bboxes, expected.pred_instances.bboxes)
 
 
+def test_its_own_detections_with_nms():
+    """If asked for, they are those of a detector whose only branch it is; the main branch's stay as they are."""
+    torch.manual_seed(0)
+    model = MODELS.build(detector_config(head=head_config(second={**TOP_10, 'shares': 'neck'}))).eval()
+    alone = MODELS.build(detector_config()).eval()
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith('bbox_head')}
+    its = {name.replace('.second.', '.'): value for name, value in model.state_dict().items() if '.second.' in name}
+    alone.load_state_dict({**state, **its})
+    before = model.test_step(collate(make_images(2)))
+    assert not any(hasattr(sample, 'pred_instances_second') for sample in before)
+    model.detects_with_second = True
+    after, expected = model.test_step(collate(make_images(2))), alone.test_step(collate(make_images(2)))
+    for main, both, other in zip(before, after, expected):
+        assert torch.equal(main.pred_instances.scores, both.pred_instances.scores)
+        assert torch.equal(other.pred_instances_nms.scores, both.pred_instances_second.scores)
+        assert torch.equal(other.pred_instances_nms.bboxes, both.pred_instances_second.bboxes)
+        assert len(both.pred_instances_second) and not torch.equal(
+            both.pred_instances_second.scores, both.pred_instances_nms.scores
+        )
+
+
+def test_the_same_predictors_have_no_detections_of_their_own():
+    model = MODELS.build(detector_config(head=head_config(second={**TOP_10, 'shares': 'predictors'}))).eval()
+    model.detects_with_second = True
+    with pytest.raises(ValueError, match="second: shares='predictors' leaves it no detections of its own"):
+        model.test_step(collate(make_images(1)))
+
+
 def test_a_training_with_a_second_branch(tmp_path):
     """It trains by mmengine's Runner, resumes, and its weights move; the epoch reaches it."""
     head = head_config(second={**TOP_10, 'weight': dict(first=1.0, last=0.5)})

@@ -1,0 +1,2 @@
+_base_ = '../tables/table2.py'
+model = {'bbox_head': {'selection': {'k': 4}}}

@@ -9,7 +9,9 @@ from typing import Any, Callable, List
 
 from analysis import results
 from experiments.store.errors import UserError
-from experiments.store.files import RUNS, write_whole
+from experiments.store.files import RUNS, settle_home, write_whole
+
+settle_home()  # here, because what the scripts import next may import matplotlib
 
 
 def parser(prog: str, verb: str, **texts: Any) -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import List
+from typing import List, Tuple
 
 from benchmarks.rows import Row
 from benchmarks.timing import seconds
@@ -67,16 +67,25 @@ def _python(command: List[str]) -> str:
     ).stdout
 
 
+def seeds_for(least: int) -> Tuple[int, int]:
+    """The seeds with which all tables have at least ``least`` runs, and how many they then have."""
+    from experiments.spec import table_file
+    from experiments.spec.plan import make_plan
+
+    tables = [table_file.load_table(name) for name in table_file.table_names()]
+    one_seed = {run_id for table in tables for run_id in make_plan(table, table.cells, 'desk', [0], {}).runs()}
+    seeds = -(-least // len(one_seed))
+    return seeds, seeds * len(one_seed)
+
+
 def store_runs(folder: Path, least: int) -> int:
     """Store made-up results of every cell of every table, for seeds enough to be ``least`` runs; returns how many."""
     from experiments.spec import table_file
     from experiments.spec.plan import make_plan, save_plan
 
-    tables = [table_file.load_table(name) for name in table_file.table_names()]
-    one_seed = {run_id for table in tables for run_id in make_plan(table, table.cells, 'desk', [0], {}).runs()}
-    seeds = range(-(-least // len(one_seed)))
-    stored = set()
-    for table in tables:
+    seeds, stored = range(seeds_for(least)[0]), set()
+    for name in table_file.table_names():
+        table = table_file.load_table(name)
         plan = make_plan(table, table.cells, 'desk', seeds, {})
         save_plan(plan, folder)
         for run in plan.runs().values():

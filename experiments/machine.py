@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Iterator, List, Optional
 
 from experiments.store.errors import UserError
-from experiments.store.files import PROC, mounts
+from experiments.store.files import PROC, can_be_written, mounts
 
 #: Longest path of a Unix socket, in bytes: 108 with the final zero on Linux.
 SOCKET_PATH = 107
@@ -106,15 +106,6 @@ def settle_temporary_folder() -> Path:
         f'no folder for temporary files: set TMPDIR to a folder that can be written, with a path of at most '
         f'{SOCKET_PATH - _LONGEST_BELOW} characters, because sockets lie in it'
     )
-
-
-def can_be_written(path: Path) -> bool:
-    """Whether files can be made in a folder that exists."""
-    try:
-        with tempfile.TemporaryFile(dir=path):
-            return True
-    except OSError:
-        return False
 
 
 def _groups(controller: str, proc: Path) -> Iterator[Path]:

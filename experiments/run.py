@@ -30,8 +30,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         from experiments.commands.parser import parse
         from experiments.machine import settle_temporary_folder
+        from experiments.store.files import settle_home
 
         settle_temporary_folder()
+        settle_home()
         return _command(parse(argv))
     except UserError as error:
         print(f'run.py: {error}', file=sys.stderr)

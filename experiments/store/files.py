@@ -1,11 +1,14 @@
 """Reads and writes files: whole or not at all, and no oversized ones. Says where runs and data lie."""
 
+import atexit
 import contextlib
 import errno
 import json
 import math
 import os
 import re
+import shutil
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -74,6 +77,36 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f'cannot make {path}: {error.strerror}; choose another folder with --runs or --data') from error
+
+
+def can_be_written(path: Path) -> bool:
+    """Whether files can be made in a folder that exists."""
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            return True
+    except OSError:
+        return False
+
+
+def settle_home() -> None:
+    """Make this process and its children work without a home folder, or with one that cannot be written.
+
+    matplotlib keeps its list of fonts in ``MPLCONFIGDIR`` or in the home folder. If it cannot, each process would make
+    a list of its own and print two lines about it, so it gets a temporary folder. Call this before it is imported.
+    """
+    if os.path.expanduser('~') == '~':
+        os.environ['HOME'] = os.sep  # a user without a name; Docker does the same
+    named = os.environ.get('MPLCONFIGDIR')
+    homes = [os.environ.get(f'XDG_{kind}_HOME') or f'~/.{kind.lower()}' for kind in ('CONFIG', 'CACHE')]
+    if not all(map(_can_be_made, [named] if named else homes)):
+        os.environ['MPLCONFIGDIR'] = folder = tempfile.mkdtemp(prefix='matplotlib-')
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _can_be_made(folder: str) -> bool:
+    """Whether a folder can be written, or made so that it can."""
+    path = Path(folder).expanduser().absolute()
+    return can_be_written(next(at for at in (path, *path.parents) if os.path.exists(at)))
 
 
 def rename_whole(aside: Path, path: Path) -> None:

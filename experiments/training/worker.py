@@ -11,6 +11,7 @@ from typing import Any, Dict, Optional
 
 from experiments.machine import settle_temporary_folder
 from experiments.store.errors import UserError
+from experiments.store.files import settle_home
 from experiments.store.runs import Busy, RunFolder
 from experiments.training.distributed import Group, Ranks, SingleProcess
 
@@ -109,6 +110,7 @@ def _attempt(group: SingleProcess, run_id: str, profile: str, paths: Dict[str, s
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         settle_temporary_folder()  # on a cluster, this is the first process of its node
+        settle_home()
         from experiments.training.train import train
 
         train(group.folder, run_id, profile, paths, threads, group)

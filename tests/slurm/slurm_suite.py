@@ -5,18 +5,9 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(0.1)
-    return found
 
 
 class Suite:
@@ -33,7 +24,8 @@ class Suite:
         return [sys.executable, str(ROOT / 'experiments' / 'run.py'), *map(str, (*args, *options))]
 
     def run(self, *args, check=0, **kwargs):
-        done = subprocess.run(self.command(*args), capture_output=True, text=True, cwd=os.sep, **kwargs)
+        command = self.command(*args)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=os.sep, timeout=600, **kwargs)
         assert done.returncode == check and 'Traceback' not in done.stderr, done.stderr + done.stdout
         return done
 

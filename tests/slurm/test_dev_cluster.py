@@ -4,16 +4,9 @@ import math
 import os
 import re
 import shutil
-import time
 
 import submitit
-
-
-def until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(0.2)
+from waiting import until
 
 
 def test_an_array_of_submitit_runs_and_is_accounted_for(cluster, tmp_path):
@@ -27,7 +20,7 @@ def test_an_array_of_submitit_runs_and_is_accounted_for(cluster, tmp_path):
         return dict(line.split('|') for line in lines)
 
     # The records come a moment after the results.
-    until(lambda: states() == {job.job_id: 'COMPLETED' for job in jobs})
+    until(lambda: states() == {job.job_id: 'COMPLETED' for job in jobs}, 'the records of the jobs')
 
 
 def test_a_second_start_changes_nothing(cluster):
@@ -45,10 +38,10 @@ def test_stop_ends_jobs_too_even_where_daemons_have_died(start):
     """A second cluster beside the shared one, without accounting."""
     cluster = start('--no-accounting')
     cluster.run('sbatch', '--output=/dev/null', '--wrap', 'sleep 600 & sleep 600')
-    until(lambda: list(cluster.processes().values()).count('sleep') == 2)
+    until(lambda: list(cluster.processes().values()).count('sleep') == 2, 'the processes of the job')
     [slurmctld] = [pid for pid, name in cluster.processes().items() if name == 'slurmctld']
     os.kill(slurmctld, 9)
-    until(lambda: slurmctld not in cluster.processes())
+    until(lambda: slurmctld not in cluster.processes(), 'the end of slurmctld')
     status = cluster.script('status')
     assert status.returncode == 1 and 'slurmctld does not run' in status.stdout
     cluster.stop()

@@ -1,10 +1,14 @@
-"""A node that fails and a job that is pre-empted, on a cluster without accounting."""
+"""A node that fails or reboots and a job that is pre-empted, on a cluster without accounting."""
 
+import os
+import signal
 import socket
 import subprocess
 
+import psutil
 import pytest
-from slurm_suite import Suite, epochs, metrics, until
+from slurm_suite import Suite, epochs, metrics
+from waiting import ends_of, until
 
 ONE = ('table3', '--only', 't_max=0.6', '--only', 't_min=0.2')
 
@@ -22,19 +26,31 @@ def plain_cluster(start):
 def fail_node(cluster, job):
     node = f'nodename={socket.gethostname().partition(".")[0]}'
     cluster.run('scontrol', 'update', node, 'state=down', 'reason=test')
-    until(lambda: state(cluster, job).startswith('PENDING'))
+    until(lambda: state(cluster, job).startswith('PENDING'), f'job {job} to be requeued')
 
     def back():
         subprocess.run(['scontrol', 'update', node, 'state=resume'], capture_output=True)  # refused while tasks end
         return cluster.run('sinfo', '-h', '-o', '%T').split()[0] in ('idle', 'mixed', 'allocated')
 
-    until(back)
+    until(back, 'the node to be back')
 
 
 def preempt(cluster, job):
     """By a job of the partition that goes first; there is a CPU for it, but it wants all of them."""
     cluster.run('sbatch', '--partition=debug', '--exclusive', '--output=/dev/null', '--wrap', 'sleep 2')
-    until(lambda: state(cluster, job).startswith('PENDING'))
+    until(lambda: state(cluster, job).startswith('PENDING'), f'job {job} to be requeued')
+
+
+def reboot(cluster, job):
+    """All processes of the node die at once, as when its power fails; slurmd then starts anew."""
+    daemons = [pid for pid, name in cluster.processes().items() if name in ('slurmd', 'slurmstepd')]
+    jobs = [child.pid for pid in daemons for child in psutil.Process(pid).children(recursive=True)]
+    for pid in {*daemons, *jobs}:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not {*daemons, *jobs} & set(cluster.processes()), 'the processes of the node to die')
+    again = cluster.script('start', '--no-accounting')
+    assert again.returncode == 0, again.stderr
+    until(lambda: state(cluster, job).startswith('PENDING'), f'job {job} to be requeued')
 
 
 def state(cluster, job):
@@ -43,23 +59,23 @@ def state(cluster, job):
 
 @pytest.mark.slow
 def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alone, tmp_path):
-    """First its node fails, then it is pre-empted."""
+    """First its node fails, then it is pre-empted, then its node reboots."""
     one = finished_alone.one
     suite = Suite(tmp_path, finished_alone.data, plain_cluster, partition='preempt')
     following = suite.start(*one, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
     try:
-        [record] = until(suite.records)
+        [record] = until(suite.records, 'the submission')
         [job] = record['jobs'].values()
         [folder] = suite.folders()
         before = []
-        for happens in (fail_node, preempt):
-            until(lambda wanted=len(before) + 2: len(epochs(folder)) >= wanted)
+        for happens in (fail_node, preempt, reboot):
+            until(lambda wanted=len(before) + 2: len(epochs(folder)) >= wanted, 'two more epochs')
             happens(plain_cluster, job)
             kept, before = before[:-1], epochs(folder)
             # An epoch's metrics are there a moment before its checkpoint; seconds and all, so it was not trained again.
             assert before[: len(kept)] == kept and len(before) < finished_alone.epochs
             assert 'requeued' in suite.run(*one, '--status').stdout
-        _, err = following.communicate(timeout=300)
+        [(_, err)] = ends_of(following)
     finally:
         following.kill()
     assert following.returncode == 0, err
@@ -71,7 +87,7 @@ def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alon
 def finished_alone(data, pace, tmp_path_factory):
     """The same run, undisturbed, on this machine; it takes well longer than the grace of a pre-emption."""
     suite = Suite(tmp_path_factory.mktemp('alone'), data, None)
-    suite.epochs = max(30, int(24 / pace))
+    suite.epochs = max(40, int(32 / pace))
     suite.one = (*ONE, '--set', f'train_cfg.max_epochs={suite.epochs}')
     suite.run(*suite.one)
     return suite

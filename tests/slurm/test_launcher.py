@@ -6,7 +6,8 @@ import re
 import signal
 
 import pytest
-from slurm_suite import ROOT, Suite, epochs, metrics, trainings, until
+from slurm_suite import ROOT, Suite, epochs, metrics, trainings
+from waiting import ends_of, until
 
 FATES = ROOT / 'tests' / 'slurm' / 'fates.yaml'
 FATE_NAMES = ['requeued', 'killed', 'cancelled', 'calm', 'diverges']
@@ -29,7 +30,8 @@ def test_an_array_runs_to_a_finished_table(finished, cluster):
     def accounted():
         return cluster.run('sacct', '-XnP', '-o', 'State', f'--name={record["name"]}').split()
 
-    until(lambda: accounted() == ['COMPLETED'] * 4)  # the records come a moment after the results
+    # The records come a moment after the results.
+    until(lambda: accounted() == ['COMPLETED'] * 4, 'the records of the jobs')
 
 
 def test_a_finished_table_is_printed_without_a_submission(finished):
@@ -59,26 +61,28 @@ def disturbed(cluster, data, finished, pace, tmp_path_factory):
     suite.table.write_text(FATES.read_text().replace('EPOCHS', str(suite.epochs)))
     following = suite.start(suite.table, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
     try:
-        [suite.first] = until(suite.records)
+        [suite.first] = until(suite.records, 'the submission')
         jobs = dict(zip(FATE_NAMES, suite.first['jobs'].values()))
         folders = dict(zip(FATE_NAMES, suite.folders()))
         suite.folders_by_fate = folders
         cluster.run('scontrol', 'hold', jobs['diverges'])  # it waits for one of the four before it
 
-        until(lambda: epochs(folders['requeued']))
+        until(lambda: epochs(folders['requeued']), 'an epoch of the run to requeue')
         cluster.run('scontrol', 'requeue', jobs['requeued'])
-        until(lambda: cluster.run('squeue', '-h', '-j', jobs['requeued'], '-o', '%T %r').strip() == 'PENDING BeginTime')
+        look = ('squeue', '-h', '-j', jobs['requeued'], '-o', '%T %r')
+        until(lambda: cluster.run(*look).strip() == 'PENDING BeginTime', 'the job to be requeued')
         suite.epochs_before = len(epochs(folders['requeued']))
         cluster.run('scontrol', 'hold', jobs['requeued'])
 
-        until(lambda: all(map(epochs, (folders['killed'], folders['cancelled']))))
+        until(lambda: all(map(epochs, (folders['killed'], folders['cancelled']))), 'an epoch of both endless runs')
         suite.during = suite.status(suite.table)
         suite.again = suite.slurm(suite.table).stderr
 
         cluster.run('scontrol', 'release', jobs['requeued'], jobs['diverges'])
-        os.kill(until(lambda: process_of(cluster, folders['killed'])), signal.SIGKILL)
+        worker = until(lambda: process_of(cluster, folders['killed']), 'the process of the run to kill')
+        os.kill(worker, signal.SIGKILL)
         cluster.run('scancel', jobs['cancelled'])
-        suite.out, suite.err = following.communicate(timeout=180)
+        [(suite.out, suite.err)] = ends_of(following)
     finally:
         following.kill()
     suite.code = following.returncode
@@ -151,7 +155,7 @@ def test_only_what_is_missing_is_submitted_and_only_that_is_cancelled(disturbed,
     def left():
         return cluster.run('squeue', '-h', '-t', 'PD,R,CG', '-o', '%A').split()
 
-    until(lambda: left() == [foreign])
+    until(lambda: left() == [foreign], 'all jobs but the foreign one to end')
     assert 'cancelled by --cancel' in disturbed.status(disturbed.table)['killed']
     cluster.run('scancel', foreign)
 
@@ -177,7 +181,7 @@ def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
         each.start('table3', *one, *LOADER, '--launcher', 'slurm', '--cluster', each.file, '--wait')
         for each in (calm, suite)
     ]
-    said = [process.communicate() for process in waiting]
+    said = ends_of(*waiting)
     assert [process.returncode for process in waiting] == [0, 0], said
     [folder] = suite.folders()
     [job] = suite.records()[0]['jobs'].values()
@@ -189,12 +193,24 @@ def test_a_time_out_resumes_and_changes_nothing(cluster, data, pace, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_limit_too_short_for_an_epoch_ends_the_run(cluster, data, tmp_path):
+    """The epoch never ends. It is tried three times, 40 seconds each."""
+    suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=20)
+    endless = ('table3', *ONE, '--set', 'train_dataloader.sampler.type=InfiniteSampler')
+    done = suite.slurm(*endless, '--wait', check=1)
+    says = r'the time limit of 1 min ended 3 starts in a row before .*: give timeout_min in the cluster file more'
+    assert re.search(says, done.stderr), done.stderr
+    [job] = suite.records()[0]['jobs'].values()
+    assert restarts(suite, job) == 2 and re.search(says, suite.status(*endless)['0.6'])
+
+
+@pytest.mark.slow
 def test_of_two_tasks_the_first_alone_requeues(cluster, data, tmp_path):
     suite = Suite(tmp_path, data, cluster, timeout_min=1, signal_delay_s=20, tasks_per_node=2)
     endless = ('table3', *ONE, *LOADER, '--set', 'train_cfg.max_epochs=1000')
     suite.slurm(*endless)
     [folder], [job] = suite.folders(), suite.records()[0]['jobs'].values()
-    until(lambda: restarts(suite, job), 300)
+    until(lambda: restarts(suite, job), 'the job to be requeued before its time limit and to start again', 300)
     suite.run(*endless, '--cancel')
     assert 'Calling checkpoint method' in (folder / 'worker.log').read_text()
     second = (folder / 'worker.log.1').read_text()
@@ -210,7 +226,7 @@ def test_a_local_start_shares_the_work(cluster, finished, tmp_path):
         suite.start(*grid, '--launcher', 'slurm', '--cluster', suite.file, '--wait'),
         suite.start(*grid, '--jobs', 1),
     ]
-    said = [process.communicate() for process in both]
+    said = ends_of(*both)
     assert [process.returncode for process in both] == [0, 0], said
     assert said[0][0] == said[1][0]
     assert len(suite.folders()) == 4
@@ -251,13 +267,13 @@ def test_two_tasks_train_one_run_through_a_requeue(cluster, data, pace, tmp_path
     suite = Suite(tmp_path, data, cluster, tasks_per_node=2)
     following = suite.start(*one, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
     try:
-        [record] = until(suite.records)
+        [record] = until(suite.records, 'the submission')
         [folder], [job] = suite.folders(), record['jobs'].values()
-        until(lambda: epochs(folder))
+        until(lambda: epochs(folder), 'an epoch')
         cluster.run('scontrol', 'requeue', job)
         calm = Suite(tmp_path / 'calm', data, None)  # it trains while the job waits in the queue
         calm.run(*one, '--processes-per-run', 2)
-        said = following.communicate(timeout=180)
+        said = ends_of(following)
     finally:
         following.kill()
     assert following.returncode == 0, said

@@ -1,5 +1,7 @@
 """What is made of Slurm's answers and of cluster files; squeue and sacct are played by scripts here."""
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from experiments.launchers.slurm import task as task_module
@@ -51,6 +53,11 @@ def placed(tmp_path):
         (dict(squeue='7_0|PENDING|Priority|0|\n'), 'queued', 'job 7_0, waits (Priority)'),
         (dict(squeue='7_0|PENDING|BeginTime|2|\n'), 'requeued', 'job 7_0, requeued 2×, waits (BeginTime)'),
         (dict(squeue='7_0|CONFIGURING|None|0|\n'), 'running', 'job 7_0, configuring'),
+        (
+            dict(squeue='7_0|TIMEOUT|TimeLimit|0|\n'),
+            'failed',
+            'job 7_0 ended as TIMEOUT (TimeLimit); it had no time to r',
+        ),
         (dict(squeue='7_0|OUT_OF_MEMORY|OutOfMemory|0|\n'), 'failed', 'job 7_0 ended as OUT_OF_MEMORY (OutOfMemory)'),
         (dict(squeue='', sacct='7_0|o2f-x|NODE_FAIL|1:0\n'), 'failed', 'job 7_0 ended as NODE_FAIL (exit code 1:0)'),
         (dict(squeue='', sacct='7_0|o2f-x|CANCELLED by 0|0:0\n'), 'failed', 'job 7_0 ended as CANCELLED'),
@@ -125,16 +132,24 @@ def test_a_cluster_file_needs_nothing(tmp_path):
         read_settings(tmp_path / 'd.yaml')
 
 
-def test_a_limit_too_short_for_an_epoch_ends_the_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    'timeout_min, signal_delay_s, reached_s',
+    [(10, 90, 510), (10, 90, 450), (3, 90, 90), (3, 90, 30), (1, 20, 40)],
+    ids=['long', 'long, early', 'short', 'short, early', 'shortest'],
+)
+def test_a_limit_too_short_for_an_epoch_ends_the_run(tmp_path, monkeypatch, timeout_min, signal_delay_s, reached_s):
+    """``reached_s``: when Slurm sends its signal; it may do so a minute too early."""
     pytest.importorskip('submitit')
     now = [0.0]
     monkeypatch.setattr(task_module.time, 'monotonic', lambda: now[0])
-    task = Task(str(tmp_path), 'a', 'smoke', {}, 1, timeout_min=10)
+    task = Task(str(tmp_path), 'a', 'smoke', {}, 1, timeout_min, signal_delay_s)
     for start in range(MAX_STALLED_STARTS):
         task._start = (now[0], 0)
-        now[0] += 20
-        assert task.checkpoint().function.stalled_starts == start  # a pre-emption counts for nothing
-        now[0] += 500
+        if timeout_min == 10:
+            now[0] += 20
+            assert task.checkpoint().function.stalled_starts == start  # a pre-emption counts for nothing
+            now[0] -= 20
+        now[0] += reached_s + 1
         if start < MAX_STALLED_STARTS - 1:
             task = task.checkpoint().function
             assert task._start is None  # no state of this start travels
@@ -142,6 +157,21 @@ def test_a_limit_too_short_for_an_epoch_ends_the_run(tmp_path, monkeypatch):
         task.checkpoint()
     RunFolder(tmp_path).add_epoch(1, {}, {}, 1, 1)
     assert task.checkpoint().function.stalled_starts == 0
+
+
+def test_the_last_submission_counts_after_the_clock_is_set_back(says, placed):
+    """The first was a year ahead; slurmctld knows both jobs."""
+    says(squeue='7_0|CANCELLED|None|0|\n8_0|PENDING|Priority|0|\n9_0|PENDING|Priority|0|\n')
+    records = placed.records
+    ahead = datetime.now(timezone.utc) + timedelta(days=365)
+    records.finish(Submission('o2f-x', '7', ahead.isoformat(timespec='microseconds'), {'a': '7_0'}))
+    assert placed().status.state == 'failed'
+    with records.lock():
+        times = [records.now(), records.now()]
+    assert ahead.isoformat() < times[0] < times[1]
+    for array, at in zip('98', times):
+        records.finish(Submission('o2f-x', array, at, {'a': f'{array}_0'}))
+    assert placed().status.message == 'job 8_0, waits (Priority)'
 
 
 def test_each_start_has_a_port_of_its_own():

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from slurm_suite import ROOT, Suite, until
+from slurm_suite import ROOT, Suite
+from waiting import until
 
 GRID = ('table3', '--only', 't_min=0.2')  # four runs
 pytestmark = pytest.mark.slow
@@ -20,7 +21,8 @@ def strict_cluster(start):
     try:
         cluster.run('sacctmgr', '-iQ', 'add', 'account', 'lab', 'cluster=dev')
         cluster.run('sacctmgr', '-iQ', 'add', 'user', 'root', 'account=lab', 'defaultaccount=lab', 'maxsubmitjobs=3')
-        until(lambda: 'MaxSubmitJobs=3' in cluster.run('scontrol', 'show', 'assoc_mgr', 'users=root', 'flags=assoc'))
+        look = ('scontrol', 'show', 'assoc_mgr', 'users=root', 'flags=assoc')
+        until(lambda: 'MaxSubmitJobs=3' in cluster.run(*look), 'slurmctld to know the limit')
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv('SLURM_CONF', cluster.conf)
             yield cluster
@@ -45,7 +47,8 @@ def test_a_partial_refusal_says_what_was_submitted_and_cancel_finds_every_array(
     assert len(list((suite.runs / 'smoke' / 'slurm' / 'logs').glob('*.pkl'))) == 3  # those of refused jobs are gone
     said = suite.run(*endless, '--cancel').stderr
     assert said.startswith('run.py: cancelled 3 job(s)')
-    until(lambda: not strict_cluster.run('squeue', '-h', '-t', 'PD,R,CG', '-o', '%A').split())
+    look = ('squeue', '-h', '-t', 'PD,R,CG', '-o', '%A')
+    until(lambda: not strict_cluster.run(*look).split(), 'all jobs to end')
 
 
 def test_wait_submits_the_rest_and_follows_every_array(strict_cluster, data, tmp_path):
@@ -66,7 +69,8 @@ def test_a_submission_from_inside_an_allocation_is_one_of_its_own(strict_cluster
     done = subprocess.run([*outer, *inner], capture_output=True, text=True, timeout=120, cwd=os.sep)
     assert done.returncode == 0 and 'submitted 1 run(s)' in done.stderr, done.stderr
     [folder] = suite.folders()
-    ended = until(lambda: [name for name in ('result.json', 'failure.json') if (folder / name).exists()])
+    names = ('result.json', 'failure.json')
+    ended = until(lambda: [name for name in names if (folder / name).exists()], 'the end of the run')
     assert ended == ['result.json'], suite.status(*one)
 
 

@@ -13,9 +13,9 @@ from typing import Iterator, Optional
 
 from rich.filesize import decimal
 
-from experiments.machine import can_be_written, cores, memory
+from experiments.machine import cores, memory
 from experiments.store.errors import UserError
-from experiments.store.files import make_folder
+from experiments.store.files import can_be_written, make_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Bytes of shared memory for a local cluster. Runs pass nothing through it.

@@ -14,6 +14,7 @@ logs                   submitit's own files, and the output of jobs until they t
 import subprocess
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
@@ -169,7 +170,7 @@ class Submission:
     Attributes:
         name (str): the array's unique name in Slurm.
         array (str): its id.
-        at (str): when it was submitted, in ISO format, UTC.
+        at (str): when it was submitted, in ISO format, UTC; see :meth:`Records.now`.
         jobs (dict): run id -> job id, such as 12_3, or 12 if the submission has one run.
     """
 
@@ -189,6 +190,7 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.logs = folder / 'logs'
+        self._latest = ''
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -199,7 +201,19 @@ class Records:
         """
         make_folder(self.folder)
         with locked(self.folder / 'lock'):
+            self._latest = max((entry.at for entry in self._all()), default='')
             yield
+
+    def now(self) -> str:
+        """The time for a new submission, later than that of every earlier one. Only the holder of the lock may ask.
+
+        The last submission of a run is the one that counts, also if the clock has been set back since the others.
+        """
+        now = datetime.now(timezone.utc)
+        if self._latest:
+            now = max(now, datetime.fromisoformat(self._latest) + timedelta(microseconds=1))
+        self._latest = now.isoformat(timespec='microseconds')
+        return self._latest
 
     def begin(self, name: str) -> None:
         """Record that a submission of this name is about to be sent to Slurm."""
@@ -225,15 +239,18 @@ class Records:
         Raises:
             UserError: a record is damaged.
         """
-        submissions = sorted((self._read(path) for path in self.folder.glob('*.json')), key=lambda entry: entry.at)
+        submissions = sorted(self._all(), key=lambda entry: entry.at)
         return {run_id: (entry, job) for entry in submissions for run_id, job in entry.jobs.items()}
+
+    def _all(self) -> Iterator[Submission]:
+        return map(self._read, self.folder.glob('*.json'))
 
     def _read(self, path: Path) -> Submission:
         content = read_json(path)
         try:
-            if content.pop('schema') == SCHEMA:
+            if content.pop('schema') == SCHEMA and datetime.fromisoformat(content['at']):
                 return Submission(**content)
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             pass
         raise UserError(f'{path} is not the record of a submission: delete it, and cancel its jobs with scancel')
 
@@ -346,6 +363,8 @@ def _end(job_id: str, job: Optional[Job], logs: Path) -> str:
         said = 'is no longer in the queue, and left no result'
     else:
         said = f'ended as {job.state}' + (f' ({job.reason})' if job.reason else '')
+        if job.state == 'TIMEOUT':
+            said += '; it had no time to return to the queue: give signal_delay_s in the cluster file more'
     last = _last_line(logs / f'{job_id}_0_log.err')
     return f'job {job_id} {said}' + (f': {last}' if last else '')
 

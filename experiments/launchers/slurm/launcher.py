@@ -243,6 +243,7 @@ class SlurmLauncher:
             paths=data_paths(run.config, data.resolve()),
             threads=self.settings.cpus_per_task,
             timeout_min=self.settings.timeout_min,
+            signal_delay_s=self.settings.signal_delay_s,
         )
 
     def _withdraw(self) -> None:

@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -23,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[3]
 _TIMEOUTS = 10**9
 #: Slurm's variables that name the cluster, not a job.
 _OF_CLUSTER = ('SLURM_CLUSTERS', 'SLURM_CONF', 'SLURM_CONF_SERVER', 'SLURM_JWT')
+#: submitit's pickles whose jobs have no id yet.
+_UNSENT = re.compile(r'[0-9a-f]{32}\.pkl')
 #: Refusals that fewer jobs may escape: a limit on the jobs of a user, an account or an array.
 _TOO_MANY = re.compile(r'submit limit|SubmitJob|array spec|temporarily un', re.IGNORECASE)
 
@@ -101,21 +102,21 @@ def _send(tasks: List[Task], settings: Settings, records: Records, profile: str)
 
     name = f'o2f-{profile}-{secrets.token_hex(4)}'
     records.begin(name)
-    pickles = set(records.logs.glob('*.pkl'))
     try:
         submitter = executor(settings, records.logs, name)
         with outside_of_any_job(), submitter.batch():
             sent = [submitter.submit(task) for task in tasks]
     except (FailedJobError, FailedSubmissionError) as error:
         records.forget(name)
-        for path in set(records.logs.glob('*.pkl')) - pickles:
-            path.unlink()  # submitit leaves them
+        for path in records.logs.glob('*.pkl'):
+            if _UNSENT.fullmatch(path.name):
+                path.unlink()
         raise Refused(_last(str(error))) from error
     ids = [job.job_id for job in sent]
     submission = Submission(
         name=name,
         array=ids[0].split('_')[0],
-        at=datetime.now(timezone.utc).isoformat(timespec='microseconds'),
+        at=records.now(),
         jobs={task.run_id: job for task, job in zip(tasks, ids)},
     )
     records.finish(submission)

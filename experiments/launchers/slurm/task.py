@@ -26,6 +26,8 @@ PATIENCE_S = 180
 SAYS = 'o2f: '
 #: How many starts in a row may reach the time limit without finishing an epoch.
 MAX_STALLED_STARTS = 3
+#: How much earlier than asked for Slurm may send the signal before the time limit, in seconds.
+EARLY_S = 60
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Task:
         path (str): the run's folder, absolute.
         run_id, profile, paths, threads: see :func:`experiments.training.worker.work`.
         timeout_min (int): the job's time limit in minutes.
+        signal_delay_s (int): how long before the limit the job is asked to return to the queue, in seconds.
         stalled_starts (int): earlier starts in a row that reached the time limit without finishing an epoch.
     """
 
@@ -48,6 +51,7 @@ class Task:
     paths: Dict[str, str]
     threads: int
     timeout_min: int
+    signal_delay_s: int
     stalled_starts: int = 0
     # When this start began to train, and the epochs finished before. Not a dataclass field, so it is not pickled.
     _start = None
@@ -84,7 +88,8 @@ class Task:
         if _epochs_done(RunFolder(Path(self.path))) > epochs:
             return DelayedSubmission(replace(self, stalled_starts=0))
         # A pre-emption may come at any time, so it does not mean that the limit is too short.
-        timed_out = time.monotonic() - began > 0.5 * 60 * self.timeout_min
+        usable = 60 * self.timeout_min - self.signal_delay_s
+        timed_out = time.monotonic() - began > min(usable / 2, usable - EARLY_S)
         if timed_out and self.stalled_starts + 1 >= MAX_STALLED_STARTS:
             raise UserError(
                 f'{self.path}: the time limit of {self.timeout_min} min ended {MAX_STALLED_STARTS} starts in a row '

@@ -8,17 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import ends_of, until
 
 FATES = Path(__file__).with_name('fates.yaml')
 ON_RAY = (FATES, '--profile', 'smoke', '--launcher', 'ray', '--ray-address')
-
-
-def until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(0.05)
-    return found
 
 
 def epochs(folder):
@@ -82,12 +75,14 @@ def disturbed(start_cluster, suite_at, tmp_path_factory):
     suite = suite_at(tmp_path_factory.mktemp('disturbed') / 'runs')
     process = suite.start(*ON_RAY, cluster.address)
     try:
-        suite.moved = until(lambda: next((run for run in suite.folders() if node_of(run, cluster) is second), None))
-        until(lambda: len(epochs(suite.moved)) > 1)
+        [suite.moved] = until(
+            lambda: [run for run in suite.folders() if node_of(run, cluster) is second], 'a run on the second node'
+        )
+        until(lambda: len(epochs(suite.moved)) > 1, 'two epochs on the second node')
         cluster.remove_node(second, allow_graceful=False)
         suite.before = epochs(suite.moved)
         cluster.add_node(num_cpus=1)
-        suite.out, suite.err = process.communicate(timeout=180)
+        [(suite.out, suite.err)] = ends_of(process)
     finally:
         process.kill()
     suite.code = process.returncode
@@ -136,15 +131,15 @@ def interrupted(suite, command, end, together):
         together (bool): both of them must have been in training at once.
     """
     driver = suite.start(*command)
-    until(lambda: (suite.runs / 'smoke' / 'tables' / 'fates.json').exists())
+    until(lambda: (suite.runs / 'smoke' / 'tables' / 'fates.json').exists(), 'the plan')
     pair = [by_fate(suite)[fate] for fate in ('one', 'other')]
     begun = [len(epochs(folder)) for folder in pair]
-    until(lambda: all(map(process_of, pair)) or not together)
-    until(lambda: [len(epochs(folder)) for folder in pair] != begun)
+    until(lambda: all(map(process_of, pair)) or not together, 'both runs to train at once')
+    until(lambda: [len(epochs(folder)) for folder in pair] != begun, 'another epoch')
     driver.send_signal(end)
     stopped = time.monotonic()
-    _, err = driver.communicate()
-    until(lambda: not any(map(process_of, suite.folders())))
+    [(_, err)] = ends_of(driver)
+    until(lambda: not any(map(process_of, suite.folders())), 'the trials to end')
     assert time.monotonic() - stopped < 15 and 'Traceback' not in err
     assert not any((folder / 'result.json').exists() for folder in pair)
     return driver.returncode
@@ -174,7 +169,7 @@ def test_a_local_start_shares_the_work(need_ray, suite, ray_folder):
     grid = ('table3', '--only', 't_max=0.6', '--set', 'train_cfg.max_epochs=2', '--profile', 'smoke', '--jobs', 1)
     env = {**os.environ, 'RAY_TMPDIR': ray_folder}
     both = [suite.start(*grid, '--launcher', 'ray', env=env), suite.start(*grid)]
-    said = [process.communicate() for process in both]
+    said = ends_of(*both)
     assert [process.returncode for process in both] == [0, 0], said
     assert said[0][0] == said[1][0]
     assert len(suite.folders()) == 4

@@ -25,6 +25,18 @@ def test_a_full_disk_leaves_the_old_file_and_is_named(tmp_path):
     assert read_json(path) == {'x': 1} and os.listdir(tmp_path) == ['a.json']
 
 
+def test_a_full_quota_leaves_the_old_file_and_is_named(mounted):
+    """EDQUOT comes from a FUSE mount, because a kernel may know no quotas of disks."""
+    folder = mounted(1000)
+    path = folder / 'a.json'
+    write_json(path, {'x': 1})
+    with pytest.raises(UserError, match='a.json: Disk quota exceeded. Free some space'):
+        write_whole(path, 'new' * 1000)
+    assert read_json(path) == {'x': 1} and not (folder / f'{ASIDE}a.json.{os.getpid()}').exists()
+    write_json(path, {'x': 2})
+    assert read_json(path) == {'x': 2}
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match='No such file or directory'):
         write_whole(tmp_path / 'none' / 'a', 'x')

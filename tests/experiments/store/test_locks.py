@@ -1,10 +1,5 @@
 """File systems without locks, or whose locks hold on one machine only: said before anything starts."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from experiments.store.errors import UserError
@@ -12,25 +7,8 @@ from experiments.store.files import _locks_of_one_machine, _mount_of, check_lock
 from experiments.store.runs import RunFolder
 
 
-@pytest.fixture
-def lockless(tmp_path, unmet):
-    """A folder on a real mount whose every flock fails."""
-    if os.geteuid() != 0 or not os.path.exists('/dev/fuse'):
-        unmet('a FUSE file system is mounted by root only, and needs /dev/fuse')
-    point = tmp_path / 'mount'
-    point.mkdir()
-    server = Path(__file__).with_name('lockless_fuse.py')
-    with subprocess.Popen([sys.executable, server, point], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            if process.stdout.readline() != 'mounted\n':
-                unmet('FUSE file systems cannot be mounted here')
-            yield point
-        finally:
-            subprocess.run(['umount', '-l', point], check=False)
-            process.kill()
-
-
-def test_without_locks_nothing_starts(lockless, suite_at):
+def test_without_locks_nothing_starts(mounted, suite_at):
+    lockless = mounted()
     with pytest.raises(UserError, match='has no locks .*: have it mounted with locks'):
         check_locks(lockless)
     with pytest.raises(UserError, match='has no locks'), locked(lockless / 'lock', 1.0):

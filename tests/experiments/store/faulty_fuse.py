@@ -1,6 +1,7 @@
-"""A file system without locks: a FUSE mount in memory that answers every flock with an error.
+"""A FUSE mount in memory without locks, or with locks and a quota.
 
-python lockless_fuse.py FOLDER        mounts and serves it until it is unmounted; root only
+python faulty_fuse.py FOLDER          answers every flock with an error; served until it is unmounted; root only
+python faulty_fuse.py FOLDER BYTES    has locks, and refuses to hold more bytes than these
 """
 
 import ctypes
@@ -11,7 +12,7 @@ import struct
 import sys
 
 LOOKUP, FORGET, GETATTR, SETATTR, MKDIR, UNLINK, RMDIR = 1, 2, 3, 4, 9, 10, 11
-OPEN, READ, WRITE, RELEASE, FLUSH, INIT, OPENDIR = 14, 15, 16, 18, 25, 26, 27
+RENAME, OPEN, READ, WRITE, RELEASE, FSYNC, FLUSH, INIT, OPENDIR = 12, 14, 15, 16, 18, 20, 25, 26, 27
 READDIR, RELEASEDIR, SETLK, SETLKW, CREATE, BATCH_FORGET = 28, 29, 32, 33, 35, 42
 FLOCK_LOCKS = 1 << 10  # the kernel passes flock on instead of keeping it to this machine
 
@@ -19,7 +20,8 @@ FLOCK_LOCKS = 1 << 10  # the kernel passes flock on instead of keeping it to thi
 class Memory:
     """Folders and files by node, and what each request of the kernel gets."""
 
-    def __init__(self):
+    def __init__(self, quota):
+        self.quota = quota
         self.content = {1: None}  # a file's bytes; None for a folder
         self.names = {}  # (folder, name) -> node
 
@@ -36,12 +38,15 @@ class Memory:
         self.content[node], self.names[folder, name] = content, node
         return self.entry(node)
 
+    def held(self):
+        return sum(len(self.content[node] or b'') for node in set(self.names.values()))
+
     def answer(self, opcode, node, body):
         """The body of the answer, or an error number; None where the kernel waits for none."""
         if opcode in (FORGET, BATCH_FORGET):
             return None
         if opcode == INIT:
-            return struct.pack('<4I2H2I2H8I', 7, 31, 0, FLOCK_LOCKS, 8, 8, 4096, 1, 1, 0, *[0] * 8)
+            return struct.pack('<4I2H2I2H8I', 7, 31, 0, 0 if self.quota else FLOCK_LOCKS, 8, 8, 4096, 1, 1, 0, *[0] * 8)
         if opcode in (SETLK, SETLKW):
             return errno.ENOLCK
         if opcode == LOOKUP:
@@ -62,19 +67,26 @@ class Memory:
             return self.content[node][offset : offset + size]
         if opcode == WRITE:
             offset, size = struct.unpack_from('<QI', body, 8)
+            if self.quota and self.held() + size > self.quota:
+                return errno.EDQUOT
             self.content[node] = self.content[node][:offset].ljust(offset, b'\0') + body[-size:]
             return struct.pack('<2I', size, 0)
-        return b'' if opcode in (RELEASE, RELEASEDIR, FLUSH, READDIR) else errno.ENOSYS
+        if opcode == RENAME:
+            folder = struct.unpack_from('<Q', body)[0]
+            old, new = body[8:].rstrip(b'\0').split(b'\0')
+            self.names[folder, new] = self.names.pop((node, old))
+            return b''
+        return b'' if opcode in (RELEASE, RELEASEDIR, FLUSH, FSYNC, READDIR) else errno.ENOSYS
 
 
-def serve(folder):
+def serve(folder, quota=0):
     device = os.open('/dev/fuse', os.O_RDWR)
     libc = ctypes.CDLL(None, use_errno=True)
     options = f'fd={device},rootmode=40000,user_id=0,group_id=0'
     if libc.mount(b'o2f', os.fsencode(folder), b'fuse.o2f', 0, options.encode()):
         sys.exit(f'cannot mount: {os.strerror(ctypes.get_errno())}')
     print('mounted', flush=True)
-    memory = Memory()
+    memory = Memory(quota)
     while True:
         try:
             request = os.read(device, 1 << 17)
@@ -90,4 +102,4 @@ def serve(folder):
 
 
 if __name__ == '__main__':
-    serve(sys.argv[1])
+    serve(sys.argv[1], *map(int, sys.argv[2:]))

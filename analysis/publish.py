@@ -55,7 +55,9 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
         cli.warner('publish.py')(warning)
     target = args.to / args.profile
     new = 0
-    for run, result in found.runs.items():
+    for run, result in sorted(
+        found.runs.items(), key=lambda each: _settings(args.runs / args.profile / each[0] / CONFIG)
+    ):
         if result.provenance.dirty is not False:
             cli.warner('publish.py')(f'{run} was trained by code that no commit holds: left out')
         elif args.replace or not (target / run / RESULT).exists():
@@ -68,6 +70,17 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
     kept = {run for cell in content['cells'] for run in cell['runs'].values()}
     missing = len(set(plan.runs) - kept)
     return f'{plan.name}: {new} runs published, {len(kept)} are there' + (f', {missing} missing' if missing else '')
+
+
+def _settings(path: Path) -> int:
+    """How many settings a config has. The run with the fewest comes first: its config becomes the base, and no run
+    may lack what the base has.
+
+    Raises:
+        UserError: the config is damaged.
+    """
+    with naming(path):
+        return len(read_config(path)) if path.exists() else 0
 
 
 def _publish_config(source: Path, target: Path, table: str) -> None:

@@ -97,6 +97,16 @@ def test_configs_are_published_as_differences_from_the_base_of_their_table(full,
     assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'config.py: is no config of a run' in done.stderr
 
 
+def test_the_base_has_no_setting_that_another_run_lacks(full, publish):
+    configs = {run_id(0): dict(model=dict(k=7), unused=True), run_id(1): dict(model=dict(k=7))}
+    for run, config in configs.items():
+        full.write(f'desk/{run}/config.py', config_text(config))
+    assert publish().returncode == 0
+    texts = {run: (publish.target / run / 'config.py').read_text() for run in configs}
+    inherits = "_base_ = '../tables/table3.py'\n"
+    assert texts == {run_id(0): inherits + 'unused = True\n', run_id(1): inherits}
+
+
 def test_broken_and_uncommitted_runs_stay_behind(full, publish):
     good = full.result(0, 0.2, 0.3)
     full.result(1, 0.2, 0.3, provenance=dict(good['provenance'], dirty=True))

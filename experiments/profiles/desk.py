@@ -172,7 +172,7 @@ variants = {
     ),
     'condinst-o2m': dict(model=dict(bbox_head=dict(regress_ranges=_ranges))),
     'r101': dict(  # as much deeper than the 18 layers as is cheap
-        generate=dict(backbone=dict(depth=34)),
+        generate=dict(backbone=dict(depth=34, epochs=20)),
         model=dict(backbone=dict(depth=34, init_cfg=dict(checkpoint='${BACKBONE}/backbone.pth'))),
     ),
 }

@@ -118,7 +118,7 @@ variants = {
                 window_size=6,
                 images=6000,
                 crop=48,
-                epochs=5,
+                epochs=20,
                 lr=0.002,
             )
         ),
@@ -135,7 +135,7 @@ variants = {
             neck=dict(in_channels=[16, 32, 64, 128]),
         ),
         optim_wrapper=dict(
-            _delete_=True, type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.05, fused=True)
+            _delete_=True, type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.003, weight_decay=0.05, fused=True)
         ),
     ),
     # A generated crowd (experiments/data/synthetic/crowd.py); the backbone stays the one of the scenes.

@@ -1,5 +1,6 @@
 """Every file that the docs, notes and docstrings name is there, and the README draws the folders that exist."""
 
+import json
 import re
 from pathlib import Path
 
@@ -63,3 +64,17 @@ def test_method_leads_to_every_module_of_the_method():
     # docs/claims.md says how the metrics vary and what they are made of; the garbage collector is no part of the paper.
     beyond = {f'o2f/evaluation/{name}.py' for name in ('leave_out', 'errors', 'garbage')}
     assert names - named(text) == beyond
+
+
+def test_commands_name_the_runs_and_the_data_of_the_present_desk():
+    """What README.md types works after its first command."""
+    from experiments.spec.config import resolve
+    from experiments.spec.paths import generated
+
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    cells = json.loads((ROOT / 'results' / 'desk' / 'tables' / 'table3.json').read_text())['cells']
+    of_table = {run for cell in cells for run in cell['runs'].values()}
+    named = set(re.findall(r'runs/desk/([0-9a-f]{12})/', text))
+    assert named and named <= of_table
+    [folder] = set(re.findall(r'data/desk/(scenes-\S+?)/', text))
+    assert folder == generated(resolve('desk', (), {}, 0, 'test').config)['SCENES'][0]

@@ -35,7 +35,7 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
 
 def makes_data(config: dict) -> bool:
     """Whether the images are generated. A profile of one's own generates at most its backbone."""
-    wanted = config.get('generate')
+    wanted = config.get('generate') or {}
     return bool(wanted) and 'crops' not in wanted
 
 

@@ -288,7 +288,8 @@ class _Layout(Model):
             if any(
                 axis not in self.axes or {*values} - {*self.axes[axis].values} for axis, values in metric.at.items()
             ):
-                raise ValueError(f'metrics.{called(name)}.at is no place in the table: {short(metric.at)}')
+                written = {axis: values[0] if len(values) == 1 else [*values] for axis, values in metric.at.items()}
+                raise ValueError(f'metrics.{called(name)}.at is no place in the table: {short(written)}')
         for i, cell in enumerate(self.cells):
             self._check_cell(cell, f'cells[{i}]')
         places = [cell.at for cell in self.cells]

@@ -183,9 +183,9 @@ def _load(path: str, backend_args: Optional[dict], light: bool) -> Any:
     except UnicodeDecodeError as error:
         raise InputError(f'{path} is not UTF-8 (byte {error.start}): save it in this encoding') from error
     except (ValueError, RecursionError) as error:
-        other = described_text(Path(path), text)
-        if other:
-            raise InputError(f'{path} is {other}') from error
+        format = described_text(Path(path), text)
+        if format:
+            raise InputError(f'{path} is {format}') from error
         raise InputError(f'{path} is not JSON ({error}): fetch or write it again') from error
 
 

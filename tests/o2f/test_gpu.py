@@ -149,6 +149,7 @@ distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'backend, device', [('gloo', 'cpu'), pytest.param('nccl', 'cuda', marks=pytest.mark.gpu)], ids=['gloo', 'nccl']
 )

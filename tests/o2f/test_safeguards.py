@@ -205,6 +205,7 @@ def whole(folder):
     return {path.name: path.read_text() for path in folder.glob('*.pth') if not path.name.startswith('.aside.')}
 
 
+@pytest.mark.slow
 def test_a_kill_while_a_checkpoint_is_written(tmp_path):
     """With max_keep_ckpts=1, as in the example: the old one is there until the new one is whole."""
     folder = tmp_path / 'saved'

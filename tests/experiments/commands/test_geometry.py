@@ -85,6 +85,7 @@ def test_equal_data_and_levels_are_measured_once(tmp_path, capfd):
     assert capfd.readouterr().out.count('| candidates in Ω') == 1
 
 
+@pytest.mark.slow
 def test_generated_scenes_need_no_backbone(suite):
     done = suite.run('geometry', '--profile', 'smoke', check=0)
     assert '16 images' in done.stdout

@@ -258,6 +258,7 @@ def test_a_result_without_its_weights_is_told_apart(captures, suite):
     assert 'has a result but no weights: run python experiments/run.py table8 --only method=FCOS' in done.stderr
 
 
+@pytest.mark.slow
 def test_an_unknown_image_is_named(own):
     done = own.run(own.folder / 'panels.yaml', '--images', '18', '999')
     assert done.returncode == 1 and '--images 999: the validation set has no such image' in done.stderr

@@ -144,6 +144,7 @@ def trained(cwd, name):
     assert {'without_nms/AP', 'with_nms/AP'} <= set(last) and (work / 'epoch_1.pth').exists()
 
 
+@pytest.mark.slow
 def test_mmengine_trains_it_without_the_suite(smoke_config, elsewhere):
     """With ``experiments`` made impossible to import."""
     code = (

@@ -171,6 +171,7 @@ print(type(sys.modules['mmcv._ext']).__name__, vars(sys.modules['mmcv._ext']).ge
 """
 
 
+@pytest.mark.slow
 @stand_in_only
 def test_a_fresh_process_trains_fcos(run_python):
     """``import o2f`` is all it takes for MMDetection's own head to train on mmcv-lite."""

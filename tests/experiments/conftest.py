@@ -75,14 +75,14 @@ def suite(tmp_path, data):
 def trained(tmp_path_factory, worker_id):
     """trained(*tables): a suite in which the smoke profile has filled these tables, and what that command printed.
 
-    Without names, they are tables of a crowd and of masks, and Fig. 5, whose runs of boxes show each epoch. The
+    Without names, they are tables of boxes, of a crowd and of masks, and Fig. 5, whose runs show each epoch. The
     processes that test side by side (-n) share it, so no test may change it.
     """
     base = tmp_path_factory.getbasetemp()
     base = base if worker_id == 'master' else base.parent
 
     def fill(*tables):
-        tables = tables or ('table8', 'table9', 'fig5')
+        tables = tables or ('table1', 'table8', 'table9', 'fig5')
         folder = base / 'trained' / '-'.join(tables)
         folder.mkdir(parents=True, exist_ok=True)
         suite, printed = Suite(folder / 'runs', folder.parent / 'data'), folder / 'printed.txt'

@@ -31,11 +31,6 @@ def pytest_xdist_auto_num_workers():
     return cores()
 
 
-def pytest_collection_modifyitems(items):
-    """Files with Slurm come first. They take longest and mostly wait, so that no core is idle with them at the end."""
-    items.sort(key=lambda item: 'slurm' not in item.path.parts)
-
-
 @pytest.fixture(autouse=True)
 def one_thread():
     """Preparing data in this process takes all cores, and torch would keep that setting for every later test."""

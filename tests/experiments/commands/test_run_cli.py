@@ -255,7 +255,7 @@ def test_a_signal_stops_within_seconds(suite, end):
         (('table3', '--set', 'train_cfg.max_epochs=many'), "'many' is text"),
         (('table3', '--set', 'train_cfg.max_epochs'), 'write it as KEY=VALUE'),
         (('table3', '--only', 'k=7'), "no axis 'k'"),
-        (('table3', '--profile', 'paper'), 'instances_train2017.json is missing'),
+        pytest.param(('table3', '--profile', 'paper'), 'instances_train2017.json is missing', marks=pytest.mark.slow),
         (('table3', '--jobs', '0'), "argument --jobs: '0' must be a whole number, 1 or more"),
         ((), 'name a table'),
     ],

@@ -193,6 +193,7 @@ def test_what_is_wrong_is_said_in_a_line(own, photos, tmp_path, monkeypatch, cap
     assert error.startswith('predict: ') and says in error and error.count('\n') == 1
 
 
+@pytest.mark.slow
 def test_progress_is_shown_on_a_terminal(own, photos, tmp_path):
     """As a user calls it; on a terminal there is a bar."""
     reader, writer = pty.openpty()

@@ -63,6 +63,7 @@ def test_a_loss_that_is_not_finite(value):
         hook.after_train_epoch(runner)
 
 
+@pytest.mark.slow
 def test_divergence_stops_the_training(example):
     """No checkpoint is saved of weights that are not finite."""
     config = example(optim_wrapper__optimizer__lr=1e20, param_scheduler=[])

@@ -56,6 +56,7 @@ def test_a_real_checkpoint_loads(runs):
     assert safe['param_schedulers'] == full['param_schedulers']
 
 
+@pytest.mark.slow
 def test_the_import_alone_makes_it_load(runs, run_python):
     """In a fresh process torch refuses the checkpoint before ``import o2f`` and takes it afterwards."""
     path = next(Path(runs['folder']).glob('best_*.pth'))

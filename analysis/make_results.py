@@ -22,7 +22,7 @@ from analysis.claims import explain, judge  # noqa: E402
 from analysis.claims.finding import FAILS, HOLDS, UNDECIDED  # noqa: E402
 from analysis.tables import render  # noqa: E402
 from analysis.tables.errors import errors_table  # noqa: E402
-from experiments.spec.schema import Cell, Epoch, StoredPlan  # noqa: E402
+from experiments.spec.schema import Cell, Epoch, StoredPlan, own_profile  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 
@@ -206,7 +206,10 @@ def _claims(found: List[judge.Verdict]) -> str:
 
 def _errors(plan: StoredPlan, runs: Path) -> str:
     """What each error costs in the cells of a table, collapsed; '' if it is not stored."""
-    of_cells = errors_table(plan, runs, cli.warner('make_results.py'))
+    warnings: List[str] = []
+    of_cells = errors_table(plan, runs, warnings)
+    for warning in warnings:
+        cli.warner('make_results.py')(warning)
     return of_cells and _folded('AP50 that each error costs, and the calibration error, in %', of_cells)
 
 
@@ -226,7 +229,7 @@ def _again(plan: StoredPlan, runs: Path) -> str:
 def _command(plan: StoredPlan, cell: Cell, runs: Path) -> str:
     words = ['python', 'experiments/run.py', plan.table]
     words += [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
-    own = Path(runs) / plan.profile / f'{plan.profile}.py'  # the readers' own data are in a folder of their own
+    own = own_profile(runs, plan.profile)  # the readers' own data are in a folder of their own
     if own.exists():
         words += ['--profile', os.path.relpath(own, HOME), '--data', 'DIR']
     elif plan.profile != 'desk':

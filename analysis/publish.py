@@ -2,7 +2,7 @@
 
 For each run it copies what tables, claims, figures and the report read: the result, the metrics after every epoch, the
 speed, and the metrics without each group of test images. The config is written as its difference from the base config
-of the table, which is the config of the first run published for it. Weights and logs are not copied. The qualitative
+of the table, which is the simplest config of those published first. Weights and logs are not copied. The qualitative
 results for Figs. 6 to 9 are copied too, and so is a profile of one's own.
 """
 
@@ -16,7 +16,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli, results  # noqa: E402
-from experiments.spec.schema import StoredPlan  # noqa: E402
+from experiments.spec.schema import StoredPlan, own_profile  # noqa: E402
 from experiments.store.configs import CONFIG, config_text, inheriting_text, read_config  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 from experiments.store.model import naming  # noqa: E402
@@ -42,7 +42,7 @@ def _publish_all(args: argparse.Namespace) -> int:
     for name in cli.names_of(args):
         print(_publish(results.load_plan(args.runs, args.profile, name), args))
     _copy_captures(args.runs / args.profile / 'captures', args.to / args.profile / 'captures')
-    own = args.runs / args.profile / f'{args.profile}.py'
+    own = own_profile(args.runs, args.profile)
     if own.exists():
         cli.write(args.to / args.profile / own.name, own.read_bytes(), '--to')
     return 0
@@ -54,52 +54,46 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
     for warning in found.warnings:
         cli.warner('publish.py')(warning)
     target = args.to / args.profile
-    new = 0
-    for run, result in sorted(
-        found.runs.items(), key=lambda each: _settings(args.runs / args.profile / each[0] / CONFIG)
-    ):
+    new = []
+    for run, result in found.runs.items():
         if result.provenance.dirty is not False:
             cli.warner('publish.py')(f'{run} was trained by code that no commit holds: left out')
         elif args.replace or not (target / run / RESULT).exists():
-            _publish_config(args.runs / args.profile / run / CONFIG, target / run / CONFIG, plan.name)
-            _copy(args.runs / args.profile / run, target / run)
-            new += 1
+            new.append(run)
+    _publish_configs(args.runs / args.profile, target, new, plan.name)
+    for run in new:
+        _copy(args.runs / args.profile / run, target / run)
     path = Path(args.runs) / args.profile / 'tables' / f'{plan.name}.json'
     content = _only_published(json.loads(path.read_text(encoding='utf-8')), target, plan.name)
     cli.write(target / 'tables' / path.name, _json(content), '--to')
     kept = {run for cell in content['cells'] for run in cell['runs'].values()}
     missing = len(set(plan.runs) - kept)
-    return f'{plan.name}: {new} runs published, {len(kept)} are there' + (f', {missing} missing' if missing else '')
+    return f'{plan.name}: {len(new)} runs published, {len(kept)} are there' + (
+        f', {missing} missing' if missing else ''
+    )
 
 
-def _settings(path: Path) -> int:
-    """How many settings a config has. The run with the fewest comes first: its config becomes the base, and no run
-    may lack what the base has.
+def _publish_configs(source: Path, target: Path, runs: List[str], table: str) -> None:
+    """Write the configs of runs as their differences from the table's base.
 
-    Raises:
-        UserError: the config is damaged.
-    """
-    with naming(path):
-        return len(read_config(path)) if path.exists() else 0
-
-
-def _publish_config(source: Path, target: Path, table: str) -> None:
-    """Write a run's config as its difference from the table's base, which is written if it does not exist.
+    If there is no base yet, it is the config with the fewest settings, because no run may lack what the base has.
 
     Raises:
-        UserError: the config or the base is damaged, or a file cannot be written.
+        UserError: a config or the base is damaged, or a file cannot be written.
     """
-    if not source.exists():
-        return
-    base = f'../tables/{table}.py'
-    base_path = target.parents[1] / 'tables' / f'{table}.py'
-    with naming(source):
-        config = read_config(source)
-    if not base_path.exists():
-        cli.write(base_path, config_text(config).encode(), '--to')
-    with naming(base_path):
-        text = inheriting_text(config, read_config(base_path), base)
-    cli.write(target, text.encode(), '--to')
+    configs = {}
+    for run in runs:
+        path = source / run / CONFIG
+        if path.exists():
+            with naming(path):
+                configs[run] = read_config(path)
+    base = target / 'tables' / f'{table}.py'
+    if configs and not base.exists():
+        cli.write(base, config_text(min(configs.values(), key=len)).encode(), '--to')
+    for run, config in configs.items():
+        with naming(base):
+            text = inheriting_text(config, read_config(base), f'../tables/{base.name}')
+        cli.write(target / run / CONFIG, text.encode(), '--to')
 
 
 def _copy(source: Path, target: Path) -> None:

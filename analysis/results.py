@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 
 import pandas as pd
 
-from experiments.spec.schema import SPEED, Cell, Epoch, Epochs, ImageGroups, Result, Speed, StoredPlan
+from experiments.spec.schema import SPEED, Cell, Epoch, Epochs, ImageGroups, Result, Speed, StoredPlan, own_profile
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.model import Metrics, Stored, called, read_stored, short
@@ -251,15 +251,21 @@ def load_results(runs: Path, profile: str, plan: StoredPlan) -> Results:
 def load_epochs(runs: Path, profile: str, plan: StoredPlan) -> Tuple[Dict[str, List[Epoch]], List[str]]:
     """The epochs of a plan's runs by run id, and a line for each broken file. Runs without epochs are left out."""
     found: Dict[str, List[Epoch]] = {}
-    warnings = []
+    warnings: List[str] = []
     for run in plan.runs:
-        path = Path(runs) / profile / run / 'metrics.json'
-        if path.exists():
-            try:
-                found[run] = list(read_stored(Epochs, path).epochs)
-            except ValueError as error:
-                warnings.append(f'{path}: {error}: left out')
+        stored = read_or_warn(Epochs, Path(runs) / profile / run / 'metrics.json', warnings)
+        if stored is not None:
+            found[run] = list(stored.epochs)
     return found, warnings
+
+
+def read_or_warn(model: Type[S], path: Path, warnings: List[str]) -> Optional[S]:
+    """The content of a stored file. None if it does not exist or is broken, which adds a line to the warnings."""
+    try:
+        return read_stored(model, path) if path.exists() else None
+    except ValueError as error:
+        warnings.append(f'{path}: {error}: left out')
+        return None
 
 
 def training_seconds(epochs: Iterable[Epoch]) -> float:
@@ -313,7 +319,7 @@ def command(runs: Path, profile: str, name: str) -> str:
     """The command that trains a table and writes its plan into ``runs``."""
     table, *overrides = name.split('+')
     words = ['python', 'experiments/run.py', table, *(word for override in overrides for word in ('--set', override))]
-    own = Path(runs) / profile / f'{profile}.py'  # a profile of one's own is kept beside its runs
+    own = own_profile(runs, profile)
     words += [] if profile == 'desk' else ['--profile', str(own) if own.exists() else profile]
     words += [] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]
     return shlex.join(words)

@@ -28,7 +28,7 @@ from analysis.report.runs import (
 )
 from analysis.report.views import ClaimView, view
 from analysis.tables import layout, notes
-from experiments.spec.schema import StoredPlan
+from experiments.spec.schema import READINGS, StoredPlan
 from experiments.store.errors import UserError
 
 Warn = Callable[[str], None]
@@ -182,7 +182,7 @@ def _environment() -> Environment:
         SIGNS=views.SIGNS,
         SCALE=views.SCALE,
         BOX=(views.WIDTH, views.HEIGHT),
-        READINGS=runs.READINGS,
+        READINGS=READINGS,
         FINISHED=FINISHED,
         AGAIN=runs.AGAIN,
         difference=difference,

@@ -6,8 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from analysis.results import RUNS, Results, command, load_epochs, training_seconds
-from experiments.spec.schema import SPEED, Breakdown, Cell, Epoch, Failure, Provenance, Result, Speed, StoredPlan
+from analysis.results import RUNS, Results, command, load_epochs, read_or_warn, training_seconds
+from experiments.spec.schema import (
+    SPEED,
+    Breakdown,
+    Cell,
+    Epoch,
+    Failure,
+    Provenance,
+    Result,
+    Speed,
+    StoredPlan,
+)
 from experiments.store.configs import CONFIG, read_config
 from experiments.store.model import read_stored
 from experiments.store.runs import BREAKDOWN
@@ -65,8 +75,6 @@ def _flat(value: Any, key: str) -> List[Tuple[str, str]]:
 FINISHED, UNFINISHED, FAILED, UNREADABLE, WAITING = 'finished', 'unfinished', 'failed', 'unreadable', 'not started'
 #: Folder for the command that trains a run again, because a finished run is not trained again in its own folder.
 AGAIN = 'again'
-#: Prefixes of metric names.
-READINGS = ('without_nms', 'with_nms')
 _TAIL_BYTES = 10_000
 
 
@@ -180,11 +188,8 @@ def _read_folder(folder: Path, training: Training, warnings: List[str]) -> None:
             training.config = dict(_flat(read_config(folder / CONFIG), ''))
         except ValueError as error:
             warnings.append(f'{folder / CONFIG}: {error}: left out')
-    if training.result and (folder / BREAKDOWN).exists():
-        try:
-            training.breakdown = read_stored(Breakdown, folder / BREAKDOWN)
-        except ValueError as error:
-            warnings.append(f'{folder / BREAKDOWN}: {error}: left out')
+    if training.result:
+        training.breakdown = read_or_warn(Breakdown, folder / BREAKDOWN, warnings)
     training.log = _tail(folder / 'worker.log')
 
 

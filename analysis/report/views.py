@@ -16,9 +16,9 @@ from analysis import figures
 from analysis.claims import explain
 from analysis.claims.finding import FAILS, HOLDS, UNDECIDED, Finding
 from analysis.claims.judge import Verdict
-from analysis.report.runs import READINGS, Training, percent
+from analysis.report.runs import Training, percent
 from analysis.tables.layout import DASH, TableLayout
-from experiments.spec.schema import Cell, StoredPlan
+from experiments.spec.schema import READINGS, Cell, StoredPlan
 from experiments.store.errors import UserError
 
 #: The metric that counts, per object, and is no fraction.
@@ -188,7 +188,7 @@ def breakdown_rows(training: Training, part: str) -> List[Tuple[str, str, str]]:
     values = getattr(training.breakdown, part, {})
     without, with_nms = (values.get(reading, {}) for reading in READINGS)
     return [
-        (name, *('–' if value is None else f'{100 * value:.1f}' for value in (without[name], with_nms.get(name))))
+        (name, *(DASH if value is None else f'{100 * value:.1f}' for value in (without[name], with_nms.get(name))))
         for name in without
     ]
 

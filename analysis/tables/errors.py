@@ -1,17 +1,16 @@
 """What each kind of error costs in the cells of a table (``o2f.evaluation.errors``)."""
 
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Dict, List, Optional
 
+from analysis.results import read_or_warn
+from analysis.tables.layout import DASH
 from analysis.tables.render import table
-from experiments.spec.schema import Breakdown, Cell, StoredPlan
-from experiments.store.model import read_stored
+from experiments.spec.schema import READINGS, Breakdown, Cell, StoredPlan
 from experiments.store.runs import BREAKDOWN
 
-READINGS = {'without_nms': 'without NMS', 'with_nms': 'with NMS'}
 
-
-def errors_table(plan: StoredPlan, runs: Path, warn: Callable[[str], None]) -> str:
+def errors_table(plan: StoredPlan, runs: Path, warnings: List[str]) -> str:
     """A Markdown table of the AP50 that each error costs, and of the calibration error, in %: the mean over seeds.
 
     Each cell has a row for each of the readings that the table shows of it. Cells of which no run stores its breakdown
@@ -20,28 +19,20 @@ def errors_table(plan: StoredPlan, runs: Path, warn: Callable[[str], None]) -> s
     Args:
         plan (StoredPlan): the plan of the table.
         runs (Path): folder of the runs.
-        warn (callable): called with a line about each stored breakdown that is broken.
+        warnings (list): gets a line for each stored breakdown that is broken.
     """
     rows: List[List[str]] = []
     names: List[str] = []
     for cell in plan.cells:
-        found = [each for run in cell.runs.values() if (each := _read(Path(runs) / plan.profile / run, warn))]
+        paths = [Path(runs) / plan.profile / run / BREAKDOWN for run in cell.runs.values()]
+        found = [each for path in paths if (each := read_or_warn(Breakdown, path, warnings)) is not None]
         for reading in _readings(cell):
             means = _means([each.errors[reading] for each in found if reading in each.errors])
             if means:
                 names = list(means)
-                values = ['–' if value is None else f'{100 * value:.1f}' for value in means.values()]
-                rows.append([cell.label, READINGS[reading], *values])
+                values = [DASH if value is None else f'{100 * value:.1f}' for value in means.values()]
+                rows.append([cell.label, reading.replace('_nms', ' NMS'), *values])
     return table([['cell', 'read', *names], *rows]) if len({row[0] for row in rows}) > 1 else ''
-
-
-def _read(folder: Path, warn: Callable[[str], None]) -> Optional[Breakdown]:
-    path = folder / BREAKDOWN
-    try:
-        return read_stored(Breakdown, path) if path.exists() else None
-    except ValueError as error:
-        warn(f'{path}: {error}: left out')
-        return None
 
 
 def _readings(cell: Cell) -> List[str]:

@@ -30,10 +30,10 @@ def evaluate(args: argparse.Namespace) -> int:
             args.data,
             view.progress,
             view.say,
-            args.image_groups,
-            args.breakdown,
-            args.classwise,
-            args.errors,
+            image_groups=args.image_groups,
+            breakdown=args.breakdown,
+            classwise=args.classwise,
+            errors=args.errors,
         )
     print(evaluation.format_metrics(metrics))
     for asked, part in ((args.classwise, 'classes'), (args.errors, 'errors')):

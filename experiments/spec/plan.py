@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 from experiments.spec.config import Run, profile_text, resolve
-from experiments.spec.schema import Cell, Overrides, StoredPlan, Table, plan_name
-from experiments.spec.subset import split_profile
+from experiments.spec.schema import Cell, Overrides, StoredPlan, Table, own_profile, plan_name
 from experiments.store.errors import UserError
 from experiments.store.files import make_folder, write_json, write_whole
 from experiments.store.model import read_stored
@@ -95,7 +94,7 @@ def save_profile(name: str, runs: Path) -> None:
     text = profile_text(name)
     if text is not None:
         make_folder(runs / name)
-        write_whole(runs / name / f'{split_profile(name)[0]}.py', text)
+        write_whole(own_profile(runs, name), text)
 
 
 def _earlier(path: Path) -> Dict[tuple, Dict[int, str]]:

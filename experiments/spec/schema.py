@@ -18,6 +18,7 @@ file                                          model                 written by
 """
 
 import hashlib
+from pathlib import Path
 from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple
 
 from pydantic import (
@@ -32,6 +33,7 @@ from pydantic import (
     model_validator,
 )
 
+from experiments.spec.subset import split_profile
 from experiments.store.model import Metrics, Model, Number, Stored, Text, Texts, called, short
 
 READINGS = ('without_nms', 'with_nms')
@@ -360,6 +362,11 @@ def plan_name(table: str, overrides: Overrides) -> str:
     if len(settings.encode()) <= 120:
         return settings
     return f'{table}+{hashlib.sha256(settings.encode()).hexdigest()[:12]}'
+
+
+def own_profile(runs: Path, profile: str) -> Path:
+    """Where a profile of the user's own is kept beside its runs, which may be of a subset of its images."""
+    return Path(runs) / profile / f'{split_profile(profile)[0]}.py'
 
 
 class Provenance(Stored):

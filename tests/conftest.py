@@ -6,6 +6,7 @@ On x86 all of them compute with the same instructions, whatever else the process
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,6 +49,29 @@ def unmet():
         pytest.skip(reason)
 
     return unmet
+
+
+@pytest.fixture
+def mount(unmet):
+    """mount(folder, options): a file system in memory there, until unmount(folder) or the test's end."""
+    mounted = []
+
+    def mount(folder, options):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() != 0:
+            unmet('a file system is mounted by root only')
+        done = subprocess.run(('mount', '-t', 'tmpfs', '-o', options, 'none', folder), capture_output=True, text=True)
+        if done.returncode:
+            unmet(f'no file system can be mounted here ({done.stderr.strip()})')
+        mounted.append(folder)
+
+    def unmount():
+        while mounted:
+            subprocess.run(('umount', mounted.pop()), check=True)
+
+    mount.all_away = unmount
+    yield mount
+    unmount()
 
 
 @pytest.fixture(scope='session')

@@ -79,13 +79,19 @@ def make_folder(path: Path) -> None:
         raise UserError(f'cannot make {path}: {error.strerror}; choose another folder with --runs or --data') from error
 
 
-def can_be_written(path: Path) -> bool:
-    """Whether files can be made in a folder that exists."""
+def obstacle(path: Path) -> str:
+    """What keeps files from being made and filled in a folder that exists; empty if nothing does."""
     try:
-        with tempfile.TemporaryFile(dir=path):
-            return True
-    except OSError:
-        return False
+        with tempfile.TemporaryFile(dir=path, buffering=0) as file:
+            file.write(bytes(4096))  # on a full disk, an empty file can still be made
+    except OSError as error:
+        return str(cannot_write(path, error))
+    return ''
+
+
+def can_be_written(path: Path) -> bool:
+    """Whether files can be made and filled in a folder that exists."""
+    return not obstacle(path)
 
 
 def settle_home() -> None:

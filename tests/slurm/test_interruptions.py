@@ -1,6 +1,8 @@
-"""A node that fails or reboots and a job that is pre-empted, on a cluster without accounting."""
+"""A node that fails or reboots, a job that is pre-empted and a disk that fills, on a cluster without accounting."""
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -81,6 +83,40 @@ def test_the_run_goes_on_from_its_newest_checkpoint(plain_cluster, finished_alon
     assert following.returncode == 0, err
     assert len(before) > 3 and epochs(folder)[: len(before) - 1] == before[:-1]
     assert metrics(folder) == metrics(finished_alone.runs / 'smoke' / folder.name)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_fails_the_job_in_one_line(plain_cluster, finished_alone, tmp_path, mount):
+    """With room again, the same command continues the run; a full quota is met in the same way."""
+    one = finished_alone.one
+    mount(tmp_path / 'runs', 'size=64m')
+    suite = Suite(tmp_path, finished_alone.data, plain_cluster)
+    following = suite.start(*one, '--launcher', 'slurm', '--cluster', suite.file, '--wait')
+    try:
+        until(lambda: suite.records() and len(epochs(suite.folders()[0])) >= 2, 'two epochs')
+        [folder] = suite.folders()
+        filler = suite.runs / 'filler'
+        fill(filler)
+        [(_, err)] = ends_of(following)
+    finally:
+        following.kill()
+    assert following.returncode == 1 and 'Traceback' not in err
+    says = r'1 run\(s\) failed \(\w+\): .*No space left on device. Free some space or choose another folder'
+    assert re.search(says, err.splitlines()[-1]), err
+    before = epochs(folder)
+    assert 'failed' in suite.run(*one, '--status').stdout
+
+    filler.unlink()
+    suite.slurm(*one, '--wait')
+    assert epochs(folder)[: len(before) - 1] == before[:-1]
+    assert metrics(folder) == metrics(finished_alone.runs / 'smoke' / folder.name)
+
+
+def fill(path):
+    """A file that takes all the room that its file system has."""
+    with open(path, 'wb', buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 12))
 
 
 @pytest.fixture(scope='module')

@@ -20,7 +20,7 @@ from typing import Collection, Dict, Iterable, Iterator, List, Optional, Sequenc
 
 from experiments.launchers.slurm.task import SAYS, started_file
 from experiments.store.errors import UserError
-from experiments.store.files import locked, make_folder, read_json, write_json
+from experiments.store.files import locked, make_folder, obstacle, read_json, write_json
 from experiments.store.runs import DONE, FAILED, QUEUED, REQUEUED, RUNNING, STOPPED, RunFolder, Status
 
 _WAITING = {'PENDING', 'REQUEUED', 'REQUEUE_FED', 'REQUEUE_HOLD', 'RESV_DEL_HOLD', 'SPECIAL_EXIT'}
@@ -365,7 +365,8 @@ def _end(job_id: str, job: Optional[Job], logs: Path) -> str:
         said = f'ended as {job.state}' + (f' ({job.reason})' if job.reason else '')
         if job.state == 'TIMEOUT':
             said += '; it had no time to return to the queue: give signal_delay_s in the cluster file more'
-    last = _last_line(logs / f'{job_id}_0_log.err')
+    # On a full disk the log is empty.
+    last = _last_line(logs / f'{job_id}_0_log.err') or obstacle(logs)
     return f'job {job_id} {said}' + (f': {last}' if last else '')
 
 

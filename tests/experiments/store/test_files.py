@@ -5,7 +5,7 @@ import os
 import pytest
 
 from experiments.store.errors import UserError
-from experiments.store.files import ASIDE, read_json, write_json, write_whole
+from experiments.store.files import ASIDE, can_be_written, obstacle, read_json, write_json, write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -35,6 +35,15 @@ def test_a_full_quota_leaves_the_old_file_and_is_named(mounted):
     assert read_json(path) == {'x': 1} and not (folder / f'{ASIDE}a.json.{os.getpid()}').exists()
     write_json(path, {'x': 2})
     assert read_json(path) == {'x': 2}
+
+
+def test_a_full_disk_is_an_obstacle_even_where_empty_files_can_be_made(tmp_path, mount):
+    mount(tmp_path / 'small', 'size=4k')
+    assert can_be_written(tmp_path / 'small')
+    with pytest.raises(OSError, match='No space'):
+        (tmp_path / 'small' / 'filler').write_bytes(bytes(1 << 20))
+    assert 'small: No space left on device. Free some space' in obstacle(tmp_path / 'small')
+    (tmp_path / 'small' / 'empty').touch()
 
 
 def test_a_missing_folder_is_named(tmp_path):

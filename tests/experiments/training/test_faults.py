@@ -1,8 +1,6 @@
 """Disks that are full, folders that are read-only, broken files, divergence: each fails its run, and no other."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,29 +17,6 @@ SAYS = {
     'half-of-metrics': r'metrics.json cannot be read .*: delete it and run again',
     'diverges': r'training diverged: the loss was (nan|inf) in epoch \d, iteration \d+. A smaller learning rate',
 }
-
-
-@pytest.fixture
-def mount(unmet):
-    """mount(folder, options): a file system in memory there, until unmount(folder) or the test's end."""
-    mounted = []
-
-    def mount(folder, options):
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() != 0:
-            unmet('a file system is mounted by root only')
-        done = subprocess.run(('mount', '-t', 'tmpfs', '-o', options, 'none', folder), capture_output=True, text=True)
-        if done.returncode:
-            unmet(f'no file system can be mounted here ({done.stderr.strip()})')
-        mounted.append(folder)
-
-    def unmount():
-        while mounted:
-            subprocess.run(('umount', mounted.pop()), check=True)
-
-    mount.all_away = unmount
-    yield mount
-    unmount()
 
 
 @pytest.fixture

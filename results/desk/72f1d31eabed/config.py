@@ -1,0 +1,2 @@
+_base_ = '../tables/successors.py'
+randomness = {'seed': 2}

@@ -78,3 +78,16 @@ def test_commands_name_the_runs_and_the_data_of_the_present_desk():
     assert named and named <= of_table
     [folder] = set(re.findall(r'data/desk/(scenes-\S+?)/', text))
     assert folder == generated(resolve('desk', (), {}, 0, 'test').config)['SCENES'][0]
+
+
+def test_claims_that_the_readme_shows_are_those_of_the_results():
+    readme, results = ((ROOT / name).read_text(encoding='utf-8') for name in ('README.md', 'docs/results.md'))
+    count = re.compile(r'\d+ claims: \d+ hold, \d+ fail, \d+ undecided')
+    assert count.findall(readme) == count.findall(results)[:1]
+    [table] = re.findall(r'\| what the paper claims .*\n\|[ -|]*\n((?:\|.*\n)+)', readme)
+    verdicts = {'holds': 'What holds', 'fails': 'What does not', 'undecided': 'What is undecided'}
+    for row in table.splitlines():
+        claim, verdict, *values = (cell.strip() for cell in row.strip('|').split('|'))
+        section = results.split(f'## {verdicts[verdict]} (')[1].split('\n## ')[0]
+        [found] = [line for line in section.splitlines() if f'| {claim} (`' in line]
+        assert [cell.strip() for cell in found.strip('|').split('|')][2:] == values

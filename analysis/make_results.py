@@ -26,13 +26,14 @@ from experiments.spec.schema import Cell, Epoch, StoredPlan, own_profile  # noqa
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 
-#: Figures of the page, each under the table of the same runs. Figures of images are PNG, a third of the size of SVG.
+#: Figures of the pages, each under the table of the same runs. Figures of images are PNG, a third of the size of SVG.
 FIGURES = {
     'table3': ['gap.svg'],
     'table5': ['fig7.png'],
     'table8': ['fig9.png'],
     'table9': ['fig8.png'],
     'fig5': ['fig5.svg', 'mechanism.svg', 'fig6.svg'],
+    'scaling': ['scaling.svg'],
 }
 #: The paper's main claims: soft labels help, the gap to NMS closes, and a detector with NMS is beaten.
 HEADLINE = ('suitable-soft-labels-improve', 'small-t-min-narrows-the-gap', 'o2f-beats-fcos-with-nms')
@@ -58,13 +59,15 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
 
 def _write(args: argparse.Namespace) -> int:
     text, pictures, short = page(args.runs, args.profile)
-    for name, content in pictures.items():
-        cli.write_and_say(args.out / 'images' / name, content)
-    cli.write_and_say(args.out / 'results.md', text.encode('utf-8'))
+    pages = {args.out / 'results.md': text}
     studies = args.out / 'studies.md'
     if studies.is_file():
-        with_outcomes = studies_page(studies.read_text(encoding='utf-8'), args.runs)
-        cli.write_and_say(studies, with_outcomes.encode('utf-8'))
+        pages[studies], of_studies = studies_page(studies.read_text(encoding='utf-8'), args.runs)
+        pictures |= of_studies
+    for name, content in pictures.items():
+        cli.write_and_say(args.out / 'images' / name, content)
+    for path, words in pages.items():
+        cli.write_and_say(path, words.encode('utf-8'))
     print(short)
     return 0
 
@@ -86,12 +89,12 @@ def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
     epochs = {run: of_run for plan in plans for run, of_run in results.load_epochs(runs, profile, plan)[0].items()}
     for warning in dict.fromkeys([*warnings, *(line for each in stored for line in each.warnings)]):
         cli.warner('make_results.py')(warning)
-    pictures = _pictures(names, runs, profile)
+    pictures = _pictures([FIDELITY, *(file for name in names for file in FIGURES.get(name, []))], runs, profile)
     parts = [f'# Results (profile {profile})', _note(runs, 'head'), *_fidelity(pictures, runs, profile)]
     parts += [*_summary(verdicts), _machines(stored, epochs)]
     for plan, found in zip(plans, stored):
         of_table = [verdict for verdict in verdicts if verdict.plan.name == plan.name]
-        shown = [_picture(name, runs, profile) for name in FIGURES.get(plan.name, []) if name in pictures]
+        shown = [_picture(file, runs, profile) for file in FIGURES.get(plan.name, []) if file in pictures]
         parts += [render.render(plan, found).strip(), *shown, _note(runs, plan.name), _errors(plan, runs)]
         parts += [_claims(of_table), _again(plan, runs)]
     return '\n\n'.join(part for part in parts if part) + '\n', pictures, explain.headline(verdicts, HEADLINE)
@@ -100,8 +103,9 @@ def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
 _OUTCOME = re.compile(r'(<!-- outcome of ([\w-]+) -->\n).*?(<!-- end -->)', re.DOTALL)
 
 
-def studies_page(text: str, runs: Path) -> str:
-    """The page of the studies, with the outcome of each in every profile in which it was published.
+def studies_page(text: str, runs: Path) -> Tuple[str, Dict[str, bytes]]:
+    """The page of the studies, with the outcome of each in every profile in which it was published, and its pictures by
+    file name.
 
     Args:
         text (str): the page as it is.
@@ -111,16 +115,18 @@ def studies_page(text: str, runs: Path) -> str:
         UserError: a plan is broken.
     """
 
+    pictures: Dict[str, bytes] = {}
+
     def outcome(mark: re.Match) -> str:
         profiles = sorted(path.parents[1].name for path in Path(runs).glob(f'*/tables/{mark[2]}.json'))
-        parts = [_outcome(mark[2], runs, profile) for profile in profiles]
+        parts = [_outcome(mark[2], runs, profile, pictures) for profile in profiles]
         return f'{mark[1]}\n' + '\n\n'.join(parts or ['No run of this study is published yet.']) + f'\n\n{mark[3]}'
 
-    return _OUTCOME.sub(outcome, text)
+    return _OUTCOME.sub(outcome, text), pictures
 
 
-def _outcome(name: str, runs: Path, profile: str) -> str:
-    """A study's verdicts, its table and what was run, in one profile."""
+def _outcome(name: str, runs: Path, profile: str, pictures: Dict[str, bytes]) -> str:
+    """A study's verdicts, its table and what was run, in one profile. Adds its pictures, named by the profile."""
     plan = results.load_plan(runs, profile, name)
     found = results.load_results(runs, profile, plan)
     verdicts, warnings = judge.judge(runs, profile, [name])
@@ -129,7 +135,10 @@ def _outcome(name: str, runs: Path, profile: str) -> str:
     epochs = results.load_epochs(runs, profile, plan)[0]
     what = _machines([found], epochs).partition('\n\n')[2]
     head = f'**Profile {profile}. {explain.counts(verdicts)}.** {what}'
-    parts = [head, render.render(plan, found).strip(), _note(runs, name), _claims(verdicts), _again(plan, runs)]
+    drawn = _pictures(FIGURES.get(name, []), runs, profile)
+    pictures.update({f'{profile}-{file}': content for file, content in drawn.items()})
+    shown = [_picture(file, runs, profile, f'{profile}-') for file in drawn]
+    parts = [head, render.render(plan, found).strip(), *shown, _note(runs, name), _claims(verdicts), _again(plan, runs)]
     return '\n\n'.join(part for part in parts if part)
 
 
@@ -173,9 +182,9 @@ def _fidelity(pictures: Dict[str, bytes], runs: Path, profile: str) -> List[str]
     return ["## The paper's differences, measured", _picture(FIDELITY, runs, profile), how, table]
 
 
-def _pictures(names: List[str], runs: Path, profile: str) -> Dict[str, bytes]:
+def _pictures(files: List[str], runs: Path, profile: str) -> Dict[str, bytes]:
     drawn = {}
-    for file in [FIDELITY, *(file for name in names for file in FIGURES.get(name, []))]:
+    for file in files:
         name, format = file.split('.')
         try:
             drawn[file] = figures.save(figures.draw(name, runs, profile), format)
@@ -184,9 +193,9 @@ def _pictures(names: List[str], runs: Path, profile: str) -> Dict[str, bytes]:
     return drawn
 
 
-def _picture(file: str, runs: Path, profile: str) -> str:
+def _picture(file: str, runs: Path, profile: str, prefix: str = '') -> str:
     entry = figures.entries(runs, profile)[file.split('.')[0]]
-    return f'![{entry.title}: {entry.alt}](images/{file})'
+    return f'![{entry.title}: {entry.alt}](images/{prefix}{file})'
 
 
 def _claims(found: List[judge.Verdict]) -> str:

@@ -31,28 +31,35 @@ def test_every_study_has_a_place_on_the_page():
 
 def test_outcomes_are_written_between_the_marks(store):
     text = PAGE.read_text()
-    empty = make_results.studies_page(text, store.runs)
+    empty = make_results.studies_page(text, store.runs)[0]
     assert parts_of(empty)[1].strip() == NONE
     write_study(store, 'paper-text', range(6), equal)
-    page = make_results.studies_page(empty, store.runs)
+    page = make_results.studies_page(empty, store.runs)[0]
     before, outcome, after = parts_of(page)
     assert (before, after) == (parts_of(empty)[0], parts_of(empty)[2]) and page.count(NONE) == len(study_names()) - 1
     assert '**Profile desk. 4 claims: 4 hold, 0 fail' in outcome and '40.0' in outcome and '48 trainings' in outcome
     assert 'K besides the certain anchor' in outcome and 'From the paper' not in outcome
     assert '**Holds**: all three choices of the text together are within 0.9 AP' in outcome
-    assert make_results.studies_page(page, store.runs) == page
+    assert make_results.studies_page(page, store.runs) == (page, {})
+
+
+def test_a_study_with_a_figure_shows_it(store):
+    write_study(store, 'scaling', (0,), lambda at, seed: (0.3, 0.4))
+    text, pictures = make_results.studies_page(PAGE.read_text(), store.runs)
+    [(name, content)] = pictures.items()
+    assert text.count(f'](images/{name})') == 1 and b'<svg' in content
 
 
 def test_a_study_on_ones_own_data_is_trained_again_with_its_profile(store):
     write_study(store, 'paper-text', (0,), equal)
     store.write('desk/desk.py', "base = 'smoke'\n")
-    _, outcome, _ = parts_of(make_results.studies_page(PAGE.read_text(), store.runs))
+    _, outcome, _ = parts_of(make_results.studies_page(PAGE.read_text(), store.runs)[0])
     assert '/desk/desk.py --data DIR --seeds 0 --runs again' in outcome
 
 
 def test_a_difference_beyond_the_margin_fails(store):
     write_study(store, 'paper-text', range(6), lambda at, seed: (equal(at, seed)[0] - 0.03 * (at['k'] == 'text'), 0.5))
-    _, outcome, _ = parts_of(make_results.studies_page(PAGE.read_text(), store.runs))
+    _, outcome, _ = parts_of(make_results.studies_page(PAGE.read_text(), store.runs)[0])
     assert '**Fails**: what K counts changes the released code by less than 0.9 AP' in outcome
     assert '**Holds**: the weights of the box loss change the released code by less than 0.9 AP' in outcome
 

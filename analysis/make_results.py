@@ -2,8 +2,9 @@
 
 The page has every claim's verdict, every table beside the paper's, the figures, and the command that trains any cell
 again. Notes written by hand, ``<runs>/notes/<name>.md``, are inserted: ``head`` at the top, the note of a table under
-the table. The three claims that README.md shows are printed in the same form. Outcomes of studies go into
-docs/studies.md, whose questions and designs are written by hand, between its marks ``<!-- outcome of NAME -->``.
+it, the note of a study above its table. The three claims that README.md shows are printed in the same form. Outcomes of
+studies go into docs/studies.md, whose questions and designs are written by hand, between its marks
+``<!-- outcome of NAME -->``.
 """
 
 import argparse
@@ -126,7 +127,10 @@ def studies_page(text: str, runs: Path) -> Tuple[str, Dict[str, bytes]]:
 
 
 def _outcome(name: str, runs: Path, profile: str, pictures: Dict[str, bytes]) -> str:
-    """A study's verdicts, its table and what was run, in one profile. Adds its pictures, named by the profile."""
+    """A study's verdicts, its note, its table and what was run, in one profile; without a heading, as the page has one.
+
+    Adds its pictures, named by the profile.
+    """
     plan = results.load_plan(runs, profile, name)
     found = results.load_results(runs, profile, plan)
     verdicts, warnings = judge.judge(runs, profile, [name])
@@ -138,7 +142,7 @@ def _outcome(name: str, runs: Path, profile: str, pictures: Dict[str, bytes]) ->
     drawn = _pictures(FIGURES.get(name, []), runs, profile)
     pictures.update({f'{profile}-{file}': content for file, content in drawn.items()})
     shown = [_picture(file, runs, profile, f'{profile}-') for file in drawn]
-    parts = [head, render.render(plan, found).strip(), *shown, _note(runs, name), _claims(verdicts), _again(plan, runs)]
+    parts = [head, _note(runs, name), render.body(plan, found).strip(), *shown, _claims(verdicts), _again(plan, runs)]
     return '\n\n'.join(part for part in parts if part)
 
 

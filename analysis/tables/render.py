@@ -70,11 +70,14 @@ def _json(plan: StoredPlan, results: Results) -> str:
 
 
 def markdown(plan: StoredPlan, results: Results) -> str:
-    """The title, the measured numbers, the paper's numbers, and the notes."""
+    """The title, the source, and the body."""
+    return '\n\n'.join(part for part in (f'## {plan.title}', plan.source, body(plan, results)) if part)
+
+
+def body(plan: StoredPlan, results: Results) -> str:
+    """The measured numbers, the paper's numbers, and the notes, as Markdown without a heading."""
     paper, difference = layout.paper(plan), layout.difference(plan, results)
     parts = [
-        f'## {plan.title}',
-        plan.source,
         f'{notes.measured_title(plan)}:',
         _table(layout.measured(plan, results)),
         *([f'{notes.paper_title(plan)}:', _table(paper)] if paper else []),

@@ -53,7 +53,7 @@ def unmet():
 
 @pytest.fixture
 def mount(unmet):
-    """mount(folder, options): a file system in memory there, until unmount(folder) or the test's end."""
+    """mount(folder, options): a file system in memory there, until mount.all_away() or the test's end."""
     mounted = []
 
     def mount(folder, options):

@@ -66,8 +66,8 @@ def mount(unmet):
         mounted.append(folder)
 
     def unmount():
-        while mounted:
-            subprocess.run(('umount', mounted.pop()), check=True)
+        while mounted:  # lazily: the last process of a Slurm job that was waited for may still have its log open
+            subprocess.run(('umount', '--lazy', mounted.pop()), check=True)
 
     mount.all_away = unmount
     yield mount

@@ -1,9 +1,10 @@
 """Copy finished runs to the folder of published results: python analysis/publish.py [table3 ...] [--to results].
 
 For each run it copies what tables, claims, figures and the report read: the result, the metrics after every epoch, the
-speed, and the metrics without each group of test images. The config is written as its difference from the base config
-of the table, which is the simplest config of those published first. Weights and logs are not copied. The qualitative
-results for Figs. 6 to 9 are copied too, and so is a profile of one's own.
+speed, and the metrics without each group of test images. A speed that was measured since follows its run. The config
+is written as its difference from the base config of the table, which is the simplest config of those published first.
+Weights and logs are not copied. The qualitative results for Figs. 6 to 9 are copied too, and so is a profile of one's
+own.
 """
 
 import argparse
@@ -22,7 +23,8 @@ from experiments.store.files import HOME  # noqa: E402
 from experiments.store.model import naming  # noqa: E402
 from experiments.store.runs import BREAKDOWN, IMAGE_GROUPS  # noqa: E402
 
-ALWAYS = ('metrics.json', IMAGE_GROUPS, BREAKDOWN, 'speed.json')
+SPEED = 'speed.json'
+ALWAYS = ('metrics.json', IMAGE_GROUPS, BREAKDOWN, SPEED)
 RESULT = 'result.json'
 
 
@@ -54,23 +56,32 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
     for warning in found.warnings:
         cli.warner('publish.py')(warning)
     target = args.to / args.profile
-    new = []
+    new, timed = [], []
     for run, result in found.runs.items():
+        source, there = args.runs / args.profile / run, target / run
         if result.provenance.dirty is not False:
             cli.warner('publish.py')(f'{run} was trained by code that no commit holds: left out')
-        elif args.replace or not (target / run / RESULT).exists():
+        elif args.replace or not (there / RESULT).exists():
             new.append(run)
+        elif _same(source, there, RESULT) and (source / SPEED).exists() and not _same(source, there, SPEED):
+            timed.append(run)
     _publish_configs(args.runs / args.profile, target, new, plan.name)
     for run in new:
         _copy(args.runs / args.profile / run, target / run)
+    for run in timed:
+        cli.write(target / run / SPEED, (args.runs / args.profile / run / SPEED).read_bytes(), '--to')
     path = Path(args.runs) / args.profile / 'tables' / f'{plan.name}.json'
     content = _only_published(json.loads(path.read_text(encoding='utf-8')), target, plan.name)
     cli.write(target / 'tables' / path.name, _json(content), '--to')
     kept = {run for cell in content['cells'] for run in cell['runs'].values()}
     missing = len(set(plan.runs) - kept)
-    return f'{plan.name}: {len(new)} runs published, {len(kept)} are there' + (
-        f', {missing} missing' if missing else ''
+    return f'{plan.name}: {len(new)} runs published, {len(kept)} are there' + ''.join(
+        f', {number} {what}' for number, what in ((len(timed), 'timed since'), (missing, 'missing')) if number
     )
+
+
+def _same(source: Path, target: Path, name: str) -> bool:
+    return (target / name).exists() and (source / name).read_bytes() == (target / name).read_bytes()
 
 
 def _publish_configs(source: Path, target: Path, runs: List[str], table: str) -> None:

@@ -66,6 +66,16 @@ def test_a_published_run_is_replaced_only_on_demand(full, publish):
     assert json.loads(path.read_text())['metrics']['without_nms/AP'] == 0.5
 
 
+def test_a_speed_measured_since_follows_its_run_and_no_other(full, publish):
+    publish()
+    full.speed(0, 20.0)
+    full.speed(1, 20.0)
+    full.result(1, 0.5, 0.5)  # another training of run 1 than the published one
+    assert publish().stdout == 'table3: 0 runs published, 4 are there, 1 timed since\n'
+    assert 'speed.json' in names(publish.target / run_id(0)) and 'speed.json' not in names(publish.target / run_id(1))
+    assert publish().stdout == 'table3: 0 runs published, 4 are there\n'
+
+
 def test_groups_of_images_go_with_their_run(store, publish):
     stored_claims.write_plan(store)
     stored_claims.write_run(store, 0, 0.5)

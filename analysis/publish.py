@@ -4,7 +4,7 @@ For each run it copies what tables, claims, figures and the report read: the res
 speed, and the metrics without each group of test images. A speed that was measured since follows its run. The config
 is written as its difference from the base config of the table, which is the simplest config of those published first.
 Weights and logs are not copied. The qualitative results for Figs. 6 to 9 are copied too, and so is a profile of one's
-own.
+own. A training that several tables show gets the same seeds in each.
 """
 
 import argparse
@@ -43,6 +43,7 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
 def _publish_all(args: argparse.Namespace) -> int:
     for name in cli.names_of(args):
         print(_publish(results.load_plan(args.runs, args.profile, name), args))
+    _share_seeds(args.to / args.profile / 'tables')
     _copy_captures(args.runs / args.profile / 'captures', args.to / args.profile / 'captures')
     own = own_profile(args.runs, args.profile)
     if own.exists():
@@ -129,6 +130,22 @@ def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[st
         runs = sorted({**before, **cell['runs']}.items(), key=lambda item: int(item[0]))
         cell['runs'] = {seed: run for seed, run in runs if (target / run / RESULT).exists()}
     return content
+
+
+def _share_seeds(tables: Path) -> None:
+    """Give a training that several tables show the same seeds in each. One run in common tells that it is the same."""
+    plans = {path: json.loads(path.read_text(encoding='utf-8')) for path in sorted(tables.glob('*.json'))}
+    cells = [cell for plan in plans.values() for cell in plan['cells'] if cell['runs']]
+    seeds_of: Dict[str, Dict[str, str]] = {}
+    for cell in cells:
+        seeds = dict(cell['runs'])
+        for run in cell['runs'].values():
+            seeds.update(seeds_of.get(run, {}))
+        seeds_of.update(dict.fromkeys(seeds.values(), seeds))
+    for cell in cells:
+        cell['runs'] = dict(sorted(seeds_of[next(iter(cell['runs'].values()))].items(), key=lambda item: int(item[0])))
+    for path, plan in plans.items():
+        cli.write(path, _json(plan), '--to')
 
 
 def _json(content: Any) -> bytes:

@@ -56,6 +56,20 @@ def test_seeds_of_another_machine_stay(full, publish):
     assert [sorted(cell.runs) for cell in plan.cells] == [[0, 1]] * 4
 
 
+def test_a_training_of_several_tables_has_the_same_seeds_in_each(full, publish):
+    """Table 3 has seed 0 of every cell; another table has seeds 1 and 2 of the first, and one of them is in common."""
+    full.plan(seeds=(0,))
+    plan = json.loads((full.runs / 'desk/tables/table3.json').read_text())
+    plan['table'], plan['cells'] = 'table2', plan['cells'][:1]
+    plan['cells'][0]['runs'] = {str(seed): run_id(0, seed) for seed in (0, 2, 1)}
+    full.write('desk/tables/table2.json', json.dumps(plan))
+    full.result(0, 0.3, 0.3, seed=1)
+    full.result(0, 0.3, 0.3, seed=2)
+    assert publish().returncode == 0
+    for name, seeds in (('table2', [[0, 1, 2]]), ('table3', [[0, 1, 2], [0], [0], [0]])):
+        assert [list(cell.runs) for cell in load_plan(publish.target.parent, 'desk', name).cells] == seeds
+
+
 def test_a_published_run_is_replaced_only_on_demand(full, publish):
     publish()
     full.result(0, 0.5, 0.5)

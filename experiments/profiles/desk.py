@@ -118,7 +118,7 @@ variants = {
                 window_size=6,
                 images=6000,
                 crop=48,
-                epochs=20,
+                epochs=30,
                 lr=0.002,
             )
         ),

@@ -26,14 +26,14 @@ def ensure(
 ) -> Path:
     """The folder under `root` with the output of `build(spec, folder, progress)`. Builds it unless it exists intact.
 
-    Several processes may call this at once: one builds, the others wait. A folder with a missing or altered file is
+    Several processes may call this at once: one builds, the others wait for what they have in common. A folder with a missing or altered file is
     rebuilt, and `say` gets a line about it. Errors of `build` and any OSError are passed on unchanged. Then no new
     folder is in place.
     """
-    root = Path(root)
-    target, aside = root / folder_name(name, spec), root / f'.{name}.building'
+    root, folder = Path(root), folder_name(name, spec)
+    target, aside = root / folder, root / f'.{folder}.building'
     root.mkdir(parents=True, exist_ok=True)
-    with locked(root / f'.{name}.lock'):
+    with locked(root / f'.{folder}.lock'):
         if target.exists():
             trouble = damage(target, spec)
             if trouble is None:

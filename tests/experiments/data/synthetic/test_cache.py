@@ -152,7 +152,7 @@ def test_a_failing_build_leaves_nothing_and_its_error_comes_through(tmp_path, bu
     with pytest.raises(OSError) as caught:
         ensure(tmp_path, 'things', Spec(), fail)
     assert caught.value is full
-    assert [path.name for path in tmp_path.iterdir()] == ['.things.lock']
+    assert [path.name for path in tmp_path.iterdir()] == [f'.{folder_name("things", Spec())}.lock']
     ensure(tmp_path, 'things', Spec(), builder)
     assert builder.calls == 1
 
@@ -173,10 +173,12 @@ def test_two_processes_build_once(tmp_path):
 
 def test_a_killed_build_leaves_nothing_wrong(tmp_path):
     child = start_child(tmp_path, 30)
-    aside = tmp_path / '.things.building'
+    aside = tmp_path / f'.{folder_name("things", Spec())}.building'
     deadline = time.monotonic() + 20
     while not (aside / '0.txt').exists() and time.monotonic() < deadline:
         time.sleep(0.02)
+    ensure(tmp_path, 'things', Spec(count=4), Builder())  # what is being built is waited for, and nothing else
+    assert child.poll() is None and aside.exists()
     os.kill(child.pid, signal.SIGKILL)
     child.communicate()
     assert child.returncode == -signal.SIGKILL

@@ -26,9 +26,9 @@ def ensure(
 ) -> Path:
     """The folder under `root` with the output of `build(spec, folder, progress)`. Builds it unless it exists intact.
 
-    Several processes may call this at once: one builds, the others wait for what they have in common. A folder with a missing or altered file is
-    rebuilt, and `say` gets a line about it. Errors of `build` and any OSError are passed on unchanged. Then no new
-    folder is in place.
+    Several processes may call this at once: one builds, and others that want the same wait. A folder with a missing or
+    altered file is rebuilt, and `say` gets a line about it. Errors of `build` and any OSError are passed on unchanged.
+    Then no new folder is in place.
     """
     root, folder = Path(root), folder_name(name, spec)
     target, aside = root / folder, root / f'.{folder}.building'

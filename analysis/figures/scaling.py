@@ -48,7 +48,7 @@ def scaling(plan: StoredPlan, results: Results) -> Figure:
     """
     figure = new_figure(WIDE, 4.4)
     schedules = list(plan.axes['schedule'].values)
-    for axes, (title, (above, below)) in zip(figure.subplots(2, 2, sharex=True).flat, RATIOS.items()):
+    for axes, (title, (above, below)) in zip(figure.subplots(2, 2, sharex=True, sharey=True).flat, RATIOS.items()):
         for number, strides in enumerate(plan.axes['strides'].values):
             line = [_ratio(plan, results, strides, schedule, above, below) for schedule in schedules]
             points = [(place, value) for place, value in enumerate(line) if value is not None]
@@ -59,9 +59,9 @@ def scaling(plan: StoredPlan, results: Results) -> Figure:
             [schedules.index(name) for name in over], [over[name] / under[name] for name in over], 'kx', label='paper'
         )
         axes.set_title(title)
-        axes.set_ylim(0, 1.2)
         axes.set_xticks(range(len(schedules)), [plan.axes['schedule'].values[name].label for name in schedules])
         handles, labels = axes.get_legend_handles_labels()
+    axes.set_ylim(bottom=0)  # of all panels
     figure.legend(handles, labels, loc='outside upper center', ncols=3)
     note(figure, f'Ratios of mean AP. Measured: {setting(plan, 1)}')
     return figure

@@ -16,9 +16,17 @@ from analysis.tables.render import table
 
 
 def counts(verdicts: List[Verdict]) -> str:
-    """Counts in words: '12 claims: 5 hold, 3 fail, 4 undecided'."""
+    """Counts in words: '12 claims: 5 hold, 3 fail, 4 undecided'; the paper's and those of studies apart."""
+    of_paper = [verdict for verdict in verdicts if not verdict.plan.question]
+    of_studies = [verdict for verdict in verdicts if verdict.plan.question]
+    if of_paper and of_studies:
+        return f'{_counts(of_paper, " of the paper")}; {_counts(of_studies, " of studies")}'
+    return _counts(verdicts)
+
+
+def _counts(verdicts: List[Verdict], whose: str = '') -> str:
     number = Counter(verdict.verdict for verdict in verdicts)
-    claims = f'{len(verdicts)} claim{"" if len(verdicts) == 1 else "s"}'
+    claims = f'{len(verdicts)} claim{"" if len(verdicts) == 1 else "s"}{whose}'
     return f'{claims}: {number[HOLDS]} hold, {number[FAILS]} fail, {number[UNDECIDED]} undecided'
 
 

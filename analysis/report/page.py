@@ -199,13 +199,17 @@ def _environment() -> Environment:
 
 
 def _counts(contents: Contents) -> dict:
-    """The numbers of the summary."""
-    verdicts = [claim.verdict.verdict for claim in contents.claims]
+    """The numbers of the summary. Claims of studies are counted apart from the paper's, if there are both."""
+    studies = [claim for claim in contents.claims if claim.verdict.plan.question]
+    of_paper = [claim for claim in contents.claims if not claim.verdict.plan.question]
     finished = contents.finished
     sources = [each.provenance for each in finished if each.provenance]
     started = sorted(day for source in sources if (day := str(source.started or '')[:10]))
     return dict(
-        verdict_counts={verdict: verdicts.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)},
+        of_paper=bool(of_paper),
+        shown=sum(not table.plan.question or not of_paper for table in contents.tables),
+        verdict_counts=_verdict_counts(of_paper or studies),
+        study_counts=_verdict_counts(studies) if of_paper and studies else None,
         seeds=sorted({training.seed for training in contents.trainings}),
         seconds=sum(results.training_seconds(training.epochs) for training in finished),
         days=list(dict.fromkeys([started[0], started[-1]])) if started else [],
@@ -218,3 +222,8 @@ def _counts(contents: Contents) -> dict:
 def _raised(text: str) -> Markup:
     """'T^max' as T with a raised max."""
     return Markup(re.sub(r'\b([A-Za-z])\^([A-Za-z]+)\b', r'\1<sup>\2</sup>', str(escape(text))))
+
+
+def _verdict_counts(claims: List[ClaimView]) -> Dict[str, int]:
+    found = [claim.verdict.verdict for claim in claims]
+    return {verdict: found.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)}

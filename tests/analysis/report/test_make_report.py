@@ -11,8 +11,10 @@ import sys
 import pytest
 from stored_claims import claim, compare, write_plan, write_seeds
 from stored_files import ROOT, run_id
+from stored_studies import write_study
 
 from analysis import make_report
+from analysis.claims import explain, judge
 from analysis.report.page import gather, render
 from analysis.report.runs import load_trainings
 from analysis.results import load_plan, load_results
@@ -63,7 +65,20 @@ def test_it_says_what_was_measured_beside_what_the_paper_has(full):
     assert '39.0/39.3' in words(paper).replace(' ', '') and '28.0' not in paper
     assert '4 of 4 finished' in words(page) and '8 min 0 s' in page and 'abc1234' in page
     assert f'<a href="#run-{run_id(2)}">' in measured and '<a' not in paper
-    assert 'no COCO or CrowdHuman numbers' in page
+    assert 'Compare the numbers of profile desk with each other' in page
+
+
+def test_claims_of_studies_are_not_the_papers(judged):
+    """They are counted apart, in the report and by check_claims.py, and alone where a report has studies only."""
+    write_study(judged, 'scaling', (0, 1), lambda at, seed: (0.3 + 0.01 * seed, 0.4))
+    page = words(page_of(judged))
+    assert 'The paper makes 3 claims about the table shown here.' in page
+    assert '1 holds, 1 fails and 1 is undecided. Studies beyond it make 5 more: ' in page
+    assert 'Studies beyond the paper make 5 claims about the table shown here.' in words(page_of(judged, 'scaling'))
+    verdicts, _ = judge.judge(judged.runs, 'desk', ['table1', 'scaling'])
+    assert explain.counts(verdicts).startswith(
+        '3 claims of the paper: 1 hold, 1 fail, 1 undecided; 5 claims of studies: '
+    )
 
 
 def test_the_section_of_a_run_has_the_ap_of_each_class_and_the_errors(full):

@@ -1,0 +1,1 @@
+_base_ = '../tables/table8.py'

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
@@ -21,10 +21,9 @@ from experiments.spec.schema import StoredPlan, own_profile  # noqa: E402
 from experiments.store.configs import CONFIG, config_text, inheriting_text, read_config  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 from experiments.store.model import naming  # noqa: E402
-from experiments.store.runs import BREAKDOWN, IMAGE_GROUPS  # noqa: E402
+from experiments.store.runs import BREAKDOWN, IMAGE_GROUPS, SPEED_FILE  # noqa: E402
 
-SPEED = 'speed.json'
-ALWAYS = ('metrics.json', IMAGE_GROUPS, BREAKDOWN, SPEED)
+ALWAYS = ('metrics.json', IMAGE_GROUPS, BREAKDOWN, SPEED_FILE)
 RESULT = 'result.json'
 
 
@@ -56,22 +55,21 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
     found = results.load_results(args.runs, args.profile, plan)
     for warning in found.warnings:
         cli.warner('publish.py')(warning)
-    target = args.to / args.profile
+    source, target = args.runs / args.profile, args.to / args.profile
     new, timed = [], []
     for run, result in found.runs.items():
-        source, there = args.runs / args.profile / run, target / run
         if result.provenance.dirty is not False:
             cli.warner('publish.py')(f'{run} was trained by code that no commit holds: left out')
-        elif args.replace or not (there / RESULT).exists():
+        elif args.replace or not (target / run / RESULT).exists():
             new.append(run)
-        elif _same(source, there, RESULT) and (source / SPEED).exists() and not _same(source, there, SPEED):
+        elif _same(source / run, target / run, RESULT) and not _same(source / run, target / run, SPEED_FILE):
             timed.append(run)
-    _publish_configs(args.runs / args.profile, target, new, plan.name)
+    _publish_configs(source, target, new, plan.name)
     for run in new:
-        _copy(args.runs / args.profile / run, target / run)
+        _copy(source / run, target / run, (*ALWAYS, RESULT))
     for run in timed:
-        cli.write(target / run / SPEED, (args.runs / args.profile / run / SPEED).read_bytes(), '--to')
-    path = Path(args.runs) / args.profile / 'tables' / f'{plan.name}.json'
+        _copy(source / run, target / run, (SPEED_FILE,))
+    path = source / 'tables' / f'{plan.name}.json'
     content = _only_published(json.loads(path.read_text(encoding='utf-8')), target, plan.name)
     cli.write(target / 'tables' / path.name, _json(content), '--to')
     kept = {run for cell in content['cells'] for run in cell['runs'].values()}
@@ -82,6 +80,9 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
 
 
 def _same(source: Path, target: Path, name: str) -> bool:
+    """Whether the target has the file as it is in the source. What the source lacks is not missed."""
+    if not (source / name).exists():
+        return True
     return (target / name).exists() and (source / name).read_bytes() == (target / name).read_bytes()
 
 
@@ -108,9 +109,9 @@ def _publish_configs(source: Path, target: Path, runs: List[str], table: str) ->
         cli.write(target / run / CONFIG, text.encode(), '--to')
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a run. The result comes last, because its presence means that the run is complete."""
-    for name in (*ALWAYS, RESULT):
+def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Copy what there is of a run's files. The result comes last: its presence means that the run is complete."""
+    for name in names:
         path = source / name
         if path.exists():
             cli.write(target / name, path.read_bytes(), '--to')
@@ -134,7 +135,10 @@ def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[st
 
 def _share_seeds(tables: Path) -> None:
     """Give a training that several tables show the same seeds in each. One run in common tells that it is the same."""
-    plans = {path: json.loads(path.read_text(encoding='utf-8')) for path in sorted(tables.glob('*.json'))}
+    plans = {}
+    for path in sorted(tables.glob('*.json')):
+        with naming(path):
+            plans[path] = json.loads(path.read_text(encoding='utf-8'))
     cells = [cell for plan in plans.values() for cell in plan['cells'] if cell['runs']]
     seeds_of: Dict[str, Dict[str, str]] = {}
     for cell in cells:

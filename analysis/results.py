@@ -19,7 +19,7 @@ from experiments.spec.schema import SPEED, Cell, Epoch, Epochs, ImageGroups, Res
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.model import Metrics, Stored, called, read_stored, short
-from experiments.store.runs import IMAGE_GROUPS, wall_seconds
+from experiments.store.runs import IMAGE_GROUPS, SPEED_FILE, wall_seconds
 
 _KINDS = ('table', 'fig')
 _NUMBER = re.compile(r'[0-9]+(\.[0-9]+)?')
@@ -244,7 +244,7 @@ def load_results(runs: Path, profile: str, plan: StoredPlan) -> Results:
         expected = dict(run=run, profile=profile, seed=seed)
         _read(Result, folder / 'result.json', fractions, 1.0, expected, results, warnings)
         if timed:
-            _read(Speed, folder / 'speed.json', timed, None, dict(run=run), speeds, warnings)
+            _read(Speed, folder / SPEED_FILE, timed, None, dict(run=run), speeds, warnings)
     return Results(plan, results, speeds, warnings)
 
 

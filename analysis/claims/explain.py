@@ -17,11 +17,15 @@ from analysis.tables.render import table
 
 def counts(verdicts: List[Verdict]) -> str:
     """Counts in words: '12 claims: 5 hold, 3 fail, 4 undecided'; the paper's and those of studies apart."""
-    of_paper = [verdict for verdict in verdicts if not verdict.plan.question]
-    of_studies = [verdict for verdict in verdicts if verdict.plan.question]
+    of_paper, of_studies = apart(verdicts)
     if of_paper and of_studies:
         return f'{_counts(of_paper, " of the paper")}; {_counts(of_studies, " of studies")}'
     return _counts(verdicts)
+
+
+def apart(verdicts: List[Verdict]) -> Tuple[List[Verdict], List[Verdict]]:
+    """Verdicts on claims of the paper, and those on claims of studies."""
+    return [each for each in verdicts if not each.plan.question], [each for each in verdicts if each.plan.question]
 
 
 def _counts(verdicts: List[Verdict], whose: str = '') -> str:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from analysis import results
 from analysis.claims import explain
 from analysis.claims.finding import FAILS, HOLDS, UNDECIDED
-from analysis.claims.judge import judge
+from analysis.claims.judge import Verdict, judge
 from analysis.report import runs, views
 from analysis.report.runs import (
     FINISHED,
@@ -200,16 +200,15 @@ def _environment() -> Environment:
 
 def _counts(contents: Contents) -> dict:
     """The numbers of the summary. Claims of studies are counted apart from the paper's, if there are both."""
-    studies = [claim for claim in contents.claims if claim.verdict.plan.question]
-    of_paper = [claim for claim in contents.claims if not claim.verdict.plan.question]
+    of_paper, of_studies = explain.apart([claim.verdict for claim in contents.claims])
     finished = contents.finished
     sources = [each.provenance for each in finished if each.provenance]
     started = sorted(day for source in sources if (day := str(source.started or '')[:10]))
     return dict(
         of_paper=bool(of_paper),
         shown=sum(not table.plan.question or not of_paper for table in contents.tables),
-        verdict_counts=_verdict_counts(of_paper or studies),
-        study_counts=_verdict_counts(studies) if of_paper and studies else None,
+        verdict_counts=_verdict_counts(of_paper or of_studies),
+        study_counts=_verdict_counts(of_studies) if of_paper and of_studies else None,
         seeds=sorted({training.seed for training in contents.trainings}),
         seconds=sum(results.training_seconds(training.epochs) for training in finished),
         days=list(dict.fromkeys([started[0], started[-1]])) if started else [],
@@ -224,6 +223,6 @@ def _raised(text: str) -> Markup:
     return Markup(re.sub(r'\b([A-Za-z])\^([A-Za-z]+)\b', r'\1<sup>\2</sup>', str(escape(text))))
 
 
-def _verdict_counts(claims: List[ClaimView]) -> Dict[str, int]:
-    found = [claim.verdict.verdict for claim in claims]
+def _verdict_counts(verdicts: List[Verdict]) -> Dict[str, int]:
+    found = [each.verdict for each in verdicts]
     return {verdict: found.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)}

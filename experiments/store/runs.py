@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 IMAGE_GROUPS = 'image_groups.json'
 BREAKDOWN = 'breakdown.json'
+SPEED_FILE = 'speed.json'
 #: States of a run, from its folder alone.
 WAITING, RUNNING, STOPPED, FAILED, DONE = 'waiting', 'running', 'stopped', 'failed', 'done'
 #: States that a launcher with a queue adds.

@@ -13,11 +13,10 @@ from experiments.spec.plan import Plan
 from experiments.store.configs import read_config
 from experiments.store.files import write_json
 from experiments.store.model import naming
-from experiments.store.runs import DONE, RunFolder
+from experiments.store.runs import DONE, SPEED_FILE, RunFolder
 
 SCHEMA = 1
 PREFIX = 'speed/'
-FILE = 'speed.json'
 #: Each detector is timed on at least this many images, and then until all detectors together took this many seconds.
 LEAST_TIMES, ENOUGH_S = 5, 40.0
 IMAGES = 20
@@ -43,7 +42,7 @@ def lacking(plan: Plan, folders: Dict[str, RunFolder]) -> Dict[str, Run]:
         for run in planned.runs.values()
         if folders[run.id].status().state == DONE and folders[run.id].checkpoint() is not None
     }
-    return runs if any(not (folders[run_id].path / FILE).exists() for run_id in runs) else {}
+    return runs if any(not (folders[run_id].path / SPEED_FILE).exists() for run_id in runs) else {}
 
 
 def measure(folders: Dict[str, str], where: Dict[str, Dict[str, str]], report: Report) -> None:
@@ -148,7 +147,7 @@ def _write(folder: Path, run_id: str, image_size: List[int], passes: List[Tuple[
         values = dict(forward_ms=forward_ms, nms_ms=nms_ms, fps=1000 / (forward_ms + nms_ms))
         metrics.update({f'{PREFIX}{reading}/{name}': round(value, 4) for name, value in values.items()})
     write_json(
-        folder / FILE,
+        folder / SPEED_FILE,
         dict(
             schema=SCHEMA,
             run=run_id,

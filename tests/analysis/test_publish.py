@@ -148,3 +148,11 @@ def test_a_folder_without_plans_and_one_that_cannot_be_written_are_named(full, p
     (tmp_path / 'results').write_text('a file')
     done = publish()
     assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'choose another folder with --to' in done.stderr
+
+
+def test_a_broken_plan_among_the_published_is_named(full, publish):
+    publish()
+    broken = publish.target / 'tables' / 'table2.json'
+    broken.write_text('{"table": ')
+    again = publish('table3')
+    assert again.returncode == 2 and str(broken) in again.stderr and 'Traceback' not in again.stderr

@@ -35,6 +35,7 @@ FIGURES = {
     'table9': ['fig8.png'],
     'fig5': ['fig5.svg', 'mechanism.svg', 'fig6.svg'],
     'scaling': ['scaling.svg'],
+    'crowding': ['crowding.svg'],
 }
 #: The paper's main claims: soft labels help, the gap to NMS closes, and a detector with NMS is beaten.
 HEADLINE = ('suitable-soft-labels-improve', 'small-t-min-narrows-the-gap', 'o2f-beats-fcos-with-nms')

@@ -11,7 +11,7 @@ from typing import Callable, Dict, List, Optional
 
 from matplotlib.figure import Figure
 
-from analysis.figures import curves, fidelity, scaling, schedule
+from analysis.figures import crowding, curves, fidelity, scaling, schedule
 from analysis.figures.assignment import fig6
 from analysis.figures.detections import detections
 from analysis.figures.style import FORMATS, save, styled
@@ -43,8 +43,8 @@ def entries(runs: Path, profile: str) -> Dict[str, FigureEntry]:
     """All figures by name: those of the paper and of the schedule, then those of each table that has a plan."""
     found = [*_FIXED]
     for name in plan_names(runs, profile):
-        if name == _SCALING.name:
-            found.append(_SCALING)
+        if name in _STUDIES:
+            found.append(_STUDIES[name])
         found += [
             FigureEntry(
                 f'curves-{name}',
@@ -132,14 +132,24 @@ def _tell(warnings: List[str], warn: Warn) -> None:
         warn(warning)
 
 
-_SCALING = FigureEntry(
-    'scaling',
-    "The paper's effects as scale grows (study scaling)",
-    'Four panels of ratios of AP over three schedules, a line for each set of levels, with crosses at the values of '
-    'the paper.',
-    partial(_of_results, scaling.scaling, 'scaling'),
-    'scaling',
-)
+#: The figures of studies, each there if its study has a plan.
+_STUDIES = {
+    'scaling': FigureEntry(
+        'scaling',
+        "The paper's effects as scale grows (study scaling)",
+        'Four panels of ratios of AP over three schedules, a line for each set of levels, with crosses at the values '
+        'of the paper.',
+        partial(_of_results, scaling.scaling, 'scaling'),
+        'scaling',
+    ),
+    'crowding': FigureEntry(
+        'crowding',
+        'Where NMS begins to lose (study crowding)',
+        'Lines of the AP of each method minus that of FCOS with NMS, over four sets of scenes of rising overlap.',
+        partial(_of_results, crowding.crowding, 'crowding'),
+        'crowding',
+    ),
+}
 _FIXED = (
     FigureEntry(
         'fidelity',

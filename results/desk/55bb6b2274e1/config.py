@@ -1,0 +1,3 @@
+_base_ = '../tables/table3.py'
+model = {'bbox_head': {'degrees': {'t_min': 0.2}}}
+randomness = {'seed': 2}

@@ -1,0 +1,3 @@
+_base_ = '../tables/table3.py'
+model = {'bbox_head': {'degrees': {'t_max': 0.4, 't_min': 0.3}}}
+randomness = {'seed': 2}

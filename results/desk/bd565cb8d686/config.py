@@ -1,0 +1,3 @@
+_base_ = '../tables/table3.py'
+model = {'bbox_head': {'degrees': {'t_max': 0.5}}}
+randomness = {'seed': 1}

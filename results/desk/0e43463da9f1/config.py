@@ -1,0 +1,3 @@
+_base_ = '../tables/table4.py'
+model = {'bbox_head': {'selection': {'alpha': 0.6, 'metric': 'add'}}}
+randomness = {'seed': 2}

@@ -1,0 +1,3 @@
+_base_ = '../tables/table4.py'
+model = {'bbox_head': {'selection': {'alpha': 0.8, 'metric': 'add'}}}
+randomness = {'seed': 2}

@@ -111,7 +111,7 @@ def _verdict(comparer: Comparer, claim: Claim) -> Verdict:
     share = _judgement(replace(comparer, share=True), claim.comparisons) if gaps else None
     verdict, size, best = words.verdict, _size(words.findings), None
     if claim.best:
-        lead = _lead(comparer, claim.comparisons)
+        lead = _lead(comparer, words.findings)
         verdict, size = _of_lead(lead), compared(_paper_lead(words.findings), lead, 1)
         best = lead and (min(0.0, lead[0]), max(0.0, lead[1]))
     return Verdict(plan, claim, verdict, words.findings, size, _matters(words.findings), best, share, threshold)
@@ -139,15 +139,25 @@ def _against_control(comparer: Comparer, comparisons: Sequence[Comparison]) -> J
     return Judgement(HOLDS if HOLDS in found else FAILS if found == {FAILS} else UNDECIDED, findings)
 
 
-def _lead(comparer: Comparer, comparisons: Sequence[Comparison]) -> Optional[Interval]:
+def _lead(comparer: Comparer, findings: Sequence[Finding]) -> Optional[Interval]:
     """How far the claimed best cell is above the best of the others, in the claimed direction. None if that is unknown:
-    something was not measured, or a cell's noise is far above that of others, or it is a speed."""
-    cells = (comparisons[0].left, *(each.right for each in comparisons))
+    something was not measured, a comparison by ranks has no interval, or it is a speed.
+
+    Cells that are compared by ranks are left out of Hsu's interval. Its upper end is an upper bound without them too,
+    and its lower end is at most the lower ends of their own intervals.
+    """
+    by_ranks = [each for each in findings if each.ranks]
+    rest = [each.comparison for each in findings if not each.ranks]
+    if not rest or any(each.interval is None for each in by_ranks):
+        return None
+    cells = (rest[0].left, *(each.right for each in rest))
     if is_speed((cells[0].key,)) or not all(comparer.measured(cell) for cell in cells):
         return None
-    sides, _, heavy = comparer.sides(*cells)
-    sign = 1 if comparisons[0].relation == GREATER else -1
-    return None if heavy else best_interval(sides[0], sides[1:], sign, comparer.confidence)
+    sides, _, _ = comparer.sides(*cells)
+    sign = 1 if rest[0].relation == GREATER else -1
+    lead = best_interval(sides[0], sides[1:], sign, comparer.confidence)
+    ends = [sign * end for each in by_ranks for end in each.interval or ()]
+    return lead and (min([lead[0], *ends]), lead[1])
 
 
 def _of_lead(lead: Optional[Interval]) -> str:

@@ -313,6 +313,28 @@ def test_the_best_of_several(store, relation, sign, first, expected):
     assert says[expected] in explain.why(verdict) and 'with 95 % confidence' in explain.why(verdict)
 
 
+@pytest.mark.parametrize('best, expected', [('new', 'holds'), ('old', 'fails')])
+def test_a_collapsed_cell_is_no_hindrance_to_the_best(store, best, expected):
+    """Hsu's interval is that of the other cells; the collapsed one can only lower its lower end. With three seeds it
+    has no interval, and nothing is known."""
+    cells = {'new': (37.1, 37.4, 37.8, 37.2, 36.9), 'old': (35.2, 35.1, 35.6, 34.9, 35.3)}
+    other = (30.2, 29.9, 0.1, 31.0, 30.6)
+    [second] = cells.keys() - {best}
+    only = claim(compare(best, 'greater', second), name='only', best=True)
+    both = claim(compare(best, 'greater', 'other'), compare(best, 'greater', second), name='both', best=True)
+    write_plan(store, only, both, seeds=range(5))
+    write_seeds(store, *cells.values(), other)
+    alone, found = judge(store.runs, 'desk', ['table1'])[0]
+    assert [each.ranks for each in found.findings] == [True, False]
+    assert found.verdict == alone.verdict == expected and found.best == alone.best
+    write_seeds(store, *cells.values(), (38.2, 37.6, 0.1, 31.0, 36.9))  # not below the first cell, by ranks
+    _, found = judge(store.runs, 'desk', ['table1'])[0]
+    assert found.best == (min(alone.best[0], found.findings[0].interval[0]), alone.best[1])
+    assert found.verdict == ('undecided' if best == 'new' else 'fails')
+    write_plan(store, both, seeds=range(3))
+    assert verdict_of(store).best is None
+
+
 @pytest.mark.filterwarnings('ignore:Computation of the confidence interval')  # scipy's is as near as 0.05
 @pytest.mark.parametrize('relation, sign', [('greater', 1), ('less', -1)])
 @pytest.mark.parametrize(

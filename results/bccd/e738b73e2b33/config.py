@@ -1,0 +1,2 @@
+_base_ = '../tables/real.py'
+randomness = {'seed': 4}

@@ -1,6 +1,7 @@
 """The results in the repository are those of the tables and settings as they are now."""
 
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,7 @@ def test_they_are_printed_without_a_warning():
     command = [sys.executable, str(ROOT / 'analysis' / 'make_tables.py'), '--runs', str(ROOT / 'results')]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ''
-    cell = json.loads((STORED / 'tables' / 'table3.json').read_text())['cells'][0]  # of one seed, so printed as it is
-    metrics = json.loads((STORED / cell['runs']['0'] / 'result.json').read_text())['metrics']
-    assert '/'.join(f'{100 * metrics[f"{reading}/AP"]:.1f}' for reading in ('without_nms', 'with_nms')) in done.stdout
+    cell = json.loads((STORED / 'tables' / 'table3.json').read_text())['cells'][0]
+    metrics = [json.loads((STORED / run / 'result.json').read_text())['metrics'] for run in cell['runs'].values()]
+    means = (statistics.mean(each[f'{reading}/AP'] for each in metrics) for reading in ('without_nms', 'with_nms'))
+    assert '/'.join(f'{100 * mean:.1f}' for mean in means) in done.stdout

@@ -128,6 +128,11 @@ class Results:
         stored: Dict[str, Any] = self.speeds if key.startswith(SPEED) else self.runs
         return stored[run].metrics.get(key) if run in stored else None
 
+    def by_seed(self, cell: Cell, key: str) -> Dict[int, float]:
+        """A metric of each seed of a cell as stored; seeds that lack it are left out."""
+        found = {seed: self.number(run, key) for seed, run in cell.runs.items()}
+        return {seed: value for seed, value in found.items() if value is not None}
+
     @cached_property
     def statistics(self) -> pd.DataFrame:
         """The numbers of the cells: a row for each key of each metric of each cell, in their order.

@@ -1,6 +1,6 @@
 """The study `crowding`: how far each method is above or below FCOS with NMS, over scenes of rising overlap."""
 
-from typing import Dict, Optional
+from typing import Optional
 
 from matplotlib.figure import Figure
 
@@ -9,7 +9,7 @@ from analysis.figures.style import WIDE, line_style, new_figure, note
 from analysis.results import Results
 from experiments.spec.schema import StoredPlan
 
-#: The method that is 0: NMS with the threshold of MMDetection's config.
+#: The method that is 0: NMS with the threshold of all tables.
 _BASE = 'FCOS-0.6'
 
 
@@ -42,13 +42,7 @@ def crowding(plan: StoredPlan, results: Results) -> Figure:
 
 def _difference(plan: StoredPlan, results: Results, method: str, overlap: str) -> Optional[float]:
     """In points, over the seeds that both have; None if there is none."""
-    values = [_by_seed(plan, results, name, overlap) for name in (method, _BASE)]
-    differences = [value - values[1][seed] for seed, value in values[0].items() if seed in values[1]]
+    cells = [plan.cell_at({'method': name, 'overlap': overlap}) for name in (method, _BASE)]
+    ours, base = (results.by_seed(cell, cell.keys['AP'][0]) for cell in cells)
+    differences = [value - base[seed] for seed, value in ours.items() if seed in base]
     return 100 * sum(differences) / len(differences) if differences else None
-
-
-def _by_seed(plan: StoredPlan, results: Results, method: str, overlap: str) -> Dict[int, float]:
-    """AP of each seed, as a fraction."""
-    cell = plan.cell_at({'method': method, 'overlap': overlap})
-    found = {seed: results.number(run, cell.keys['AP'][0]) for seed, run in cell.runs.items()}
-    return {seed: value for seed, value in found.items() if value is not None}

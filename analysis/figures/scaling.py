@@ -1,6 +1,6 @@
 """The study `scaling`: four ratios of AP over the schedules, beside the paper's values."""
 
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, NamedTuple, Optional
 
 from matplotlib.figure import Figure
 
@@ -70,16 +70,12 @@ def scaling(plan: StoredPlan, results: Results) -> Figure:
 def _ratio(
     plan: StoredPlan, results: Results, strides: str, schedule: str, above: Side, below: Side
 ) -> Optional[float]:
-    means = [_mean(_values(plan, results, strides, schedule, side)) for side in (above, below)]
+    means = [_mean(plan, results, strides, schedule, side) for side in (above, below)]
     return means[0] / means[1] if means[0] is not None and means[1] else None
 
 
-def _values(plan: StoredPlan, results: Results, strides: str, schedule: str, side: Side) -> List[float]:
-    """AP of each seed, as fractions."""
+def _mean(plan: StoredPlan, results: Results, strides: str, schedule: str, side: Side) -> Optional[float]:
+    """Mean AP over the seeds, as a fraction."""
     cell = plan.cell_at({'strides': strides, 'method': side.method, 'schedule': schedule})
-    found = [results.number(run, side.key) for run in cell.runs.values()]
-    return [value for value in found if value is not None]
-
-
-def _mean(values: Sequence[float]) -> Optional[float]:
+    values = results.by_seed(cell, side.key).values()
     return sum(values) / len(values) if values else None

@@ -1,0 +1,2 @@
+_base_ = '../tables/fig5.py'
+randomness = {'seed': 9}

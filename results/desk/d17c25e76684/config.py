@@ -1,0 +1,3 @@
+_base_ = '../tables/fig5.py'
+model = {'bbox_head': {'selection': {'k': 7}}}
+randomness = {'seed': 9}

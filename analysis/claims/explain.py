@@ -12,6 +12,7 @@ from analysis.claims.finding import AS_PRINTED, FAILS, HOLDS, LARGER, NO, SMALLE
 from analysis.claims.judge import Judgement, Verdict
 from analysis.claims.noise import Noise
 from analysis.claims.statistics import FIRST_LOOK
+from analysis.tables.notes import seeds_in_words
 from analysis.tables.render import table
 
 
@@ -103,7 +104,7 @@ def side(each: pd.Series) -> str:
     values = each.dropna()
     if values.empty:
         return f'{each.name}: not measured'
-    seeds = f'seed{"s" if len(values) > 1 else ""} {", ".join(map(str, values.index))}'
+    seeds = seeds_in_words(values.index)
     numbers = f': {", ".join(f"{value:.2f}" for value in values)}' if len(values) > 1 else ''
     return f'{each.name}: {values.mean():.2f} ({seeds}{numbers})'
 

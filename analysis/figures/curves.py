@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures.style import COLOURS, DASHES, MARKERS, NARROW, WIDE, line_style, mathematical, new_figure, note
 from analysis.results import is_speed, over_seeds
 from analysis.tables.notes import profile as profile_text
+from analysis.tables.notes import seeds_in_words
 from experiments.spec.schema import Axis, Cell, Epoch, StoredPlan
 
 Stored = Dict[str, List[Epoch]]
@@ -116,7 +117,7 @@ def mechanism(plan: StoredPlan, stored: Stored) -> Figure:
 def setting(plan: StoredPlan, seeds: int) -> str:
     """'Profile desk: generated scenes, not COCO; seed 0'. With several seeds, also the meaning of lines and bands."""
     numbers = sorted(set(plan.runs.values()))
-    text = f'seed{"s" * (len(numbers) > 1)} {", ".join(map(str, numbers))}, {profile_text(plan.profile, plan.setting)}'
+    text = f'{seeds_in_words(numbers)}, {profile_text(plan.profile, plan.setting)}'
     return (
         text[:1].upper() + text[1:] + ('\nLine: mean; band: from the smallest to the largest seed' if seeds > 1 else '')
     )

@@ -1,7 +1,7 @@
 """Texts about a table's numbers: titles, caption and notes, before any output format."""
 
 import re
-from typing import Dict, List, Optional
+from typing import Dict, Iterable, List, Optional
 
 from analysis.results import Results, is_speed
 from experiments.spec.schema import StoredPlan
@@ -47,11 +47,9 @@ def caption(plan: StoredPlan) -> str:
 def notes(plan: StoredPlan, results: Results) -> List[str]:
     """The line of provenance, one about speeds, and for every profile but the paper's what its numbers are not."""
     seeds = sorted(set(plan.runs.values()))
-    seed_words = ('seeds ' if len(seeds) > 1 else 'seed ') + (', '.join(map(str, seeds)) or 'none')
     spread = ' (mean ± sample standard deviation)' if len(seeds) > 1 else ''
-    facts = (
-        f'{len(results.runs)} of {len(plan.runs)} runs, {seed_words}{spread}, {profile(plan.profile, plan.setting)}.'
-    )
+    facts = f'{len(results.runs)} of {len(plan.runs)} runs, {seeds_in_words(seeds)}{spread}, '
+    facts += f'{profile(plan.profile, plan.setting)}.'
     lacking = results.missing_cells
     facts += f' {lacking} of {len(plan.cells)} cells incomplete.' if lacking else ''
     facts += _zero_ap_note(plan, results)
@@ -61,6 +59,14 @@ def notes(plan: StoredPlan, results: Results) -> List[str]:
     if _SUBSET.fullmatch(plan.profile):
         disclaimer = "Compare them with each other, not with results of all training images and not with the paper's."
     return [facts, *_speed_note(plan, results), *([] if plan.profile == 'paper' else [disclaimer])]
+
+
+def seeds_in_words(seeds: Iterable[int]) -> str:
+    """'seed 0', 'seeds 0, 1, 2', 'seeds 0 to 11' for more than three in a row, or 'seed none'."""
+    numbers = list(seeds)
+    if len(numbers) > 3 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f'seeds {numbers[0]} to {numbers[-1]}'
+    return f'seed{"s" * (len(numbers) > 1)} {", ".join(map(str, numbers)) or "none"}'
 
 
 def profile(name: str, setting: str) -> str:

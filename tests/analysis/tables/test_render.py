@@ -9,6 +9,7 @@ from stored_files import axis, run_id
 
 from analysis import results
 from analysis.tables import render
+from analysis.tables.notes import seeds_in_words
 
 MARKDOWN = """\
 ## T^max and T^min
@@ -154,6 +155,21 @@ def test_several_seeds_show_mean_and_sample_standard_deviation(store):
     assert '12 of 12 runs, seeds 0, 1, 2 (mean ± sample standard deviation), profile desk' in text
     assert 'table3,desk,0.4,0.7,AP,without_nms/AP,%,30.666667,2.081666,3,38.3,\n' in rendered(store, 'csv')
     assert r'& 30.7/40.0\,{\scriptsize$\pm$2.1/0.0} \\' in rendered(store, 'latex')
+
+
+@pytest.mark.parametrize(
+    'seeds, words',
+    [
+        ((), 'seed none'),
+        ((2,), 'seed 2'),
+        ((0, 1, 2), 'seeds 0, 1, 2'),
+        (range(12), 'seeds 0 to 11'),
+        ((0, 1, 2, 3, 5), 'seeds 0, 1, 2, 3, 5'),
+        ((3, 4, 5, 6), 'seeds 3 to 6'),
+    ],
+)
+def test_more_than_three_seeds_in_a_row_are_named_by_the_first_and_the_last(seeds, words):
+    assert seeds_in_words(seeds) == words
 
 
 def test_runs_that_found_nothing_are_named_where_their_zeros_are_in_a_mean(store):

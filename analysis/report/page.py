@@ -209,7 +209,7 @@ def _counts(contents: Contents) -> dict:
         shown=sum(not table.plan.question or not of_paper for table in contents.tables),
         verdict_counts=_verdict_counts(of_paper or of_studies),
         study_counts=_verdict_counts(of_studies) if of_paper and of_studies else None,
-        seeds=sorted({training.seed for training in contents.trainings}),
+        seeds=notes.in_words(sorted({training.seed for training in contents.trainings})),
         seconds=sum(results.training_seconds(training.epochs) for training in finished),
         days=list(dict.fromkeys([started[0], started[-1]])) if started else [],
         devices=list(dict.fromkeys(source.device for source in sources)),

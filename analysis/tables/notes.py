@@ -64,9 +64,14 @@ def notes(plan: StoredPlan, results: Results) -> List[str]:
 def seeds_in_words(seeds: Iterable[int]) -> str:
     """'seed 0', 'seeds 0, 1, 2', 'seeds 0 to 11' for more than three in a row, or 'seed none'."""
     numbers = list(seeds)
+    return f'seed{"s" * (len(numbers) > 1)} {in_words(numbers) or "none"}'
+
+
+def in_words(numbers: List[int]) -> str:
+    """'0', '0, 1, 2', '0 to 11' for more than three in a row, or ''."""
     if len(numbers) > 3 and numbers == list(range(numbers[0], numbers[-1] + 1)):
-        return f'seeds {numbers[0]} to {numbers[-1]}'
-    return f'seed{"s" * (len(numbers) > 1)} {", ".join(map(str, numbers)) or "none"}'
+        return f'{numbers[0]} to {numbers[-1]}'
+    return ', '.join(map(str, numbers))
 
 
 def profile(name: str, setting: str) -> str:

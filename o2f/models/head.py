@@ -49,7 +49,7 @@ class OneToFewHead(AnchorFreeHead):
         score_factor (str): the second factor of the joint score p. 'centerness' is the paper's. '3dmf' is DeFCN's 3D
             max filtering, in place of the centerness branch. 'none' is plain POTO, where p is the classification score.
             'pss' is PSS's: p = s(cls) s(centerness) s(pss), where only the layers of pss learn from ``loss_cls`` and
-            ``loss_rank``. A branch that shares the predictors trains the rest.
+            ``loss_rank``. A second branch that shares the predictors must train the rest.
         max_filtering (dict): further settings of [`MaxFiltering3D`][o2f.MaxFiltering3D].
         auxiliary (dict, optional): config of a one-to-many selection. It adds DeFCN's auxiliary loss.
         loss_aux (dict): config of the auxiliary loss, which uses the classification score alone.
@@ -133,6 +133,8 @@ class OneToFewHead(AnchorFreeHead):
         self.loss_l1 = MODELS.build(loss_l1) if loss_l1 else None
         self.loss_centerness = MODELS.build(loss_centerness) if loss_centerness else None
         self.loss_rank = MODELS.build(loss_rank) if loss_rank else None
+        # Of PSS's three scores, the last belongs to the main branch alone.
+        others_score = 'centerness' if score_factor == 'pss' else score_factor
         own = dict(
             num_classes=num_classes,
             in_channels=in_channels,
@@ -141,7 +143,7 @@ class OneToFewHead(AnchorFreeHead):
             centerness_channels=centerness_channels,
             loss_bbox=loss_bbox,
             box_weight=box_weight,
-            score_factor=score_factor,
+            score_factor=others_score,
             max_filtering=max_filtering,
             ignore_regions=ignore_regions,
             norm_cfg=norm_cfg,
@@ -149,6 +151,14 @@ class OneToFewHead(AnchorFreeHead):
             **kwargs,
         )
         self.second = MODELS.build({**own, 'type': 'SecondBranch', **second}) if second else None
+        if self.second and self.second.shares == 'predictors':
+            if self.second.score_factor not in (others_score, 'none'):
+                raise ValueError(
+                    f"second: with shares='predictors', score_factor must be {others_score!r} or 'none', "
+                    f'not {self.second.score_factor!r}'
+                )
+        elif score_factor == 'pss':
+            raise ValueError("bbox_head: score_factor='pss' needs a second branch with shares='predictors'")
 
     def _init_predictor(self) -> None:
         """Create the two output layers, a scale per level, and the layers of the joint score's second factor."""

@@ -49,6 +49,8 @@ class SecondBranch(OneToFewHead):
             raise ValueError(f"second: shares must be 'neck', 'towers' or 'predictors', not {shares!r}")
         if stop_gradient not in ('none', 'main', 'second'):
             raise ValueError(f"second: stop_gradient must be 'none', 'main' or 'second', not {stop_gradient!r}")
+        if kwargs.get('second'):
+            raise ValueError('second: a second branch has no second branch of its own')
         self.shares = shares
         self.stop_gradient = stop_gradient
         self.weights = {
@@ -124,6 +126,8 @@ class SecondBranch(OneToFewHead):
             ignored (list[InstanceData], optional): see [`OneToFewHead.loss_by_feat`][].
         """
         predictor = head if self.shares == 'predictors' else self
-        inputs = *predictor.predict_from(*maps, factor=self.score_factor), truth, [], ignored
+        # CondInst's head predicts a fourth thing, the weights of masks, which only its main branch trains.
+        outputs = predictor.predict_from(*maps, factor=self.score_factor)[:3]
+        inputs = *outputs, truth, [], ignored
         found = self.loss_by_feat(*inputs)
         return {f'second_{name}': self.weight * loss for name, loss in found.items() if 'loss' in name}

@@ -296,6 +296,18 @@ def test_every_parameter_gets_a_gradient(name, score):
     assert (losses['loss_mask'] > 0) == (name in ('all', 'one_empty'))
 
 
+@pytest.mark.parametrize('shares', ['neck', 'towers', 'predictors'])
+def test_a_second_branch_leaves_the_masks_alone(shares):
+    """Whatever it shares, CondInst's own losses are those of a detector without it, and the second's have no masks."""
+    images = make_masked_images(2)
+    alone = make_condinst('one_to_few').train()
+    dual = make_condinst('one_to_few', box_head=dict(second=dict(shares=shares))).train()
+    dual.load_state_dict(alone.state_dict(), strict=False)
+    expected, found = losses_of(alone, images), losses_of(dual, images)
+    assert {name: loss for name, loss in found.items() if not name.startswith('second_')} == expected
+    assert {name for name in found if name.startswith('second_')} == {'second_loss_cls', 'second_loss_bbox'}
+
+
 def test_every_positive_teaches_its_mask():
     """The mask loss is the mean dice loss over certain and ambiguous anchors alike."""
     model = make_condinst('one_to_few').train()

@@ -170,7 +170,6 @@ def test_the_parts_of_the_second_branch_hear_of_the_epoch():
             second=dict(
                 TOP_10,
                 shares='predictors',
-                score_factor='centerness',
                 loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True),
             ),
         ),
@@ -193,11 +192,22 @@ def test_every_parameter_gets_a_gradient(settings, name):
         (dict(shares='all'), "second: shares must be 'neck', 'towers' or 'predictors', not 'all'"),
         (dict(stop_gradient='both'), "second: stop_gradient must be 'none', 'main' or 'second', not 'both'"),
         (dict(weight=-1), 'second: weight must be 0 or more, not -1'),
+        (dict(second=TOP_10), 'second: a second branch has no second branch of its own'),
+        (
+            dict(shares='predictors', score_factor='3dmf'),
+            "with shares='predictors', score_factor must be 'centerness' or 'none', not '3dmf'",
+        ),
     ],
 )
 def test_bad_settings_are_named(second, says):
     with pytest.raises(ValueError, match=says):
         head_with(second=second)
+
+
+@pytest.mark.parametrize('second', [None, dict(shares='towers')])
+def test_pss_needs_a_branch_that_trains_the_other_scores(second):
+    with pytest.raises(ValueError, match="score_factor='pss' needs a second branch with shares='predictors'"):
+        head_with(score_factor='pss', second=second)
 
 
 def test_inference_leaves_it_out():
@@ -260,7 +270,10 @@ def test_a_training_with_a_second_branch(tmp_path):
 def test_pss_trains_its_score_alone():
     """Its losses reach the layers of pss, not what they read; at inference p is the product of three scores."""
     head = head_with(
-        score_factor='pss', loss_rank=dict(type='RankingLoss'), loss_bbox=dict(type='GIoULoss', loss_weight=0.0)
+        score_factor='pss',
+        loss_rank=dict(type='RankingLoss'),
+        loss_bbox=dict(type='GIoULoss', loss_weight=0.0),
+        second=dict(shares='predictors'),
     )
     losses = head.loss(random_maps(), samples())
     (losses['loss_cls'] + losses['loss_rank']).backward()

@@ -79,6 +79,9 @@ class OneToFewSelection(MatchingScore):
             raise ValueError(f'selection: claims must be a whole number, 1 or more, not {claims!r}')
         self.schedule = read_schedule(k, 'selection: k')
         self.k_includes_certain = k_includes_certain
+        kept = max(map(self._in_all, (self.schedule.first, self.schedule.last)))
+        if claims is not None and claims < kept:
+            raise ValueError(f'selection: claims must be {kept}, as many as it keeps, or more, not {claims!r}')
         self.claims = claims
         self.num_selected = self._in_all(self.schedule.first)
 
@@ -111,7 +114,7 @@ class OneToFewSelection(MatchingScore):
     def _claims(self, found: Candidates) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """The best candidates, best first: anchor, joint score, IoU, Eq. 1, and whether it is claimed. All (G, S)."""
         score, order = found.score.where(found.inside, -math.inf).sort(dim=1, descending=True, stable=True)
-        wanted = min(max(self.claims or 0, self.num_selected), score.size(1))
+        wanted = min(self.claims or self.num_selected, score.size(1))
         score, order = score[:, :wanted], order[:, :wanted]
         available = (found.inside & (found.iou > 0)).sum(dim=1, keepdim=True)
         claimed = (score > -math.inf) & (torch.arange(wanted, device=score.device) < available)

@@ -126,7 +126,7 @@ def wanted_anchors(box, label, logits, centerness, boxes, points, settings: Sett
     wishes = candidates(box, label, logits, centerness, boxes, points, settings, centre)
     overlapping = sum(iou(boxes[wish.anchor], box) > 0 for wish in wishes)
     wishes.sort(key=lambda wish: (-wish.score, wish.anchor))
-    return wishes[: min(max(settings.claims or 0, in_all(settings)), overlapping)]
+    return wishes[: min(settings.claims or in_all(settings), overlapping)]
 
 
 def in_all(settings: Settings) -> int:

@@ -118,7 +118,7 @@ def test_one_to_one_is_the_best_anchor_alone():
     assert torch.equal(degrees, torch.ones(6, 1, dtype=torch.float64))
 
 
-@pytest.mark.parametrize(('k', 'claims'), [(0, 7), (3, 7), (7, 3)])
+@pytest.mark.parametrize(('k', 'claims'), [(0, 7), (3, 7), (7, 7)])
 @pytest.mark.parametrize('kind', ['three', 'crowd', 'clusters', 'same_box_same_class', 'small', 'none'])
 def test_claims_more_than_it_keeps(kind, k, claims):
     """Conflicts are resolved over all that are claimed; then each instance keeps the best of what it won."""
@@ -151,6 +151,8 @@ def test_k_can_change_over_the_epochs():
     [
         (dict(claims=0), 'selection: claims must be a whole number, 1 or more, not 0'),
         (dict(claims=1.5), 'selection: claims must be a whole number, 1 or more, not 1.5'),
+        (dict(k=7, claims=3), 'selection: claims must be 7, as many as it keeps, or more, not 3'),
+        (dict(k=dict(first=0, last=4), claims=3, k_includes_certain=False), 'selection: claims must be 5'),
         (dict(k=dict(first=7, last=0.5)), 'selection: k must be a whole number, 0 or more'),
         (dict(radius='box'), "selection: radius must be above 0, None for the whole box, or 'image' .* not 'box'"),
     ],

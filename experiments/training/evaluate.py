@@ -27,6 +27,7 @@ from experiments.training.datasets import name_images  # noqa: E402
 from o2f.errors import InputError, of_worker  # noqa: E402
 from o2f.evaluation.metric import OF_CLASS, OF_ERROR, breakdown_table  # noqa: E402
 from o2f.inference import Detector  # noqa: E402
+from o2f.models.detectors import detect_with_second  # noqa: E402
 from o2f.models.postprocess import SECOND_WITH_NMS, WITH_NMS, WITHOUT_NMS  # noqa: E402
 
 _NAMES = {WITHOUT_NMS: 'without NMS', WITH_NMS: 'with NMS', SECOND_WITH_NMS: 'second branch with NMS'}
@@ -95,7 +96,7 @@ def evaluate(
             if (classwise or errors or breakdown) and not isinstance(metric, o2f.TwoReadingsMetric):
                 raise UserError("--classwise, --errors and --breakdown are for COCO's metric; a crowd has another one")
             metric.classwise, metric.errors = classwise, errors
-            model.detects_with_second = getattr(metric, 'second', False)
+            detect_with_second(model, getattr(metric, 'second', False))
             metrics = runner.val()
     except InputError as error:
         raise UserError(of_worker(error)) from error

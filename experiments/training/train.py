@@ -43,6 +43,7 @@ from experiments.training.datasets import (  # noqa: E402  # noqa: E402
 from experiments.training.distributed import SingleProcess  # noqa: E402
 from experiments.training.tracking import visualizer  # noqa: E402
 from o2f.errors import InputError, of_worker  # noqa: E402
+from o2f.models.detectors import detect_with_second  # noqa: E402
 from o2f.safeguards import FiniteLossHook  # noqa: E402
 
 
@@ -246,6 +247,9 @@ class RunFolderHook(Hook):
         self.writes = mmengine.dist.is_main_process()
         self.begin: Optional[float] = None
 
+    def before_train(self, runner: Runner) -> None:
+        _detect_with_second(runner)  # what cannot be evaluated at the end fails now
+
     def before_train_epoch(self, runner: Runner) -> None:
         if self.begin is None:
             self.begin, self.first_epoch, self.shown = time.monotonic(), runner.epoch, 0.0
@@ -270,10 +274,9 @@ class RunFolderHook(Hook):
             mmengine.dist.broadcast(buffer)
         self.left_off = time.monotonic()
         last = runner.epoch == runner.max_epochs
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for metric in runner.val_evaluator.metrics:
             metric.leave_out = last
-            model.detects_with_second = last and getattr(metric, 'second', False)
+        _detect_with_second(runner, last)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Dict[str, torch.Tensor]
@@ -316,6 +319,12 @@ class RunFolderHook(Hook):
         done = runner.epoch - self.first_epoch + of_epoch
         left = (runner.max_epochs - runner.epoch - of_epoch) * (self.shown - self.begin) / done if done else None
         self.folder.set_progress(runner.epoch + 1, runner.max_epochs, left)
+
+
+def _detect_with_second(runner: Runner, last: bool = True) -> None:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    [metric] = runner.val_evaluator.metrics
+    detect_with_second(model, last and getattr(metric, 'second', False))
 
 
 def _epoch_seed(runner: Runner) -> int:

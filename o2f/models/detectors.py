@@ -5,7 +5,7 @@ from mmdet.models.detectors import FCOS, CondInst
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from o2f.models import postprocess
 
@@ -19,8 +19,8 @@ class TwoReadingsFCOS(FCOS):
     ``bbox_head`` can be any dense head of MMDetection.
 
     Attributes:
-        detects_with_second (bool): also detect with the head's second branch, which must have predictors of its own.
-            ``pred_instances_second`` then holds its detections with NMS. An evaluation sets it; nothing else does.
+        detects_with_second (bool): also detect with the head's second branch. ``pred_instances_second`` then holds its
+            detections with NMS. An evaluation sets it by [`detect_with_second`][]; nothing else does.
     """
 
     detects_with_second = False
@@ -52,6 +52,22 @@ class TwoReadingsFCOS(FCOS):
             ).items():
                 setattr(sample, postprocess.FIELDS[reading], detections)
         return batch_data_samples
+
+
+def detect_with_second(model: nn.Module, wanted: bool) -> None:
+    """Let a detector also give what its second branch detects, or no longer.
+
+    Raises:
+        ValueError: it is wanted of a detector that cannot.
+    """
+    second = getattr(getattr(model, 'bbox_head', None), 'second', None)
+    has_own = second is not None and second.shares != 'predictors'
+    if isinstance(model, TwoReadingsFCOS) and (has_own or not wanted):
+        model.detects_with_second = wanted
+    elif wanted:
+        raise ValueError(
+            'val_evaluator: second=True needs a TwoReadingsFCOS with a second branch that has predictors of its own'
+        )
 
 
 @MODELS.register_module()

@@ -96,18 +96,13 @@ class SecondBranch(OneToFewHead):
         return [map_.detach() for map_ in maps] if self.stop_gradient == branch else maps
 
     def detect_by_feat(self, head: OneToFewHead, x: Tuple[Tensor], **settings: Any) -> List[InstanceData]:
-        """The detections of this branch, to compare it with the main one.
+        """The detections of this branch, which must have predictors of its own, to compare it with the main one.
 
         Args:
             head (OneToFewHead): the head of the main branch.
             x (tuple[Tensor]): maps of the FPN, (B, in_channels, H, W) per level.
             **settings (Any): arguments of MMDetection's ``predict_by_feat``.
-
-        Raises:
-            ValueError: it has no predictors of its own.
         """
-        if self.shares == 'predictors':
-            raise ValueError("second: shares='predictors' leaves it no detections of its own")
         return self.predict_by_feat(*self.predict_from(*self.maps_of_both(head, x)[1]), **settings)
 
     def losses(

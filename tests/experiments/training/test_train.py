@@ -21,8 +21,8 @@ from experiments.store.runs import RunFolder
 SMALL = {'train_cfg.max_epochs': 3, 'generate.scenes.train': 16, 'generate.scenes.val': 8}
 
 
-def run_of(overrides):
-    return resolve('smoke', (), {**SMALL, **overrides}, 0, 'test')
+def run_of(overrides, use=()):
+    return resolve('smoke', use, {**SMALL, **overrides}, 0, 'test')
 
 
 def start(path, run, places_):
@@ -223,6 +223,19 @@ def test_a_run_without_epochs_is_named(here, tmp_path):
 def test_a_value_out_of_range_is_named(here, tmp_path):
     with pytest.raises(UserError, match='config.py: .*selection: alpha must be between 0 and 1, not 2'):
         start(tmp_path / 'run', run_of({'model.bbox_head.selection.alpha': 2}), here)
+
+
+@pytest.mark.parametrize(
+    ('use', 'shares'),
+    [((), None), (('dual',), 'predictors'), (('condinst', 'dual'), 'towers')],
+    ids=['none', 'same', 'masks'],
+)
+def test_a_second_branch_that_cannot_detect_is_named_before_training(here, tmp_path, use, shares):
+    """Not after it, when the last evaluation asks for its detections."""
+    run = run_of({'model.bbox_head.second.shares': shares} if shares else {}, (*use, 'second-with-nms'))
+    with pytest.raises(UserError, match='config.py: val_evaluator: second=True needs a TwoReadingsFCOS with a second'):
+        start(tmp_path / 'run', run, here)
+    assert not RunFolder(tmp_path / 'run').epochs()
 
 
 def test_the_data_are_rebuilt_when_damaged(here, data):

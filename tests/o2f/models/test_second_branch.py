@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from tiny_detectors import METAS, POTO, collate, detector_config, head_config, make_images, random_maps, train, truth_of
 
+from o2f.models.detectors import detect_with_second
 from o2f.models.head import OneToFewHead
 
 TOP_10 = dict(
@@ -237,7 +238,7 @@ def test_its_own_detections_with_nms():
     alone.load_state_dict({**state, **its})
     before = model.test_step(collate(make_images(2)))
     assert not any(hasattr(sample, 'pred_instances_second') for sample in before)
-    model.detects_with_second = True
+    detect_with_second(model, True)
     after, expected = model.test_step(collate(make_images(2))), alone.test_step(collate(make_images(2)))
     for main, both, other in zip(before, after, expected):
         assert torch.equal(main.pred_instances.scores, both.pred_instances.scores)
@@ -246,13 +247,6 @@ def test_its_own_detections_with_nms():
         assert len(both.pred_instances_second) and not torch.equal(
             both.pred_instances_second.scores, both.pred_instances_nms.scores
         )
-
-
-def test_the_same_predictors_have_no_detections_of_their_own():
-    model = MODELS.build(detector_config(head=head_config(second={**TOP_10, 'shares': 'predictors'}))).eval()
-    model.detects_with_second = True
-    with pytest.raises(ValueError, match="second: shares='predictors' leaves it no detections of its own"):
-        model.test_step(collate(make_images(1)))
 
 
 def test_a_training_with_a_second_branch(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 from experiments.spec.config import Run, profile_text, resolve
+from experiments.spec.metrics import check_metrics
 from experiments.spec.schema import Cell, Overrides, StoredPlan, Table, own_profile, plan_name
 from experiments.store.errors import UserError
 from experiments.store.files import make_folder, write_json, write_whole
@@ -52,7 +53,7 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
     """Resolve ``cells`` of ``table``.
 
     Raises:
-        UserError: see :func:`experiments.spec.config.resolve`.
+        UserError: see :func:`experiments.spec.config.resolve` and :func:`experiments.spec.metrics.check_metrics`.
     """
     planned = []
     for cell in cells:
@@ -61,7 +62,10 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
             resolve(profile, cell.use, cell.overrides, 0, source)  # so that any later error comes from --set
             source = '--set'
         merged = {**cell.overrides, **overrides}
-        planned.append(PlannedCell(cell, {seed: resolve(profile, cell.use, merged, seed, source) for seed in seeds}))
+        runs = {seed: resolve(profile, cell.use, merged, seed, source) for seed in seeds}
+        for run in list(runs.values())[:1]:
+            check_metrics(table, cell, run)
+        planned.append(PlannedCell(cell, runs))
     return Plan(table, profile, overrides, planned)
 
 

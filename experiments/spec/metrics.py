@@ -1,0 +1,61 @@
+"""The metrics that a training will give, by its config. A table that asks for others fails before its trainings."""
+
+import difflib
+from typing import Iterator, List, Tuple
+
+from experiments.spec.config import Run
+from experiments.spec.schema import READINGS, SPEED, Cell, Table
+from experiments.store.errors import UserError
+
+_BOXES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'AR')
+_COMPETING = ('duplicates', 'score_margin')
+_CROWD = ('AP', 'mMR', 'recall', 'JI')
+_SPEEDS = tuple(f'{SPEED}{reading}/{name}' for reading in READINGS for name in ('forward_ms', 'nms_ms', 'fps'))
+
+#: Options of COCO's metric -> the ends of the names that they add, of classes and of errors.
+_FURTHER = {'classwise': '_precision', 'errors': '_error'}
+
+
+def check_metrics(table: Table, cell: Cell, run: Run) -> None:
+    """Check the metrics that the table shows of a cell, and those that its claims compare.
+
+    Metrics of evaluators other than the suite's are not known, and pass.
+
+    Raises:
+        UserError: the training will not give one of them.
+    """
+    evaluator = run.config['val_evaluator']
+    known = metric_names(evaluator)
+    further = tuple(end for option, end in _FURTHER.items() if evaluator.get(option))
+    for where, key in _asked(table, cell):
+        if known and key not in known and not key.endswith(further):
+            near = difflib.get_close_matches(key, known, 3, 0.5) or known[:3]
+            said = f'{cell.label} will have no metric {key!r}, but {", ".join(near)}'
+            raise UserError(f'table file {table.name}.yaml: {where}: {said}')
+
+
+def metric_names(evaluator: dict) -> List[str]:
+    """The metrics of the last evaluation with this config, and the speeds. It is empty if the evaluator is not known.
+
+    Those of single classes and errors are left out.
+    """
+    readings = READINGS + (('second_with_nms',) if evaluator.get('second') else ())
+    if evaluator['type'] == 'TwoReadingsCrowdHumanMetric':
+        names = [*_CROWD, *_COMPETING]
+    elif evaluator['type'] == 'TwoReadingsMetric' and evaluator.get('metric_items') is None:
+        boxes = [*_BOXES, *(f'AR@{number}' for number in sorted(evaluator.get('proposal_nums') or ()))]
+        masks = evaluator.get('masks') or 'segm' in evaluator.get('metric', ())
+        names = boxes + [*_COMPETING] + ([f'mask_{name}' for name in boxes] if masks else [])
+    else:
+        return []
+    prefix = f'{evaluator["prefix"]}/' if evaluator.get('prefix') else ''
+    return [f'{prefix}{reading}/{name}' for reading in readings for name in names] + [*_SPEEDS]
+
+
+def _asked(table: Table, cell: Cell) -> Iterator[Tuple[str, str]]:
+    for metric, keys in cell.keys.items():
+        yield from ((f'metrics.{metric}', key) for key in keys)
+    for claim in table.claims:
+        for side in (side for each in claim.every_comparison for side in (each.left, each.right)):
+            if side.at == cell.at:
+                yield from ((f'claim {claim.id}', key) for key in side.keys)

@@ -138,7 +138,7 @@ def paper(found: Finding) -> str:
 
 def noise(findings: Sequence[Finding]) -> List[str]:
     """What the noise of training was estimated from, a sentence for each source."""
-    sources = {(each.noise.training, each.noise.groups): each.noise for each in findings if each.noise}
+    sources = {(noise.training, noise.groups): noise for each in findings for noise in each.noises}
     return [_noise(each) for each in sources.values()]
 
 
@@ -302,7 +302,7 @@ def _limits(verdict: Verdict) -> List[str]:
     """Whose noise the intervals have, and what they leave out."""
     shown = [found for found in verdict.findings if found.interval is not None]
     sentences = []
-    borrowed = [found.noise for found in shown if found.noise and verdict.plan.name not in found.noise.tables]
+    borrowed = [noise for found in shown for noise in found.noises if verdict.plan.name not in noise.tables]
     if borrowed:
         boxes = ' (of boxes)' if any('mask_' in found.comparison.left.key for found in shown) else ''
         sentences.append(f'The noise of training is that of {_tables(borrowed[0].tables)}{boxes}.')
@@ -316,7 +316,8 @@ def _limits(verdict: Verdict) -> List[str]:
 def _noise(source: Noise) -> str:
     """'Training noise: standard deviation 0.96 points, from 36 cells of Tables 1 to 5, 12 epochs, ...'."""
     measures = ' − '.join(dict.fromkeys(key for each in source.statistic.measures for key in each.keys))
-    cells = f'{len(source.groups)} cell{"" if len(source.groups) == 1 else "s"} of {_tables(source.tables)}'
+    several = f'{len(source.groups)} cells of' if len(source.groups) > 1 else ''
+    cells = f'{several or f"the {source.training.freedom + 1} seeds of one cell of"} {_tables(source.tables)}'
     spread = f'standard deviation {math.sqrt(source.training.value):.2f}, from {cells} with {source.epochs} epochs'
     text = f'Noise of one training, {measures}: {spread}, {source.training.freedom} degrees of freedom'
     if source.interaction.value:
@@ -491,7 +492,7 @@ def _finding_content(verdict: Verdict, found: Finding) -> Dict[str, Any]:
     told = {key: getattr(found, key) for key in _TOLD}
     if told['freedom'] is not None and not math.isfinite(told['freedom']):
         told['freedom'] = None  # nothing varies
-    return dict(**sides, **told, noise=found.noise and _noise_content(found.noise))
+    return dict(**sides, **told, noises=[_noise_content(noise) for noise in found.noises])
 
 
 def _noise_content(source: Noise) -> Dict[str, Any]:

@@ -60,7 +60,7 @@ class Finding:
         image_error (float, optional): likewise over test images. None if it is not known; then the intervals leave it
             out.
         freedom (float, optional): degrees of freedom of both errors together.
-        noise (Noise, optional): what the noise of training was estimated from.
+        noises (tuple[Noise]): what the noise of training was estimated from, of each side for which it is known.
         ranks (bool): whether it is judged by ranks, because the noise of a side is far above that of other cells.
         size (str, optional): whether the corrected interval has the paper's difference ('as printed'), or lies on its
             near side ('smaller') or beyond it ('larger'). None if the paper prints none.
@@ -87,7 +87,7 @@ class Finding:
     training_error: Optional[float] = None
     image_error: Optional[float] = None
     freedom: Optional[float] = None
-    noise: Optional[Noise] = None
+    noises: Tuple[Noise, ...] = ()
     ranks: bool = False
     size: Optional[str] = None
     matters: str = OPEN
@@ -148,7 +148,7 @@ class Comparer:
         if is_speed(asked.keys):
             return self._speeds(found)
         sides, noises, heavy = self.sides(*_quantities(comparison))
-        found = dataclasses.replace(found, noise=noises[0])
+        found = dataclasses.replace(found, noises=tuple(noise for noise in noises if noise))
         return _by_ranks(found, sides) if heavy else _by_estimate(found, sides)
 
     def _across(self, comparison: Comparison, than: OtherComparison, level: float) -> Finding:
@@ -169,7 +169,7 @@ class Comparer:
         if own.estimate is None or other.estimate is None:
             return dataclasses.replace(found, effect=effect, ranks=own.ranks or other.ranks)
         both = (own.estimate._replace(effect=own.towards), other.estimate._replace(effect=other.towards))
-        return _of_estimate(dataclasses.replace(found, noise=own.noise), estimate_of_both(*both))
+        return _of_estimate(dataclasses.replace(found, noises=own.noises + other.noises), estimate_of_both(*both))
 
     def sides(self, *quantities: Quantity) -> Tuple[List[Side], List[Optional[Noise]], bool]:
         """The sides of a comparison, or the one side of differences if both quantities are of the same trainings.
@@ -307,9 +307,7 @@ def _of_estimate(found: Finding, estimated: Estimate, shown: Callable[[float], f
 
 
 def _by_ranks(found: Finding, sides: Sequence[Side]) -> Finding:
-    found = dataclasses.replace(
-        found, effect=rank_effect(sides), image_error=image_error(sides), ranks=True, noise=None
-    )
+    found = dataclasses.replace(found, effect=rank_effect(sides), image_error=image_error(sides), ranks=True, noises=())
     return _judged(found, lambda confidence: rank_interval(sides, confidence))
 
 

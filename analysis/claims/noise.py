@@ -5,7 +5,7 @@ without enough seeds takes the noise of the nearest table: one of the same sched
 
 Cells whose variance is far above the others' are left out, by Cochran's test. They must be few, one or one in twenty,
 and the variances of the rest must be equal, by Bartlett's test. Otherwise each cell of three seeds keeps its own
-variance.
+variance. A cell of nine seeds keeps its own in any case.
 """
 
 from dataclasses import dataclass, field
@@ -21,6 +21,8 @@ from experiments.spec.schema import Position, StoredPlan
 ENOUGH = 4
 #: Seeds from which on a cell may keep its own variance.
 ENOUGH_SEEDS = 3
+#: Seeds from which on it does in any case. Eight degrees of freedom widen an interval by no more than a fifth.
+MANY_SEEDS = 9
 
 
 class Noise(NamedTuple):
@@ -69,7 +71,10 @@ class NoiseModel:
         if key not in self._known:
             self._known[key] = self._nearest(own, statistic)
         noise = self._known[key]
-        if noise is not None and not noise.equal and len(self._values(own, statistic)) >= ENOUGH_SEEDS:
+        if noise is None or own in noise.heavy:
+            return noise
+        seeds = len(self._values(own, statistic))
+        if seeds >= MANY_SEEDS or not noise.equal and seeds >= ENOUGH_SEEDS:
             return self._noise([own], [], True, statistic)
         return noise
 

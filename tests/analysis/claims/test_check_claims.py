@@ -66,7 +66,7 @@ def test_seeds_that_would_settle_it_do(store):
     [found] = verdict.findings
 
     def settled(number):
-        error = np.sqrt(2 / number * found.noise.training.value)
+        error = np.sqrt(2 / number * found.noises[0].training.value)
         return t.ppf(0.975, 4) + t.ppf(0.8, 4) <= found.effect / error
 
     assert settled(total) and not settled(total - 1)
@@ -81,7 +81,9 @@ def test_over_seeds_and_images(store):
     cells = 100 * np.array([[each.values['without_nms/AP'] for each in cell] for cell in stored])  # cell, seed, group
     values, groups = cells[..., -1], cells[..., :-1]
     training = values.var(axis=1, ddof=1).mean()
-    assert found.training_error == pytest.approx(np.sqrt(training * 2 / 3), rel=1e-3) and found.noise.training[1] == 4
+    assert (
+        found.training_error == pytest.approx(np.sqrt(training * 2 / 3), rel=1e-3) and found.noises[0].training[1] == 4
+    )
     factor = (IMAGES - 1) ** 2 / IMAGES  # of a variance over groups: the jackknife
     means = groups.mean(axis=1)
     whole = factor * (means[0] - means[1]).var(ddof=1)
@@ -111,7 +113,7 @@ def test_noise_is_taken_from_other_cells(store):
     write_seeds(store, (37.0,), (33.0,), (29.0, 30.0, 31.5))
     [found] = verdict_of(store).findings
     assert found.training_error == pytest.approx(np.sqrt(2) * np.std((29.0, 30.0, 31.5), ddof=1))
-    assert [len(group.runs) for group in found.noise.groups] == [3] and found.freedom == 2
+    assert [len(group.runs) for group in found.noises[0].groups] == [3] and found.freedom == 2
 
 
 @pytest.mark.parametrize('epochs, borrows', [(12, 'Table 2'), (36, 'Table 2'), (24, 'Table 3')])
@@ -135,7 +137,7 @@ def test_noise_of_the_nearest_table(store, epochs, borrows):
     [found] = verdict.findings
     assert f'The noise of training is that of {borrows}.' in explain.why(verdict)
     spread = {'Table 2': 1.0, 'Table 3': 3.0}[borrows]
-    assert found.training_error == pytest.approx(np.sqrt(2) * spread) and found.noise.training.freedom == 6
+    assert found.training_error == pytest.approx(np.sqrt(2) * spread) and found.noises[0].training.freedom == 6
 
 
 def test_equal_cells_count_once(store):
@@ -143,7 +145,24 @@ def test_equal_cells_count_once(store):
     write_plan(store, claim(compare('new', 'greater', 'other')), seeds=(0, 1, 2))
     write_seeds(store, (37.0, 38.0, 39.5), (37.0, 38.0, 39.5), (29.0, 30.0, 31.0))
     [found] = verdict_of(store).findings
-    assert found.noise.training.freedom == 4 and len(found.noise.groups) == 2
+    assert found.noises[0].training.freedom == 4 and len(found.noises[0].groups) == 2
+
+
+def test_a_cell_of_nine_seeds_keeps_its_own_noise(store):
+    """The pool has it for cells of fewer seeds. With eight seeds it would take the pool's."""
+    rng = np.random.default_rng(0)
+    many, few, other = 38 + 2.2 * rng.standard_normal(9), 36 + rng.standard_normal(3), 30 + rng.standard_normal(3)
+    for number, own in ((8, False), (9, True)):
+        write_plan(store, claim(BETTER), seeds=range(9))
+        write_seeds(store, many[:number], few, other)
+        verdict = verdict_of(store)
+        [found] = verdict.findings
+        pooled = (sum((len(each) - 1) * np.var(each, ddof=1) for each in (many[:number], few, other))) / (number + 3)
+        variances = np.var(many, ddof=1) if own else pooled, pooled
+        assert [noise.training.value for noise in found.noises] == pytest.approx(variances)
+        assert found.training_error == pytest.approx(np.sqrt(variances[0] / number + pooled / 3))
+    lines = explain.noise(verdict.findings)
+    assert 'from the 9 seeds of one cell of Table 1 with 12 epochs, 8 degrees' in lines[0] and '3 cells' in lines[1]
 
 
 def test_a_collapsed_training_is_judged_by_ranks(store):
@@ -155,7 +174,7 @@ def test_a_collapsed_training_is_judged_by_ranks(store):
         write_seeds(store, *(values[:seeds] for values in steady))
         plain, ranked = judge(store.runs, 'desk', ['table1'])[0]
         [found] = ranked.findings
-        assert plain.verdict == 'holds' and len(plain.findings[0].noise.heavy) == 1 and not plain.findings[0].ranks
+        assert plain.verdict == 'holds' and len(plain.findings[0].noises[0].heavy) == 1 and not plain.findings[0].ranks
         assert found.ranks and ranked.verdict == expected and 6 < found.effect < 8  # not moved by the collapse
     assert 'too few for a test by ranks' in explain.why(ranked) and found.interval is None
 
@@ -518,7 +537,7 @@ def test_json_in_a_folder(checked, capsys):
     assert (content['judged_by'], content['matters'], content['size'], content['share']) == ('words', 'yes', None, None)
     [found] = content['findings']
     assert found['left']['runs'] == {str(seed): run_id(0, seed) for seed in range(3)}
-    assert found['noise']['freedom'] == 4 and len(found['noise']['cells']) == 2
+    assert found['noises'][0]['freedom'] == 4 and len(found['noises'][0]['cells']) == 2
     assert content['why'].startswith('The difference is +7.07 points')
 
 

@@ -167,3 +167,22 @@ def test_the_looks_share_five_percent():
     assert watched_confidence(2) is None
     spent = [1 - watched_confidence(seeds) for seeds in range(3, 100_000)]
     assert 0.0499 < sum(spent) <= 0.05 and spent[0] == pytest.approx(1 / 60)
+
+
+@pytest.mark.parametrize('number', [300, pytest.param(5000, marks=pytest.mark.slow)])
+def test_a_row_that_varies_more_is_covered_by_its_own_seeds(number):
+    """Nine seeds of a row with 1.5 times the others' deviation, and nine of another, among 50 of three: what the pool
+    says of their difference is too narrow, which Bartlett's test seldom sees."""
+    rng = np.random.default_rng(5)
+    covered, seen = np.zeros(2), 0
+    for _ in range(number):
+        cells = [rng.normal(0, 1.5, 9), rng.normal(0, 1, 9), *rng.normal(0, 1, (50, 3))]
+        seen += not alike(cells)[2] or 0 in alike(cells)[1]
+        of_pool = [Side(cell, training=pooled(cells)) for cell in cells[:2]]
+        of_own = [Side(cell, training=pooled([cell])) for cell in cells[:2]]
+        for i, sides in enumerate((of_pool, of_own)):
+            low, high = estimate(sides).interval()
+            covered[i] += low < 0 < high
+    pool, own, seen = *covered / number, seen / number
+    print(f'\npool {100 * pool:.1f} %, own {100 * own:.1f} %; tests that see it: {100 * seen:.0f} %')
+    assert pool < 0.92 < own < 0.98 and seen < 0.5

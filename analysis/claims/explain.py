@@ -384,8 +384,9 @@ def evidence(verdict: Verdict) -> str:
     lines = [f'`{verdict.claim.id}`', '', *map(_finding, verdict.findings)]
     for title, judgement in parts(verdict):
         lines += ['', f'{title}: {judgement.verdict}.', '', *map(_finding, judgement.findings)]
-    notes = noise(verdict.findings)
-    return '\n'.join(lines + (['', *notes] if notes else []))
+    for note in noise(verdict.findings):
+        lines += ['', note]  # a paragraph each
+    return '\n'.join(lines)
 
 
 def parts(verdict: Verdict) -> List[Tuple[str, Judgement]]:

@@ -88,6 +88,7 @@ _crowd_train = [
     *train_pipeline[2:],
 ]
 _crowd_test = [test_pipeline[0], dict(type='Resize', scale=(112, 112), keep_ratio=True), *test_pipeline[2:]]
+_scores_of_yolo = dict(override=dict(bias_prob=0.0019))
 variants = {
     'fcos': dict(model=dict(bbox_head=dict(regress_ranges=_ranges))),
     'aux-fcos': dict(model=dict(bbox_head=dict(auxiliary=dict(regress_ranges=_ranges)))),
@@ -170,10 +171,12 @@ variants = {
         optim_wrapper=dict(optim_wrapper),
         param_scheduler={'0': dict(end=100)},
     ),
+    # 5 objects in an image: 5 / 8 classes / 18^2 cells of stride 4.
+    'yolov10': dict(model=dict(bbox_head=dict(init_cfg=_scores_of_yolo, second=dict(init_cfg=_scores_of_yolo)))),
     'condinst-o2m': dict(model=dict(bbox_head=dict(regress_ranges=_ranges))),
     'r101': dict(  # as much deeper than the 18 layers as is cheap
         generate=dict(backbone=dict(depth=34, epochs=20)),
         model=dict(backbone=dict(depth=34, init_cfg=dict(checkpoint='${BACKBONE}/backbone.pth'))),
     ),
 }
-del _ranges, _crowd_train, _crowd_test
+del _ranges, _crowd_train, _crowd_test, _scores_of_yolo

@@ -138,3 +138,19 @@ def test_claims_within_points_are_two_comparisons():
     [claim] = [claim for claim in load_table('paper-text').claims if claim.id == 'text-equals-code']
     assert [(each.relation, each.right.plus) for each in claim.comparisons] == [('greater', -0.9), ('less', 0.9)]
     assert claim.quote == ''
+
+
+@pytest.mark.parametrize(('profile', 'size', 'stride'), [('paper', 640, 8), ('desk', 72, 4)])
+def test_scores_of_yolov10_start_as_in_its_code(profile, size, stride):
+    """At 5 objects in an image, in both branches, so that the many negatives of plain BCE are quiet at first."""
+    import o2f  # isort: skip  # noqa: F401  (registers the head)
+    from mmdet.registry import MODELS
+
+    cell = load_table('successors').cell_at({'method': 'YOLOv10', 'schedule': '1x'})
+    config = resolved(cell, profile, 'successors').config['model']['bbox_head']
+    start = 5 / config['num_classes'] / (size / stride) ** 2
+    head = MODELS.build(dict(config, train_cfg=None, test_cfg=None))
+    head.init_weights()
+    for branch in (head, head.second):
+        score = branch.conv_cls.bias.sigmoid().mean().item()
+        assert config['strides'][0] == stride and score == pytest.approx(start, rel=0.03)

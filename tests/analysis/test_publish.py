@@ -156,3 +156,11 @@ def test_a_broken_plan_among_the_published_is_named(full, publish):
     broken.write_text('{"table": ')
     again = publish('table3')
     assert again.returncode == 2 and str(broken) in again.stderr and 'Traceback' not in again.stderr
+
+
+def test_epochs_are_published_on_one_line(full, publish):
+    epochs = dict(schema=1, epochs=[dict(epoch=1, metrics={'without_nms/AP': 0.006832747090949801})])
+    full.write(f'desk/{run_id(0)}/metrics.json', json.dumps(epochs, indent=1))
+    assert publish('table3').returncode == 0
+    text = (publish.target / run_id(0) / 'metrics.json').read_text()
+    assert text == '{"schema":1,"epochs":[{"epoch":1,"metrics":{"without_nms/AP":0.006832747090949801}}]}\n'

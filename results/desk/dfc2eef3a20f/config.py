@@ -1,0 +1,2 @@
+_base_ = '../tables/paper-text.py'
+randomness = {'seed': 3}

@@ -1,0 +1,5 @@
+_base_ = '../tables/paper-text.py'
+model = {'bbox_head': {'selection': {'k_includes_certain': False},
+               'loss_cls': {'ambiguous_weight': 1.0},
+               'box_weight': 'centerness'}}
+randomness = {'seed': 3}

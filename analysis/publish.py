@@ -21,9 +21,8 @@ from experiments.spec.schema import StoredPlan, own_profile  # noqa: E402
 from experiments.store.configs import CONFIG, config_text, inheriting_text, read_config  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 from experiments.store.model import naming  # noqa: E402
-from experiments.store.runs import BREAKDOWN, IMAGE_GROUPS, SPEED_FILE  # noqa: E402
+from experiments.store.runs import BREAKDOWN, EPOCHS, IMAGE_GROUPS, SPEED_FILE  # noqa: E402
 
-EPOCHS = 'metrics.json'
 ALWAYS = (EPOCHS, IMAGE_GROUPS, BREAKDOWN, SPEED_FILE)
 RESULT = 'result.json'
 

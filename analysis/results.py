@@ -19,7 +19,7 @@ from experiments.spec.schema import SPEED, Cell, Epoch, Epochs, ImageGroups, Res
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.model import Metrics, Stored, called, read_stored, short
-from experiments.store.runs import IMAGE_GROUPS, SPEED_FILE, wall_seconds
+from experiments.store.runs import EPOCHS, IMAGE_GROUPS, SPEED_FILE, wall_seconds
 
 _KINDS = ('table', 'fig')
 _NUMBER = re.compile(r'[0-9]+(\.[0-9]+)?')
@@ -258,7 +258,7 @@ def load_epochs(runs: Path, profile: str, plan: StoredPlan) -> Tuple[Dict[str, L
     found: Dict[str, List[Epoch]] = {}
     warnings: List[str] = []
     for run in plan.runs:
-        stored = read_or_warn(Epochs, Path(runs) / profile / run / 'metrics.json', warnings)
+        stored = read_or_warn(Epochs, Path(runs) / profile / run / EPOCHS, warnings)
         if stored is not None:
             found[run] = list(stored.epochs)
     return found, warnings

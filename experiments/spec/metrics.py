@@ -1,4 +1,8 @@
-"""The metrics that a training will give, by its config. A table that asks for others fails before its trainings."""
+"""The metrics that a training will give, by its config. A table that asks for others fails before its trainings.
+
+The evaluators know their names themselves, but only with torch and the data, and plans are made without either. So the
+names stand here again, and a test compares them.
+"""
 
 import difflib
 from typing import Iterator, List, Tuple

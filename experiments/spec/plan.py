@@ -63,8 +63,8 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
             source = '--set'
         merged = {**cell.overrides, **overrides}
         runs = {seed: resolve(profile, cell.use, merged, seed, source) for seed in seeds}
-        for run in list(runs.values())[:1]:
-            check_metrics(table, cell, run)
+        if runs:  # all seeds have the same metrics
+            check_metrics(table, cell, next(iter(runs.values())))
         planned.append(PlannedCell(cell, runs))
     return Plan(table, profile, overrides, planned)
 

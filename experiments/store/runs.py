@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from experiments.spec.config import Run
 
 SCHEMA = 1
+EPOCHS = 'metrics.json'
 IMAGE_GROUPS = 'image_groups.json'
 BREAKDOWN = 'breakdown.json'
 SPEED_FILE = 'speed.json'
@@ -97,7 +98,7 @@ class RunFolder:
         self.log = self.log_of(0)
         self._lock = path / 'lock'
         self._progress = path / 'progress.json'
-        self._metrics = path / 'metrics.json'
+        self._metrics = path / EPOCHS
         self._image_groups = path / IMAGE_GROUPS
         self._result = path / 'result.json'
         self._failure = path / 'failure.json'

@@ -50,7 +50,7 @@ def test_cocos_names_are_the_metric_s_own(tmp_path, settings):
 
 
 def test_published_runs_have_what_their_configs_promise():
-    """Boxes, masks, crowds and speeds, of one run of each table and all of Table 5."""
+    """Boxes, masks, crowds and speeds, of twenty runs of each of four tables."""
     from mmengine.config import Config
 
     kinds = set()

@@ -13,8 +13,9 @@ from mmdet.registry import HOOKS
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from o2f.engine import EpochHook
 from o2f.errors import InputError
 from o2f.io.coco_file import check_classes
 from o2f.io.dataset_check import CHANGED, REFUSED, inspect_config, refusal
@@ -68,12 +69,14 @@ class SettingsCheckHook(Hook):
     """Refuses settings that would train or test wrongly without a word, and warns of a warm-up that is too long."""
 
     def before_train(self, runner: Runner) -> None:
-        """Check classes, learning rate and warm-up.
+        """Check classes, epochs, learning rate and warm-up.
 
         Raises:
-            InputError: ``num_classes`` and ``classes`` differ, or the learning rate would be scaled twice.
+            InputError: ``num_classes`` and ``classes`` differ, the head would not learn which epoch it is, or the
+                learning rate would be scaled twice.
         """
         _check_number_of_classes(runner, runner.train_dataloader.dataset)
+        _check_epochs(runner)
         _check_rate(runner)
         _check_warm_up(runner)
 
@@ -116,6 +119,22 @@ def _check_number_of_classes(runner: Runner, dataset: Any) -> None:
                 f'model.{name}.num_classes is {module.num_classes}, and the dataset has {number} classes: set it to '
                 f'{number}, or correct classes'
             )
+
+
+def _check_epochs(runner: Runner) -> None:
+    """Refuse a training in which the degrees of Eq. 3 would not fall."""
+    if not hasattr(getattr(_inner(runner), 'bbox_head', None), 'set_epoch'):
+        return
+    if not any(isinstance(hook, EpochHook) for hook in runner.hooks):
+        raise InputError(
+            "custom_hooks has no EpochHook, so the head would stay in its first epoch: add dict(type='EpochHook') (a "
+            'list replaces the one it inherits)'
+        )
+    if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+        raise InputError(
+            'train_cfg counts iterations, and the head counts epochs, so it would stay in its first one: set '
+            'by_epoch=True and max_epochs'
+        )
 
 
 def _check_rate(runner: Runner) -> None:

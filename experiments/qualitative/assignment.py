@@ -121,7 +121,8 @@ def targets(model: BaseModel, sample: dict, shown: Sequence[int]) -> Tuple[Dict[
     truth: InstanceData = image.gt_instances
     # The pipeline loads annotations after it has resized the image.
     scale = truth.bboxes.new_tensor(image.scale_factor).repeat(2)
-    instances = Instances(truth.bboxes * scale, truth.labels, torch.zeros_like(truth.labels))
+    size = scale.new_tensor(image.img_shape[1::-1]).expand(len(truth), 2)
+    instances = Instances(truth.bboxes * scale, truth.labels, torch.zeros_like(truth.labels), size=size)
     selected, degrees = model.bbox_head.get_targets(predictions, instances)
     # Added, not assigned: an anchor that was not kept may occur twice. It has a degree of 0 then.
     empty = degrees.new_zeros((len(truth), grid.num_points))

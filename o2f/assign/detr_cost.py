@@ -3,24 +3,22 @@
 import torch
 from torch import Tensor
 
-from o2f.assign.centre_region import AnchorGrid
-
 #: Weights of the three terms, and alpha and gamma of the focal term.
 FOCAL, L1, GIOU = 2.0, 5.0, 2.0
 ALPHA, GAMMA = 0.25, 2.0
 
 
-def detr_cost(p: Tensor, boxes: Tensor, targets: Tensor, grid: AnchorGrid) -> Tensor:
+def detr_cost(p: Tensor, boxes: Tensor, targets: Tensor, sides: Tensor) -> Tensor:
     """The cost of giving an anchor to an instance: 2 focal + 5 L1 - 2 GIoU.
 
     The focal term is the focal loss of p as a positive minus that as a negative. L1 is the sum over the four edges of
-    the boxes, which are divided by the width and height of the padded images.
+    the boxes, which are divided by the width and height of the image, without its padding.
 
     Args:
         p (Tensor): (...) float64, the anchor's joint score for the instance's class.
         boxes (Tensor): (..., 4) float64, the anchor's predicted box, x1 y1 x2 y2 in pixels.
         targets (Tensor): (..., 4) float64, the instance's box, broadcast against ``boxes``.
-        grid (AnchorGrid): the N anchor points, which say how large the images are.
+        sides (Tensor): (..., 4), width, height, width and height of the instance's image in pixels.
 
     Returns:
         Tensor: (...) float64, the smaller the better.
@@ -28,14 +26,8 @@ def detr_cost(p: Tensor, boxes: Tensor, targets: Tensor, grid: AnchorGrid) -> Te
     p = p.clamp(1e-8, 1 - 1e-8)
     positive = ALPHA * (1 - p) ** GAMMA * -p.log()
     negative = (1 - ALPHA) * p**GAMMA * -torch.log1p(-p)
-    edges = (boxes - targets).abs() / image_size(grid, boxes)
+    edges = (boxes - targets).abs() / sides
     return FOCAL * (positive - negative) + L1 * edges.sum(dim=-1) - GIOU * _giou(boxes, targets)
-
-
-def image_size(grid: AnchorGrid, like: Tensor) -> Tensor:
-    """Width, height, width, height of the padded images in pixels, (4,) of the dtype and device of ``like``."""
-    height, width = (max(cells[axis] * stride for cells, stride in zip(grid.shapes, grid.strides)) for axis in range(2))
-    return like.new_tensor([width, height, width, height])
 
 
 def _giou(boxes: Tensor, targets: Tensor) -> Tensor:

@@ -20,18 +20,33 @@ class Instances:
         labels (Tensor): (G,) int64, the class of each.
         image (Tensor): (G,) int64, the index of its image in the batch.
         centres (Tensor, optional): (G, 2), x y of Omega's centre in pixels. The default is the boxes' centres.
+        size (Tensor, optional): (G, 2), width and height of its image in pixels, without padding. DETR's cost and L1
+            need it.
     """
 
     boxes: Tensor
     labels: Tensor
     image: Tensor
     centres: Optional[Tensor] = None
+    size: Optional[Tensor] = None
 
-    def split(self, size: int) -> List['Instances']:
-        """Split the instances into parts of at most ``size``. There is always at least one part."""
-        boxes, labels, image = (column.split(size) for column in (self.boxes, self.labels, self.image))
-        centres = [None] * len(boxes) if self.centres is None else self.centres.split(size)
-        return [Instances(*columns) for columns in zip(boxes, labels, image, centres)]
+    def sides(self) -> Tensor:
+        """(G, 1, 4) width, height, width and height of its image, which make shares of the distances of four edges.
+
+        Raises:
+            ValueError: the sizes of the images are not known.
+        """
+        if self.size is None:
+            raise ValueError("DETR's cost and L1 need img_shape in the meta information of each image")
+        return self.size.repeat(1, 2).unsqueeze(1)
+
+    def split(self, most: int) -> List['Instances']:
+        """Split the instances into parts of at most ``most``. There is always at least one part."""
+        boxes, labels, image = (column.split(most) for column in (self.boxes, self.labels, self.image))
+        centres, size = (
+            [None] * len(boxes) if column is None else column.split(most) for column in (self.centres, self.size)
+        )
+        return [Instances(*columns) for columns in zip(boxes, labels, image, centres, size)]
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,10 @@ class MatchingScore:
         predicted = _rows(boxes.flatten(0, 1), anchor).double()
         truth = instances.boxes.unsqueeze(1).double()
         iou = box_iou(predicted, truth)
-        score = -detr_cost(p, predicted, truth, grid) if self.metric == 'detr_cost' else self._score(p, iou)
+        if self.metric == 'detr_cost':
+            score = -detr_cost(p, predicted, truth, instances.sides())
+        else:
+            score = self._score(p, iou)
         # Back to single precision: scores that differ only in the last bits of a double become ties.
         return Candidates(anchor, inside, p, iou, score.float())
 

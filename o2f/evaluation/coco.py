@@ -296,7 +296,8 @@ def _outcomes(evaluation: pycocotools.cocoeval.COCOeval) -> Outcomes:
     categories, images = np.array(places, int).reshape(-1, 2).T
     nothing = np.zeros((len(params.iouThrs), 0), bool)
     matched, left_out = (np.concatenate([nothing, *columns], axis=1) for columns in (matches, ignored))
-    return Outcomes(categories, images, np.array(scores, float), matched & ~left_out, left_out, objects)
+    right, thresholds = matched & ~left_out, np.asarray(params.iouThrs)
+    return Outcomes(categories, images, np.array(scores, float), right, left_out, objects, thresholds)
 
 
 def _matched(evaluation: pycocotools.cocoeval.COCOeval) -> Iterator[tuple]:

@@ -16,9 +16,9 @@ import numpy as np
 from mmengine.fileio import get
 
 GROUPS = 100
-#: Recalls at which COCO takes the precision; metrics of a single IoU threshold, and its index among COCO's ten.
+#: Recalls at which COCO takes the precision, and metrics of a single IoU threshold.
 RECALLS = np.linspace(0, 1, 101)
-OVERLAPS = {'AP50': 0, 'AP75': 5}
+OVERLAPS = {'AP50': 0.5, 'AP75': 0.75}
 
 
 class LeftOut:
@@ -74,6 +74,7 @@ class Outcomes(NamedTuple):
         right (ndarray): (thresholds, n) bool, whether it is right at each IoU threshold.
         ignored (ndarray): (thresholds, n) bool, whether it is ignored there.
         objects (ndarray): (categories, images) int, the number of objects to be found.
+        thresholds (ndarray): (thresholds,) float, the IoU thresholds.
     """
 
     categories: np.ndarray
@@ -82,17 +83,19 @@ class Outcomes(NamedTuple):
     right: np.ndarray
     ignored: np.ndarray
     objects: np.ndarray
+    thresholds: np.ndarray
 
 
 def coco(found: Outcomes, groups: np.ndarray) -> Dict[str, np.ndarray]:
     """COCO's metrics for objects of any size, with each group left out.
 
     Args:
-        found (Outcomes): the detections, with COCO's ten IoU thresholds.
+        found (Outcomes): the detections.
         groups (ndarray): (images,) the group of each image.
 
     Returns:
-        dict: AP, AP50, AP75 and AR, each (G + 1,) fractions, the last with nothing left out. NaN if there is no object.
+        dict: AP, AR, and AP50 and AP75 if their thresholds are there. Each has (G + 1,) fractions, the last with
+            nothing left out, or NaN if there is no object.
     """
     belongs = indicators(groups)
     objects = found.objects.sum(axis=1)[:, None] - found.objects @ belongs  # (categories, G + 1)
@@ -110,7 +113,8 @@ def coco(found: Outcomes, groups: np.ndarray) -> Dict[str, np.ndarray]:
     with np.errstate(invalid='ignore'), warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # the mean over no category, if there is no object at all
         average += 0 / objects  # a category without objects does not count
-        each = {name: np.nanmean(average[t], axis=0) for name, t in OVERLAPS.items()}
+        rows = {name: np.isclose(found.thresholds, overlap) for name, overlap in OVERLAPS.items()}
+        each = {name: np.nanmean(average[row], axis=(0, 1)) for name, row in rows.items() if row.any()}
         return dict(AP=np.nanmean(average, axis=(0, 1)), **each, AR=np.nanmean(recall / objects, axis=(0, 1)))
 
 

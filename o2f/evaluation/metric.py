@@ -124,9 +124,7 @@ class TwoReadingsMetric(BaseMetric):
         if self.masks and not format_only:
             self.evaluation.require_masks()
         self.metric_items = self._items(metric_items)
-        self.objects, self.crowds = (
-            _objects(self.evaluation.truth.dataset['annotations'], crowd) for crowd in (False, True)
-        )
+        self._take_objects()
         self.leave_out = False
         self.left_out: Optional[LeftOut] = None
         self.breakdown: Dict[str, Dict[str, Dict[str, float]]] = {}
@@ -154,7 +152,13 @@ class TwoReadingsMetric(BaseMetric):
     @dataset_meta.setter
     def dataset_meta(self, meta: Optional[dict]) -> None:
         self._dataset_meta = meta
-        self.evaluation.category_ids((meta or {}).get('classes'))
+        self._take_objects()
+
+    def _take_objects(self) -> None:
+        """Keep the objects and crowds of the classes. The file may have more."""
+        numbers = {self.evaluation.categories[id_] for id_ in self._category_ids()}
+        entries = [entry for entry in self.evaluation.truth.dataset['annotations'] if entry['category_id'] in numbers]
+        self.objects, self.crowds = (_objects(entries, crowd) for crowd in (False, True))
 
     def names(self) -> List[str]:
         """The names of all metrics of an evaluation, classes left out."""

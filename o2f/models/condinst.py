@@ -100,14 +100,15 @@ class OneToFewCondInstHead(OneToFewHead):
             param_preds (list[Tensor]): weights of the mask network, from [`OneToFewCondInstHead.predict_from`][].
             batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image. With
                 ``region_centre='mask'`` also ``masks``. n may be 0.
-            batch_img_metas (list[dict]): unused; part of MMDetection's interface.
+            batch_img_metas (list[dict]): see [`OneToFewHead.loss_by_feat`][].
             batch_gt_instances_ignore (list[InstanceData], optional): see [`OneToFewHead.loss_by_feat`][].
 
         Returns:
             dict[str, Tensor]: the losses of [`OneToFewHead.loss_by_feat`][].
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
-        losses, selected = self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)
+        truth = batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+        losses, selected = self._losses_and_targets(predictions, *truth)
         counts = [len(instances) for instances in batch_gt_instances]
         positives = _by_image(selected, counts, predictions.grid.num_points)
         priors = self.prior_generator.grid_priors(
@@ -124,8 +125,8 @@ class OneToFewCondInstHead(OneToFewHead):
         )
         return losses
 
-    def _gather_instances(self, batch: List[InstanceData], device: torch.device) -> Instances:
-        instances = super()._gather_instances(batch, device)
+    def _gather_instances(self, batch: List[InstanceData], metas: List[dict], device: torch.device) -> Instances:
+        instances = super()._gather_instances(batch, metas, device)
         if self.region_centre == 'box':
             return instances
         return replace(instances, centres=torch.cat([mask_centroids(image, device) for image in batch]))

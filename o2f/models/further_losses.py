@@ -1,12 +1,13 @@
 """Losses of other detectors beside Eq. 4 and Eq. 5: FCOS's centerness, DETR's L1, and PSS's order of scores."""
 
+from typing import Optional
+
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from o2f.assign.centre_region import points_of
-from o2f.assign.detr_cost import image_size
 from o2f.assign.matching_score import Instances
 from o2f.assign.selection import Selected
 from o2f.models.loss import at_least_float32, log_joint
@@ -22,13 +23,13 @@ def centerness_target(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 def l1(loss: nn.Module, predictions: Predictions, instances: Instances, selected: Selected) -> Tensor:
-    """The L1 loss of the positives' boxes, in units of the images' width and height, over the number of positives."""
+    """The L1 loss of the positives' boxes, in units of their image's width and height, over the number of positives."""
     predicted = predictions.boxes.flatten(0, 1)[selected.anchor]
     target = instances.boxes.unsqueeze(1).expand_as(predicted)
-    size = image_size(predictions.grid, predicted)
+    sides = instances.sides()
     weight = selected.kept.float().unsqueeze(-1).expand_as(predicted)
     number = reduce_mean(selected.kept.sum().float()).clamp(min=1)
-    return loss(predicted / size, target / size, weight, avg_factor=number)
+    return loss(predicted / sides, target / sides, weight, avg_factor=number)
 
 
 def centerness(loss: nn.Module, predictions: Predictions, instances: Instances, selected: Selected) -> Tensor:
@@ -64,7 +65,14 @@ class RankingLoss(nn.Module):
         self.margin = margin
         self.negatives = negatives
 
-    def forward(self, cls_logits: Tensor, factor_logits: Tensor, labels: Tensor, selected: Selected) -> Tensor:
+    def forward(
+        self,
+        cls_logits: Tensor,
+        factor_logits: Tensor,
+        labels: Tensor,
+        selected: Selected,
+        ignored: Optional[Tensor] = None,
+    ) -> Tensor:
         """Compute the loss of one batch.
 
         Args:
@@ -72,6 +80,7 @@ class RankingLoss(nn.Module):
             factor_logits (Tensor): (B, N) logits of the score factor.
             labels (Tensor): (G,) int64, the class of each instance.
             selected (Selected): (G, S) anchors of each instance.
+            ignored (Tensor, optional): (B x N,) bool, anchors that are no negatives.
 
         Returns:
             Tensor: scalar, 0 if the batch has no positive.
@@ -84,6 +93,8 @@ class RankingLoss(nn.Module):
         positive.index_fill_(0, element.where(selected.kept, p.numel()).flatten(), True)
         scores = p.flatten(1)
         others = scores.masked_fill(positive[:-1].view_as(scores), -torch.inf)
+        if ignored is not None:
+            others = others.masked_fill(ignored.repeat_interleave(classes).view_as(scores), -torch.inf)
         highest = others.topk(min(self.negatives, others.size(1)), dim=1).values
         of_image = (selected.anchor // points).flatten()
         lead = p.flatten()[element].reshape(-1, 1) - highest[of_image]
@@ -92,5 +103,6 @@ class RankingLoss(nn.Module):
         negatives = (highest > -torch.inf).sum(dim=1).clamp(min=1)[of_image]
         each = (self.margin - lead).clamp(min=0).sum(dim=1) / negatives * weight
         total, number = (p.new_zeros(images).index_add(0, of_image, values) for values in (each, weight))
-        mean = (total / number.clamp(min=1)).sum() / (number > 0).sum().clamp(min=1)
+        with_positive = reduce_mean((number > 0).sum().float())
+        mean = (total / number.clamp(min=1)).sum() / with_positive.clamp(min=1e-6)  # 0 without a positive
         return self.loss_weight * (mean + 0 * p.sum())  # keeps the graph whole

@@ -274,7 +274,7 @@ class OneToFewHead(AnchorFreeHead):
         inputs = *self.predict_from(*mine), truth, metas, ignored
         found = self.loss_by_feat(*inputs)
         losses = {name: self.second.main_weight * loss if 'loss' in name else loss for name, loss in found.items()}
-        return {**losses, **self.second.losses(self, its, truth, ignored)}
+        return {**losses, **self.second.losses(self, its, truth, metas, ignored)}
 
     def loss_by_feat(
         self,
@@ -293,7 +293,7 @@ class OneToFewHead(AnchorFreeHead):
             centernesses (list[Tensor]): logits of the score factor, from [`OneToFewHead.forward`][].
             batch_gt_instances (list[InstanceData]): ``bboxes`` (n, 4) in pixels and ``labels`` (n,) of each image. n
                 may be 0.
-            batch_img_metas (list[dict]): unused; part of MMDetection's interface.
+            batch_img_metas (list[dict]): ``img_shape`` of each image, which DETR's cost and ``loss_l1`` need.
             batch_gt_instances_ignore (list[InstanceData], optional): ``bboxes`` (m, 4) in pixels, the regions to ignore
                 of each image. They are used with ``ignore_regions``.
 
@@ -303,16 +303,18 @@ class OneToFewHead(AnchorFreeHead):
                 [`positives_per_instance`][] are added for the log.
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
-        return self._losses_and_targets(predictions, batch_gt_instances, batch_gt_instances_ignore)[0]
+        truth = batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+        return self._losses_and_targets(predictions, *truth)[0]
 
     def _losses_and_targets(
         self,
         predictions: Predictions,
         batch_gt_instances: List[InstanceData],
+        batch_img_metas: List[dict],
         batch_gt_instances_ignore: Optional[List[InstanceData]],
     ) -> Tuple[Dict[str, Tensor], Selected]:
         """The losses of a batch, and the selected anchors, which the losses of subclasses may need."""
-        instances = self._gather_instances(batch_gt_instances, predictions.boxes.device)
+        instances = self._gather_instances(batch_gt_instances, batch_img_metas, predictions.boxes.device)
         selected, degrees = self.get_targets(predictions, instances)
         ignored = None
         if self.ignore_regions:
@@ -328,14 +330,18 @@ class OneToFewHead(AnchorFreeHead):
         boxes = distance2bbox(points_of(grid, cls_scores[0].device), _flatten(bbox_preds))
         return Predictions(_flatten(cls_scores), _flatten(centernesses).squeeze(-1), boxes, grid)
 
-    def _gather_instances(self, batch: List[InstanceData], device: torch.device) -> Instances:
+    def _gather_instances(self, batch: List[InstanceData], metas: List[dict], device: torch.device) -> Instances:
         """Join the instances of all images. Image indices are counted on the host, where sizes are known."""
         counts = [len(instances) for instances in batch]
         image = torch.arange(len(batch)).repeat_interleave(torch.tensor(counts), output_size=sum(counts))
+        size = None
+        if all('img_shape' in meta for meta in metas):
+            size = torch.tensor([meta['img_shape'][1::-1] for meta in metas], dtype=torch.float32)[image]
         return Instances(
             boxes=torch.cat([instances.bboxes for instances in batch]).reshape(-1, 4),
             labels=torch.cat([instances.labels for instances in batch]),
             image=image.to(device, non_blocking=True),
+            size=None if size is None else size.to(device, non_blocking=True),
         )
 
     def get_targets(self, predictions: Predictions, instances: Instances) -> Tuple[Selected, Tensor]:
@@ -378,7 +384,7 @@ class OneToFewHead(AnchorFreeHead):
                 self.loss_centerness, predictions, instances, selected
             )
         if self.loss_rank:
-            losses['loss_rank'] = self.loss_rank(*logits, instances.labels, selected)
+            losses['loss_rank'] = self.loss_rank(*logits, instances.labels, selected, ignored)
         return losses
 
     def _auxiliary_loss(self, predictions: Predictions, instances: Instances, ignored: Optional[Tensor]) -> Tensor:
@@ -408,9 +414,9 @@ class OneToFewHead(AnchorFreeHead):
             weight = degrees.float()
         predicted = boxes.flatten(0, 1)[selected.anchor].flatten(0, 1)
         loss = self.loss_bbox(predicted, target.flatten(0, 1), reduction_override='none')
-        # The sum of weights can be tiny, but it is not 0 if there is a positive.
         total = (loss * weight.flatten()).sum() if len(predicted) else predicted.sum()  # keeps the graph whole
-        return total / reduce_mean(weight.sum()).clamp(min=1e-6)
+        # The sum of weights can be tiny, but it is not 0 if there is a positive. YOLOv10's is at least 1.
+        return total / reduce_mean(weight.sum()).clamp(min=1.0 if self.normaliser == 'degrees' else 1e-6)
 
     def _predict_by_feat_single(
         self,

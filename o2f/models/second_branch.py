@@ -110,6 +110,7 @@ class SecondBranch(OneToFewHead):
         head: OneToFewHead,
         maps: Towers,
         truth: List[InstanceData],
+        metas: List[dict],
         ignored: Optional[List[InstanceData]],
     ) -> Dict[str, Tensor]:
         """The weighted losses of this branch, under names that begin with ``second_``.
@@ -118,11 +119,12 @@ class SecondBranch(OneToFewHead):
             head (OneToFewHead): the head of the main branch.
             maps (tuple): its maps, from [`SecondBranch.maps_of_both`][].
             truth (list[InstanceData]): see [`OneToFewHead.loss_by_feat`][].
+            metas (list[dict]): see [`OneToFewHead.loss_by_feat`][].
             ignored (list[InstanceData], optional): see [`OneToFewHead.loss_by_feat`][].
         """
         predictor = head if self.shares == 'predictors' else self
         # CondInst's head predicts a fourth thing, the weights of masks, which only its main branch trains.
         outputs = predictor.predict_from(*maps, factor=self.score_factor)[:3]
-        inputs = *outputs, truth, [], ignored
+        inputs = *outputs, truth, metas, ignored
         found = self.loss_by_feat(*inputs)
         return {f'second_{name}': self.weight * loss for name, loss in found.items() if 'loss' in name}

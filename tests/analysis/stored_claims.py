@@ -79,4 +79,4 @@ def outcomes(objects, quality, seed):
     overlap[np.arange(len(images)) % 3 > 0] = 0
     right = overlap > np.linspace(0.5, 0.95, 10)[:, None]
     scores = rng.random(len(images)) + overlap
-    return Outcomes(categories, images, scores, right, np.zeros_like(right), objects)
+    return Outcomes(categories, images, scores, right, np.zeros_like(right), objects, np.linspace(0.5, 0.95, 10))

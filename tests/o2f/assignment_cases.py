@@ -50,6 +50,12 @@ class Batch:
     def grid(self) -> AnchorGrid:
         return AnchorGrid(self.shapes, self.strides)
 
+    @property
+    def metas(self) -> List[dict]:
+        """Meta information of the images, which are of different sizes. Padding makes them as large as the maps."""
+        height, width = (n * self.strides[0] for n in self.shapes[0])
+        return [dict(img_shape=(height - 3 * image, width - 5 * image)) for image in range(len(self.instances))]
+
     def joined(self) -> Instances:
         """All instances of the batch as ``o2f`` takes them."""
         rows = [(box, label, image) for image, found in enumerate(self.instances) for box, label in found]
@@ -59,6 +65,7 @@ class Batch:
             torch.tensor(labels, dtype=torch.long),
             torch.tensor(images, dtype=torch.long),
             None if self.centres is None else torch.tensor(sum(self.centres, [])),
+            torch.tensor([self.metas[image]['img_shape'][::-1] for image in images]).reshape(-1, 2),
         )
 
     def truth(self) -> List[InstanceData]:

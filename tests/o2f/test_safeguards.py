@@ -11,11 +11,13 @@ import mmdet
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from own_data import CLASSES, EXAMPLE, SMALL, take, write_dataset
 from torch import nn
 
+from o2f.engine import EpochHook
 from o2f.errors import InputError
 from o2f.evaluation.metric import TwoReadingsMetric
 from o2f.safeguards import CheckpointHook, FiniteLossHook, SettingsCheckHook
@@ -91,7 +93,7 @@ class Model(nn.Module):
         self.bbox_head.num_classes = classes
 
 
-def runner_with(classes=('a', 'b'), iterations=1000, **settings):
+def runner_with(classes=('a', 'b'), iterations=1000, hooks=(EpochHook(),), loop=EpochBasedTrainLoop, **settings):
     config = dict(train_dataloader=dict(batch_size=2), optim_wrapper=dict(optimizer=dict(lr=0.01)), param_scheduler=[])
     warned = []
     return SimpleNamespace(
@@ -100,6 +102,8 @@ def runner_with(classes=('a', 'b'), iterations=1000, **settings):
         cfg={**config, **settings},
         auto_scale_lr=settings.get('auto_scale_lr'),
         max_iters=iterations,
+        hooks=list(hooks),
+        train_loop=loop.__new__(loop),
         logger=SimpleNamespace(warning=warned.append),
         warned=warned,
     )
@@ -129,6 +133,22 @@ def test_settings_that_fit():
         SettingsCheckHook().before_train(runner_with(auto_scale_lr=scaling))
     by_hand = dict(optim_wrapper=dict(optimizer=dict(lr=0.00125)))
     SettingsCheckHook().before_train(runner_with(auto_scale_lr=dict(enable=True, base_batch_size=2), **by_hand))
+
+
+@pytest.mark.parametrize(
+    'settings, says',
+    [
+        (dict(hooks=[EMAHook()]), 'custom_hooks has no EpochHook, so the head would stay in its first epoch: add dict'),
+        (dict(loop=IterBasedTrainLoop), 'train_cfg counts iterations, .*: set by_epoch=True and max_epochs'),
+    ],
+)
+def test_a_head_that_would_not_know_the_epoch(settings, says):
+    """T would stay at T^max. Heads that do not count epochs train in any way."""
+    runner = runner_with(**settings)
+    SettingsCheckHook().before_train(runner)
+    runner.model.bbox_head.set_epoch = print
+    with pytest.raises(InputError, match=says):
+        SettingsCheckHook().before_train(runner)
 
 
 def test_a_warm_up_that_never_ends():

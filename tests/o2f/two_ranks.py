@@ -20,10 +20,18 @@ HYBRID = dict(
 
 
 def poto(auxiliary=None, **changes) -> dict:
-    return head_config(**POTO, auxiliary=auxiliary, **changes)
+    return head_config(**{**POTO, 'auxiliary': auxiliary, **changes})
 
 
-#: Every kind of head of the suite's tables.
+#: A second branch that is FCOS on the same predictors, and the loss of PSS, which needs one.
+FCOS_BRANCH = dict(
+    shares='predictors',
+    selection=dict(type='FCOSSelection', **AUX_SIZES),
+    degrees=dict(type='ConstantDegrees', t=1.0),
+)
+RANK = dict(type='RankingLoss', loss_weight=0.25, margin=0.5, negatives=100)
+
+#: Every kind of head of the suite's tables, and two of its studies.
 HEADS = {
     'ours': head_config(),
     'uniform': head_config(box_weight='uniform'),
@@ -31,6 +39,10 @@ HEADS = {
     'hybrid': head_config(**HYBRID),
     'poto': poto(),
     '3dmf': head_config(**{**POTO, 'score_factor': '3dmf'}),
+    'pss': head_config(**{**POTO, 'score_factor': 'pss'}, loss_rank=RANK, second=FCOS_BRANCH),
+    'onenet': poto(
+        selection=dict(type='OneToFewSelection', k=0, metric='detr_cost', radius='image'), loss_l1=dict(type='L1Loss')
+    ),
     'aux-fcos': poto(dict(type='FCOSSelection', **AUX_SIZES)),
     'aux-atss': poto(dict(type='QualityATSSSelection')),
     'aux-topk': poto(dict(type='OneToFewSelection', k=9, radius=None)),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from assignment_cases import make_batch
 from reference import anchor_points, as_float32, in_centre_region, iou, sigmoid
+from tiny_detectors import make_head
 
 from o2f.assign.poto import HungarianSelection
 from o2f.assign.selection import OneToFewSelection
@@ -33,11 +34,9 @@ def slow_cost(p, box, target, width, height) -> float:
 def costs_of(batch, radius):
     """Per image and instance: anchor of the image -> (cost in single precision, whether it overlaps)."""
     points = anchor_points(batch.shapes, batch.strides)
-    height, width = (
-        max(cells[axis] * stride for cells, stride in zip(batch.shapes, batch.strides)) for axis in range(2)
-    )
     found = []
     for image, instances in enumerate(batch.instances):
+        height, width = batch.metas[image]['img_shape']
         logits, factors, boxes = (
             maps[image].double().tolist() for maps in (batch.cls_logits, batch.centerness_logits, batch.boxes)
         )
@@ -124,3 +123,12 @@ def test_the_image_holds_points_that_the_box_does_not():
     at = points[selected.anchor[:, 0] % batch.grid.num_points]
     inside = ((at > boxes[:, :2]) & (at < boxes[:, 2:])).all(dim=1)
     assert (selected.kept[:, 0] & ~inside).any()
+
+
+def test_images_of_unknown_size_are_named():
+    batch = make_batch('three', 0)
+    head = make_head(
+        batch.cls_logits.shape[-1], batch.strides, selection=dict(type='OneToFewSelection', metric='detr_cost')
+    )
+    with pytest.raises(ValueError, match="DETR's cost and L1 need img_shape in the meta information of each image"):
+        head.loss_by_feat(*batch.head_outputs(), batch.truth(), [{}] * len(batch.instances))

@@ -39,6 +39,19 @@ def test_coco_without_each_group(kind, backend, tmp_path):
         assert got == pytest.approx({key: expected[key] for key in KEYS}, abs=1e-12)
 
 
+@pytest.mark.parametrize(('thresholds', 'keys'), [(0.5, {'AP50'}), ([0.3, 0.75], {'AP75'}), ([0.2, 0.4], set())])
+def test_coco_of_other_thresholds(thresholds, keys, tmp_path):
+    """AP50 and AP75 are those of their own thresholds, and are not there without them."""
+    found = make_found(make_truth(tmp_path / 'truth.json', 0), 10, 'bbox')
+    evaluation = CocoEvaluation(str(tmp_path / 'truth.json'), iou_thrs=thresholds)
+    metrics, outcomes = evaluation.metrics_and_outcomes('bbox', found, range(IMAGES), CATEGORIES)
+    values = coco(outcomes, np.arange(IMAGES))
+    assert set(values) == {'AP', 'AR'} | keys
+    assert {key: value[-1] for key, value in values.items()} == pytest.approx(
+        {k: metrics[k] for k in values}, abs=1e-15
+    )
+
+
 def test_coco_where_hardly_anything_is_left(tmp_path):
     """Categories without an object do not count; without any, no metric is defined; nothing found is 0."""
     found = make_found(make_truth(tmp_path / 'truth.json', 1), 11, 'bbox')

@@ -208,6 +208,18 @@ def test_perfect_detections(tmp_path):
         assert metrics[f'{reading}/duplicates'] == metrics[f'{reading}/score_margin'] == 0
 
 
+def test_objects_of_other_classes_are_not_there(tmp_path):
+    """No metric depends on whether the file has a category that is not asked for, nor does what errors cost."""
+    document = make_truth(tmp_path / 'all.json', images=12)
+    asked = [a for a in document['annotations'] if NAMES[a['category_id']] in CLASSES]
+    assert len(asked) < len(document['annotations'])
+    (tmp_path / 'asked.json').write_text(json.dumps(dict(document, annotations=asked)))
+    found = near_truth(document, 1, range(0, 120, 10))
+    one, other = (measured(tmp_path / name, found, found, errors=True) for name in ('all.json', 'asked.json'))
+    assert one == pytest.approx(other, abs=0, nan_ok=True)
+    assert one['without_nms/background_error'] > 0
+
+
 def test_what_is_not_defined_is_nan(tmp_path):
     """Without a large object APl is NaN, neither 0 nor pycocotools' -1; with nothing found too."""
     found = perfect(make_truth(tmp_path / 'truth.json', high=60, low=40))

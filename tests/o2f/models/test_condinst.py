@@ -147,7 +147,7 @@ def test_positives_equal_the_reference(seed, centre):
     params = torch.randn(3, batch.cls_logits.shape[1], 169)
     outputs = *batch.head_outputs(), batch.maps(params)
     head = condinst_head(region_centre=centre)
-    head.loss_by_feat(*outputs, truth, METAS)
+    head.loss_by_feat(*outputs, truth, METAS[:1] * len(truth))
     found = head.get_positive_infos()
 
     expected = assign(batch if centre == 'mask' else dataclasses.replace(batch, centres=None), Settings())
@@ -179,9 +179,9 @@ def test_losses_are_those_of_the_plain_head():
     """Round the boxes' middles the classification and box losses are those of OneToFewHead."""
     batch, truth = batch_with_masks(1)
     outputs = batch.head_outputs()
-    plain = make_head().loss_by_feat(*outputs, truth, METAS)
+    plain = make_head().loss_by_feat(*outputs, truth, METAS[:1] * len(truth))
     params = batch.maps(torch.zeros(3, batch.cls_logits.shape[1], 169))
-    found = condinst_head(region_centre='box').loss_by_feat(*outputs, params, truth, METAS)
+    found = condinst_head(region_centre='box').loss_by_feat(*outputs, params, truth, METAS[:1] * len(truth))
     assert found.keys() == plain.keys() and all(torch.equal(found[name], plain[name]) for name in plain)
 
 

@@ -5,18 +5,20 @@ import math
 import pytest
 import torch
 from assignment_cases import joined_gradient, make_batch
+from mmengine.structures import InstanceData
 from reference import anchor_points, centerness_target, sigmoid
 from tiny_detectors import make_head
 
 from o2f.assign.selection import Selected
 from o2f.models.further_losses import RankingLoss
+from o2f.models.ignore_regions import ignored_points
 
 
-def losses_of(batch, **settings):
+def losses_of(batch, ignored=None, **settings):
     """The losses of a head on a batch, what it selected, its degrees, and the maps."""
     head = make_head(batch.cls_logits.shape[-1], batch.strides, **settings)
     outputs = batch.head_outputs()
-    losses = head.loss_by_feat(*outputs, batch.truth(), [{}] * len(batch.instances))
+    losses = head.loss_by_feat(*outputs, batch.truth(), batch.metas, ignored)
     selected, degrees = head.get_targets(head._predictions(*outputs), batch.joined())
     return losses, selected, degrees, outputs
 
@@ -32,17 +34,14 @@ def positives(batch, selected):
 
 @pytest.mark.parametrize('kind', ['uneven', 'crowd', 'none'])
 def test_the_l1_loss(kind):
-    """The mean over positives of the four edges' distances, as shares of the image."""
+    """The mean over positives of the four edges' distances, as shares of each image's own size."""
     batch = make_batch(kind, 1)
     losses, selected, _, _ = losses_of(batch, loss_l1=dict(type='L1Loss', loss_weight=5.0))
-    height, width = (
-        max(cells[axis] * stride for cells, stride in zip(batch.shapes, batch.strides)) for axis in range(2)
-    )
     found = list(positives(batch, selected))
     total = sum(
         abs(mine - its) / side
         for _, image, anchor, box in found
-        for mine, its, side in zip(batch.boxes[image, anchor].tolist(), box, (width, height, width, height))
+        for mine, its, side in zip(batch.boxes[image, anchor].tolist(), box, batch.metas[image]['img_shape'][::-1] * 2)
     )
     assert losses['loss_l1'].item() == pytest.approx(5 * total / max(len(found), 1), rel=1e-5)
     assert len(found) > 4 or kind == 'none'
@@ -69,12 +68,16 @@ def test_the_centerness_loss(kind):
     assert torch.equal(again['loss_cls'], losses['loss_cls'])
 
 
+@pytest.mark.parametrize('ignore', [False, True])
 @pytest.mark.parametrize(('kind', 'negatives'), [('uneven', 5), ('crowd', 100), ('clusters', 10**6), ('none', 5)])
-def test_the_ranking_loss(kind, negatives):
-    """Image by image, each positive against each of the highest negatives."""
+def test_the_ranking_loss(kind, negatives, ignore):
+    """Image by image, each positive against each of the highest negatives. Ignored anchors are none."""
     batch = make_batch(kind, 1)
     rank = dict(type='RankingLoss', loss_weight=0.25, margin=0.5, negatives=negatives)
-    losses, selected, _, _ = losses_of(batch, loss_rank=rank)
+    region = InstanceData(bboxes=torch.tensor([[0.0, 0.0, 40.0, 1e4]]))
+    regions = [region] * len(batch.instances)
+    losses, selected, _, _ = losses_of(batch, regions, loss_rank=rank, ignore_regions=ignore)
+    ignored = ignored_points(batch.truth(), regions if ignore else None, batch.grid, torch.device('cpu'))
     p = batch.cls_logits.double().sigmoid() * batch.centerness_logits.double().sigmoid().unsqueeze(-1)
     labels, of_image = batch.joined().labels.tolist(), {}
     for j, image, anchor, _ in positives(batch, selected):
@@ -86,7 +89,7 @@ def test_the_ranking_loss(kind, negatives):
                 p[image, anchor, label].item()
                 for anchor in range(p.shape[1])
                 for label in range(p.shape[2])
-                if (anchor, label) not in chosen
+                if (anchor, label) not in chosen and not ignored[image, anchor]
             ),
             reverse=True,
         )[:negatives]
@@ -95,6 +98,7 @@ def test_the_ranking_loss(kind, negatives):
     expected = 0.25 * sum(means) / max(len(means), 1)
     assert losses['loss_rank'].item() == pytest.approx(expected, rel=1e-5)
     assert expected > 0 or kind == 'none'
+    assert ignored.any() == ignore
 
 
 def test_a_lead_beyond_the_margin_costs_nothing():
@@ -123,7 +127,19 @@ def test_degrees_as_weights_and_normaliser(kind):
                 predicted = batch.boxes.flatten(0, 1)[selected.anchor[j, s]][None]
                 loss += degrees[j, s].item() * head.loss_bbox(predicted, truth[j][None]).item()
                 weights += degrees[j, s].item()
-    assert by_degrees['loss_bbox'].item() == pytest.approx(loss / max(weights, 1e-6), rel=1e-4, abs=1e-6)
+    assert by_degrees['loss_bbox'].item() == pytest.approx(loss / max(weights, 1), rel=1e-4, abs=1e-6)
+    assert by_number['loss_bbox'].item() == pytest.approx(loss / max(weights, 1e-6), rel=1e-4, abs=1e-6)
+
+
+def test_few_degrees_are_divided_by_one():
+    """As in YOLOv10: where all degrees together are below 1, they damp the box loss too."""
+    batch = make_batch('uneven', 1)
+    batch.distances = batch.distances * 0.02  # so that no box is good
+    settings = dict(degrees=dict(type='QualityDegrees'), box_weight='degree')
+    mean, _, degrees, _ = losses_of(batch, **settings)
+    damped, *_ = losses_of(batch, normaliser='degrees', **settings)
+    assert 0 < degrees.sum() < 1
+    assert damped['loss_bbox'].item() == pytest.approx(mean['loss_bbox'].item() * degrees.sum().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(

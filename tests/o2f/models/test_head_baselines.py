@@ -153,7 +153,7 @@ def test_targets_are_chosen_by_the_joint_score(selection):
         boxes = torch.tensor([[[0.0, 0.0, 16.0, 8.0]] * 2])
         predictions = Predictions(torch.zeros(1, 2, 3), factors, boxes, AnchorGrid(((1, 2),), (8,)))
         truth = [InstanceData(bboxes=boxes[0, :1], labels=torch.tensor([2]))]
-        selected, _ = head.get_targets(predictions, head._gather_instances(truth, boxes.device))
+        selected, _ = head.get_targets(predictions, head._gather_instances(truth, [{}], boxes.device))
         assert selected.anchor[selected.certain].tolist() == [better]
 
 

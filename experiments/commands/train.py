@@ -15,7 +15,7 @@ from experiments.launchers.local import in_process
 from experiments.launchers.protocol import Launcher
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
-from experiments.spec.plan import Plan, save_plan, save_profile
+from experiments.spec.plan import Plan, outdated, save_plan, save_profile
 from experiments.store.errors import UserError
 from experiments.store.files import check_locks
 from experiments.store.runs import DONE, FAILED, RunFolder, Status
@@ -44,6 +44,12 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
     _warn_of_changes(plans, todo, folders, args)
     failed = _create(list(todo.values()), folders, args)
     for plan in plans:
+        if old := outdated(plan, args.runs):
+            print(
+                f'run.py: {plan.name}: {len(old)} run(s) are of earlier settings of this table or profile. It leaves '
+                f'them out from now on; they stay in {args.runs / args.profile}: {" ".join(old)}',
+                file=sys.stderr,
+            )
         save_plan(plan, args.runs)
     save_profile(args.profile, args.runs)
     runs = [run for run_id, run in todo.items() if run_id not in failed]
@@ -73,7 +79,7 @@ def _create(runs: List[Run], folders: Dict[str, RunFolder], args: argparse.Names
 def _warn_of_changes(
     plans: List[Plan], todo: Dict[str, Run], folders: Dict[str, RunFolder], args: argparse.Namespace
 ) -> None:
-    """Say which runs have a result, or epochs, of annotation files that have been changed since."""
+    """Say which runs have a result, or epochs, of annotation files that are others now."""
     files: Dict[str, List[str]] = {}
     for plan in plans:
         for run_id, run in plan.runs().items():
@@ -83,8 +89,8 @@ def _warn_of_changes(
         ids = sorted(set(run_ids))
         done = sum(run_id not in todo for run_id in ids)
         print(
-            f'run.py: warning: {name} was changed since {len(ids)} run(s) began on it, {done} of them finished: their '
-            f'results are of the file as it was. Delete their folders to train anew: {" ".join(ids)}',
+            f'run.py: warning: {name} differs from the file that {len(ids)} run(s) began on, {done} of them finished: '
+            f'their results are of that file. Delete their folders to train anew: {" ".join(ids)}',
             file=sys.stderr,
         )
 

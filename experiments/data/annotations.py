@@ -34,26 +34,29 @@ def look(configs: Sequence[dict], report: Callable[[str], None]) -> None:
 
 
 def remember(run: Run, folder: RunFolder, data: Path) -> None:
-    """Store the digests of the annotation files that a run is about to be trained on, unless it has begun already.
+    """Store the digests of the annotation files that a run is about to be trained on, unless it has an epoch already.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    if not folder.data():
+    if not folder.status().epoch:
         folder.set_data(digests(run.config, data))
 
 
 def changed_since(run: Run, folder: RunFolder, data: Path) -> List[str]:
-    """The annotation files that are others now than when the run was trained.
+    """The annotation files that are others now than when the run was trained, also those of another data folder.
 
     Runs that were trained before digests were stored have none to compare."""
-    before = folder.data()
+    before = folder.data() if folder.status().epoch else {}
     now = digests(run.config, data, before) if before else {}
-    return [name for name, entry in now.items() if name in before and entry['sha256'] != before[name]['sha256']]
+    return [
+        entry['path'] for name, entry in now.items() if name in before and entry['sha256'] != before[name]['sha256']
+    ]
 
 
 def digests(config: dict, data: Path, known: Optional[Dict[str, dict]] = None) -> Dict[str, dict]:
-    """Size, time and SHA-256 of a run's annotation files by path. Generated data have none: folders name their content.
+    """Path, size, time and SHA-256 of a run's annotation files, by their loader. Generated data have none: folders name
+    their content.
 
     Args:
         config (dict): the run's resolved config.
@@ -68,10 +71,10 @@ def digests(config: dict, data: Path, known: Optional[Dict[str, dict]] = None) -
         path = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
         if not path.is_file():
             continue
-        stat, earlier = path.stat(), (known or {}).get(str(path), {})
-        same = (stat.st_size, stat.st_mtime_ns) == (earlier.get('bytes'), earlier.get('mtime_ns'))
-        digest = earlier['sha256'] if same else sha256(path)
-        found[str(path)] = dict(bytes=stat.st_size, mtime_ns=stat.st_mtime_ns, sha256=digest)
+        stat, earlier = path.stat(), (known or {}).get(loader, {})
+        entry = dict(path=str(path), bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
+        same = all(earlier.get(key) == value for key, value in entry.items())
+        found[loader] = dict(entry, sha256=earlier['sha256'] if same else sha256(path))
     return found
 
 

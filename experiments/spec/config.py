@@ -11,8 +11,8 @@ A profile may also be a file of the user's own (:func:`add_profile`). Its ``base
 which it is merged as a variant is. A variant that it sets to None cannot be had with its data.
 
 A run is identified by what it computes. Its id is a hash over the resolved training config, the seed and the data. The
-hash leaves out paths, loader workers, the number of processes and the launcher. So equal cells of any table share one
-training.
+hash leaves out paths, the number of loader workers and of processes, and the launcher. So equal cells of any table
+share one training. Some settings count only where they are not the suite's own, such as weights to begin with.
 """
 
 import copy
@@ -55,6 +55,9 @@ _NOT_COMPUTED = {
     'work_dir',
 }
 _NOT_COMPUTED_BY_LOADERS = {'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'backend_args'}
+# Default hooks that only show, save or check, and the types of those that compute.
+_HOOKS_ASIDE = {'timer', 'logger', 'checkpoint', 'visualization', 'dataset_check', 'settings_check', 'loss_check'}
+_HOOKS = {'param_scheduler': 'ParamSchedulerHook', 'sampler_seed': 'DistSamplerSeedHook'}
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
     )
     config.randomness = dict(seed=seed)
     content = config.to_dict()
+    if _has_workers(content) != _has_workers(plain):
+        content['augmentation_seed'] = 'sample' if _has_workers(content) else 'epoch'
     return Run(run_id(content), profile, seed, content)
 
 
@@ -164,10 +169,29 @@ def _short(value: Any) -> str:
 def run_id(config: dict) -> str:
     """The id of the run that a whole config describes: 12 hex digits of the hash over what it computes."""
     computed = {key: _computed(value) for key, value in config.items() if key not in _NOT_COMPUTED}
+    computed |= _of_ones_own(config)
     # The folder names identify the data with all of their settings and versions, defaults included.
     computed['generate'] = {name: folder for name, (folder, _) in generated(config).items()}
     text = json.dumps(computed, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _of_ones_own(config: dict) -> dict:
+    """What counts of the settings that count only where they are not the suite's own."""
+    scaling, batch = config.get('auto_scale_lr') or {}, config['train_dataloader']['batch_size']
+    factor = batch / scaling.get('base_batch_size', batch) if scaling.get('enable') else 1
+    hooks = {
+        name: hook
+        for name, hook in (config.get('default_hooks') or {}).items()
+        if name not in _HOOKS_ASIDE and (hook or {}).get('type') != _HOOKS.get(name)
+    }
+    found = dict(load_from=config.get('load_from'), rate_factor=factor if factor != 1 else None, default_hooks=hooks)
+    return {key: _computed(value) for key, value in found.items() if value}
+
+
+def _has_workers(config: dict) -> bool:
+    """Whether images are loaded by processes, which seed each sample. The training process is seeded for each epoch."""
+    return config['train_dataloader'].get('num_workers', 0) > 0
 
 
 def _computed(value: Any) -> Any:

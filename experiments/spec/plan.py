@@ -70,13 +70,18 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
 
 
 def save_plan(plan: Plan, runs: Path) -> Path:
-    """Write the plan where ``analysis`` looks for it. Cells and seeds that were planned earlier are kept.
+    """Write the plan where ``analysis`` looks for it. Cells and seeds that were planned earlier are kept, unless their
+    settings are others now (:func:`outdated`).
 
     Raises:
         UserError: the folder cannot be written.
     """
-    path = runs / plan.profile / 'tables' / f'{plan.name}.json'
-    earlier = _earlier(path)
+    path = _path(plan, runs)
+    old = outdated(plan, runs)
+    earlier = {
+        at: {seed: run_id for seed, run_id in of_cell.items() if run_id not in old}
+        for at, of_cell in _earlier(path).items()
+    }
     now = {_place(planned.cell.at): {seed: run.id for seed, run in planned.runs.items()} for planned in plan.cells}
     cells = tuple(
         cell.model_copy(update=dict(runs={**earlier.get(_place(cell.at), {}), **now.get(_place(cell.at), {})}))
@@ -87,6 +92,35 @@ def save_plan(plan: Plan, runs: Path) -> Path:
     make_folder(path.parent)
     write_json(path, stored.model_dump(mode='json', by_alias=True))
     return path
+
+
+def outdated(plan: Plan, runs: Path) -> List[str]:
+    """The ids of runs that the stored plan has in cells of the table, and that would be other runs today.
+
+    The table's file, a profile of the user's own or the version of generated data has changed since.
+
+    Raises:
+        UserError: the stored plan is damaged.
+    """
+    earlier = _earlier(_path(plan, runs))
+    found = [
+        run_id
+        for cell in plan.table.cells
+        for seed, run_id in earlier.get(_place(cell.at), {}).items()
+        if run_id != _id_now(plan, cell, seed)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _id_now(plan: Plan, cell: Cell, seed: int) -> str:
+    try:
+        return resolve(plan.profile, cell.use, {**cell.overrides, **plan.overrides}, seed, plan.name).id
+    except UserError:  # the profile has no data for this cell any more
+        return ''
+
+
+def _path(plan: Plan, runs: Path) -> Path:
+    return runs / plan.profile / 'tables' / f'{plan.name}.json'
 
 
 def save_profile(name: str, runs: Path) -> None:

@@ -259,6 +259,9 @@ class RunFolderHook(Hook):
         set_random_seed(_epoch_seed(runner))
         if isinstance(runner.train_dataloader.dataset, SeededSamples):
             runner.train_dataloader.dataset.set_epoch(runner.epoch)
+            # A loader draws a seed for its workers when they start: in epoch 1, or after a resume. Drawn from the
+            # process's own random numbers, it would shift what the model draws.
+            runner.train_dataloader.generator = torch.Generator()
         self._show_progress(runner, 0.0)
 
     def _before_iter(self, *_, **__) -> None:

@@ -1,6 +1,7 @@
 """Datasets are looked at before runs are trained on them, and results of data changed since are named."""
 
 import json
+import shutil
 
 import pytest
 from tiny_datasets import write_tiny_coco, write_tiny_crowdhuman
@@ -52,13 +53,23 @@ def test_data_that_were_changed_are_named(folder, tmp_path):
     of_run = RunFolder(tmp_path / 'run')
     of_run.create(run)
     assert changed_since(run, of_run, folder) == []  # a run from before digests were stored
-    remember(run, of_run, folder)
-    assert len(of_run.data()) == 2 and changed_since(run, of_run, folder) == []
     path = folder / 'coco' / 'annotations' / 'instances_train2017.json'
     path.write_text(path.read_text() + ' ')
+    remember(run, of_run, folder)
+    path.write_text(path.read_text()[:-1])
+    assert changed_since(run, of_run, folder) == []  # nothing was trained on it yet
+    remember(run, of_run, folder)
+    of_run.add_epoch(1, {}, {}, 1.0, 0.0)
+    assert len(of_run.data()) == 2 and changed_since(run, of_run, folder) == []
+    path.write_text(path.read_text() + ' ')
     assert changed_since(run, of_run, folder) == [str(path)]
-    remember(run, of_run, folder)  # what it began on stays known
+    remember(run, of_run, folder)  # what it was trained on stays known
     assert changed_since(run, of_run, folder) == [str(path)]
     path.write_text(path.read_text()[:-1])
     assert changed_since(run, of_run, folder) == []  # the time is another, the content is not
+    elsewhere = shutil.copytree(folder, tmp_path / 'elsewhere')
+    assert changed_since(run, of_run, elsewhere) == []
+    other = elsewhere / 'coco' / 'annotations' / 'instances_val2017.json'
+    other.write_text(other.read_text() + ' ')
+    assert changed_since(run, of_run, elsewhere) == [str(other)]
     assert digests(resolve('smoke', (), {}, 0, 'test').config, folder) == {}  # folders name generated data

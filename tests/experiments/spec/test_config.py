@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.spec import config as composing
-from experiments.spec.config import compose, profile_names, resolve, variant_names
+from experiments.spec.config import add_profile, compose, profile_names, resolve, variant_names
 from experiments.spec.paths import data_paths, generated, substitute_paths
 from experiments.spec.table_file import load_table, table_names
 from experiments.store.errors import UserError
@@ -28,10 +28,11 @@ def test_equal_settings_share_a_run():
 @pytest.mark.parametrize(
     'overrides',
     [
-        {'train_dataloader.num_workers': 4},
+        {'val_dataloader.num_workers': 4},
         {'val_dataloader.persistent_workers': True},
         {'log_level': 'ERROR'},
         {'default_hooks.logger.interval': 7},
+        {'auto_scale_lr.base_batch_size': 1},
     ],
 )
 def test_what_does_not_change_the_training_does_not_change_the_run(overrides):
@@ -46,10 +47,40 @@ def test_what_does_not_change_the_training_does_not_change_the_run(overrides):
         {'train_dataloader.batch_size': 4},
         {'generate.scenes.train': 100},
         {'train_cfg.max_epochs': 1},
+        {'load_from': 'weights.pth'},
+        {'auto_scale_lr.enable': True},
+        {'default_hooks.param_scheduler': None},
+        {'train_dataloader.num_workers': 4},
     ],
 )
 def test_what_changes_the_training_changes_the_run(overrides):
     assert identity(overrides) != identity({})
+
+
+def test_the_learning_rate_is_what_counts():
+    """At full scale the rate follows the batch; workers seed each sample, however many there are."""
+    batch = {'train_dataloader.batch_size': 8}
+    ways = [
+        {},
+        {'auto_scale_lr.base_batch_size': 8},
+        {'auto_scale_lr.base_batch_size': 4},
+        {'train_dataloader.num_workers': 0},
+    ]
+    assert len({identity({**batch, **way}, profile='paper') for way in ways}) == 4
+    off = {**batch, 'auto_scale_lr.enable': False}
+    assert identity(off, profile='paper') == identity({**batch, **ways[1]}, profile='paper')
+    for workers in (1, 9):
+        assert identity({'train_dataloader.num_workers': workers}, profile='paper') == identity({}, profile='paper')
+
+
+def test_a_hook_of_ones_own_is_another_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(composing, '_OWN', {})
+    profiles = []
+    for hooks in ('', "default_hooks = dict(ema=dict(type='EMAHook'))"):
+        path = tmp_path / f'own{len(profiles)}.py'
+        path.write_text(f"base = 'desk'\n{hooks}\n")
+        profiles.append(add_profile(path))
+    assert identity({}, profile=profiles[0]) == identity({}) != identity({}, profile=profiles[1])
 
 
 def test_seed_and_profile_change_the_run():

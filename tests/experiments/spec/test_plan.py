@@ -6,7 +6,8 @@ import re
 import pytest
 
 from analysis.results import load_plan
-from experiments.spec.plan import make_plan, save_plan
+from experiments.spec import config
+from experiments.spec.plan import make_plan, outdated, save_plan
 from experiments.spec.table_file import load_table, select
 from experiments.store.errors import UserError
 
@@ -22,6 +23,28 @@ def test_cells_and_seeds_of_earlier_commands_are_kept(tmp_path):
     stored = load_plan(tmp_path, 'smoke', 'table3')
     seeds = {cell.at['t_max']: sorted(cell.runs) for cell in stored.cells}
     assert seeds == {'0.7': [1], '0.6': [0], '0.5': [], '0.4': []} and len(stored.runs) == 8
+
+
+def test_runs_of_other_settings_are_left_out(tmp_path, monkeypatch):
+    """A cell never has seeds of two settings, and cells that were not asked for have none of before."""
+    monkeypatch.setattr(config, '_OWN', {})
+    plans = []
+    for rate in (0.004, 0.02):
+        (tmp_path / 'own.py').write_text(f"base = 'smoke'\noptim_wrapper = dict(optimizer=dict(lr={rate}))\n")
+        for cached in (config._load, config._profile, config._composed):
+            cached.cache_clear()
+        config.add_profile(tmp_path / 'own.py')
+        table = load_table('table3')
+        only = {} if rate == 0.004 else {'t_max': '0.6'}
+        seeds = [0, 1] if rate == 0.004 else [0]
+        plans.append(make_plan(table, select(table, only.items()), 'own', seeds, {}))
+    first, second = plans
+    save_plan(first, tmp_path)
+    assert outdated(first, tmp_path) == outdated(second, tmp_path) == list(first.runs())
+    save_plan(second, tmp_path)
+    stored = load_plan(tmp_path, 'own', 'table3')
+    assert {run for cell in stored.cells for run in cell.runs.values()} == set(second.runs())
+    assert outdated(second, tmp_path) == []
 
 
 def test_overrides_make_another_plan(tmp_path):

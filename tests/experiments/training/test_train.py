@@ -83,13 +83,16 @@ def test_an_undisturbed_run(undisturbed):
     assert undisturbed.checkpoint().name == 'epoch_3.pth' and 'optimizer' not in weights
 
 
-#: Loaders in processes that live through all epochs, as in the paper profile.
+#: Loaders in processes that live through all epochs, as in the paper profile, and a model that draws random numbers.
 PERSISTENT = {'train_dataloader.num_workers': 2, 'train_dataloader.persistent_workers': True}
+SWIN = ('swin-t',)
 
 
 @pytest.fixture(scope='module')
-def undisturbed_persistent(here, tmp_path_factory):
-    return start(tmp_path_factory.mktemp('runs') / 'whole', run_of(PERSISTENT), here)
+def undisturbed_persistent(data, tmp_path_factory):
+    run = run_of(PERSISTENT, SWIN)
+    prepare([run.config], data, lambda *_: None, lambda function, *args: function(*args))
+    return start(tmp_path_factory.mktemp('runs') / 'whole', run, data_paths(run.config, data))
 
 
 @pytest.mark.parametrize(
@@ -102,12 +105,14 @@ def undisturbed_persistent(here, tmp_path_factory):
         pytest.param(PERSISTENT, 'in an epoch', marks=pytest.mark.slow),
     ],
 )
-def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monkeypatch, loaders, moment):
+def test_a_stopped_run_ends_as_if_it_had_not_been(request, data, here, tmp_path, monkeypatch, loaders, moment):
     """Stopped at several moments and started again: the same metrics of every epoch, weights and groups of images,
     bit for bit."""
     from experiments.training import train
 
     undisturbed = request.getfixturevalue('undisturbed_persistent' if loaders else 'undisturbed')
+    run = run_of(loaders, SWIN if loaders else ())
+    where = data_paths(run.config, data) if loaders else here
 
     class Stop(BaseException):
         pass
@@ -133,12 +138,12 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(request, here, tmp_path, monke
         else:
             patch.setattr(RunFolder, 'finish', stop)
         with pytest.raises(Stop):
-            start(tmp_path / 'run', run_of(loaders), here)
+            start(tmp_path / 'run', run, where)
     assert (tmp_path / 'run' / 'image_groups.json').exists() == (
         moment in ('before the checkpoint of epoch 3', 'before the result')
     )
     (tmp_path / 'run' / f'{files.ASIDE}result.json.1').write_text('{"half')
-    folder = start(tmp_path / 'run', run_of(loaders), here)
+    folder = start(tmp_path / 'run', run, where)
 
     assert not list(folder.path.glob(f'{files.ASIDE}*'))
 

@@ -17,7 +17,7 @@ from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
 from experiments.spec.plan import Plan, outdated, save_plan, save_profile
 from experiments.store.errors import UserError
-from experiments.store.files import check_locks
+from experiments.store.files import check_locks, locked
 from experiments.store.runs import DONE, FAILED, RunFolder, Status
 from experiments.training.speed import lacking, measure
 
@@ -121,12 +121,15 @@ def _batch_notes(runs: List[Run], processes: int) -> List[str]:
 
 def _measure_speeds(plans: List[Plan], folders: Dict[str, RunFolder], args: argparse.Namespace) -> None:
     for plan in plans:
-        runs = lacking(plan, folders)
-        if runs:
+        if not lacking(plan, folders):
+            continue
+        with locked(args.runs / args.profile / 'speed.lock'):  # two commands would slow each other
+            runs = lacking(plan, folders)  # another command may have timed them meanwhile
             paths = {run_id: str(folders[run_id].path) for run_id in runs}
             where = {run_id: data_paths(run.config, args.data) for run_id, run in runs.items()}
-            with open_view({}) as view:
-                in_process(measure, paths, where, functools.partial(view.progress, f'speeds of {plan.name}'))
+            if runs:
+                with open_view({}) as view:
+                    in_process(measure, paths, where, functools.partial(view.progress, f'speeds of {plan.name}'))
 
 
 def report_failures(failed: Dict[str, Status]) -> int:

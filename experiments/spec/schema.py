@@ -401,7 +401,7 @@ class Result(Stored):
 class Speed(Stored):
     """The speed of a detector: metrics that begin with ``SPEED``, in ms and images per second, one image at a time.
 
-    ``image`` is its height and width in pixels.
+    ``image`` is its height and width in pixels. Detectors that were timed in turns have the same ``sitting``.
     """
 
     schema_: Literal[1] = Field(alias='schema')
@@ -410,6 +410,7 @@ class Speed(Stored):
     versions: Dict[StrictStr, Any]
     repeats: StrictInt
     image: Tuple[Annotated[StrictInt, Field(ge=1)], Annotated[StrictInt, Field(ge=1)]]
+    sitting: Optional[StrictStr] = None
     metrics: Metrics
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import time
+import uuid
 from pathlib import Path
 from statistics import median
 from typing import Any, Callable, Dict, Iterator, List, Tuple
@@ -11,7 +12,7 @@ from experiments.spec.config import Run
 from experiments.spec.paths import substitute_paths
 from experiments.spec.plan import Plan
 from experiments.store.configs import read_config
-from experiments.store.files import write_json
+from experiments.store.files import read_json, write_json
 from experiments.store.model import naming
 from experiments.store.runs import DONE, SPEED_FILE, RunFolder
 
@@ -25,7 +26,7 @@ Report = Callable[[int, int], None]
 
 
 def lacking(plan: Plan, folders: Dict[str, RunFolder]) -> Dict[str, Run]:
-    """The finished runs of a table that shows speeds, if any of them lacks its speed. All are timed together.
+    """The finished runs of each seed of a table that shows speeds, if any of them was not timed with the others.
 
     Args:
         plan (Plan): the table.
@@ -36,13 +37,17 @@ def lacking(plan: Plan, folders: Dict[str, RunFolder]) -> Dict[str, Run]:
         for planned in plan.cells
         if any(key.startswith(PREFIX) for keys in planned.cell.keys.values() for key in keys)
     ]
-    runs = {
-        run.id: run
-        for planned in shown
-        for run in planned.runs.values()
-        if folders[run.id].status().state == DONE and folders[run.id].checkpoint() is not None
-    }
-    return runs if any(not (folders[run_id].path / SPEED_FILE).exists() for run_id in runs) else {}
+    found: Dict[str, Run] = {}
+    for seed in dict.fromkeys(seed for planned in shown for seed in planned.runs):
+        runs = {planned.runs[seed].id: planned.runs[seed] for planned in shown if seed in planned.runs}
+        timed = {
+            run_id: read_json(folders[run_id].path / SPEED_FILE)
+            for run_id in runs
+            if folders[run_id].status().state == DONE and folders[run_id].checkpoint() is not None
+        }
+        if None in timed.values() or len({speed.get('sitting') for speed in timed.values()}) > 1:
+            found.update({run_id: runs[run_id] for run_id in timed})
+    return found
 
 
 def measure(folders: Dict[str, str], where: Dict[str, Dict[str, str]], report: Report) -> None:
@@ -76,8 +81,9 @@ def measure(folders: Dict[str, str], where: Dict[str, Dict[str, str]], report: R
         report(min(turn, LEAST_TIMES * 40 - 1), LEAST_TIMES * 40)
         for run_id, detector in detectors.items():
             passes[run_id].append(detector.time_pass(turn))
+    sitting = uuid.uuid4().hex
     for run_id, path in folders.items():
-        _write(Path(path), run_id, detectors[run_id].image_size, passes[run_id])
+        _write(Path(path), run_id, sitting, detectors[run_id].image_size, passes[run_id])
 
 
 class _Detector:
@@ -136,7 +142,9 @@ class _Detector:
         return time.perf_counter()
 
 
-def _write(folder: Path, run_id: str, image_size: List[int], passes: List[Tuple[float, float, float]]) -> None:
+def _write(
+    folder: Path, run_id: str, sitting: str, image_size: List[int], passes: List[Tuple[float, float, float]]
+) -> None:
     from experiments.store.provenance import provenance
 
     forward, cut, nms = (median(times) for times in zip(*passes))
@@ -154,6 +162,7 @@ def _write(folder: Path, run_id: str, image_size: List[int], passes: List[Tuple[
             device=origin['device'],
             versions=origin['versions'],
             image=image_size,
+            sitting=sitting,
             repeats=len(passes),
             metrics=metrics,
         ),

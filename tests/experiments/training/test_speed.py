@@ -4,6 +4,12 @@ import json
 
 import yaml
 
+from experiments.spec.plan import make_plan
+from experiments.spec.table_file import load_table, select
+from experiments.store.files import write_json
+from experiments.store.runs import RunFolder
+from experiments.training.speed import lacking
+
 TABLE = {
     'title': 'speeds',
     'axes': {
@@ -31,6 +37,7 @@ def test_speeds_are_measured_beside_the_runs(suite, tmp_path):
     printed = suite.run(table, '--profile', 'smoke', check=0)
     measured = [json.loads(path.read_text()) for path in suite.runs.glob('smoke/*/speed.json')]
     assert len(measured) == 2  # both FCOS rows are one run, and the second column shows no speed
+    assert len({content['sitting'] for content in measured}) == 1
     for content in measured:
         metrics = content['metrics']
         assert content['image'] == [72, 72] and content['repeats'] >= 5 and 'thread' in content['device']
@@ -42,3 +49,29 @@ def test_speeds_are_measured_beside_the_runs(suite, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in suite.runs.glob('smoke/*/speed.json')}
     assert suite.run(table, '--profile', 'smoke', check=0).stdout == printed.stdout
     assert before == {path: path.stat().st_mtime_ns for path in suite.runs.glob('smoke/*/speed.json')}
+
+
+def test_detectors_of_a_seed_are_timed_together(tmp_path):
+    """What was timed at different hours is timed again, seed by seed."""
+    table = load_table('table5')
+    cells = select(table, [('method', 'POTO'), ('method', 'Ours-3convs'), ('schedule', '1x')])
+    plan = make_plan(table, cells, 'smoke', [0, 1], {})
+    folders = {run_id: RunFolder(tmp_path / run_id) for run_id in plan.runs()}
+
+    def timed(seed, *sittings):
+        for planned, sitting in zip(plan.cells, sittings):
+            write_json(folders[planned.runs[seed].id].path / 'speed.json', dict(sitting=sitting))
+
+    for run_id, run in plan.runs().items():
+        folders[run_id].create(run)
+        write_json(folders[run_id].path / 'result.json', dict(schema=1, metrics={}, epochs=1))
+        (folders[run_id].path / 'epoch_1.pth').touch()
+    of_seed = [{planned.runs[seed].id for planned in plan.cells} for seed in (0, 1)]
+    assert set(lacking(plan, folders)) == of_seed[0] | of_seed[1] and len(of_seed[0]) == 2
+    timed(0, 'a', 'a')
+    timed(1, 'b')
+    assert set(lacking(plan, folders)) == of_seed[1]
+    timed(1, 'b', 'c')
+    assert set(lacking(plan, folders)) == of_seed[1]
+    timed(1, 'c', 'c')
+    assert lacking(plan, folders) == {}

@@ -3,7 +3,8 @@
 :func:`load` gives the content of a folder of runs as one tidy frame. :class:`Results` has the results of one table:
 those of each run, and for each cell the mean and spread over seeds that the tables show.
 
-A plan that cannot be read is an error. A result that cannot be trusted is left out with a warning.
+A plan that cannot be read is an error. A result that cannot be trusted is left out with a warning. Of a result that
+lacks a metric, that metric is.
 """
 
 import re
@@ -115,7 +116,7 @@ class Results:
         plan (StoredPlan): the plan.
         runs (dict): results by run id.
         speeds (dict): speeds by run id, if they were measured.
-        warnings (list): a line for each broken file.
+        warnings (list): a line for each file that is broken or lacks a metric of the table.
     """
 
     plan: StoredPlan
@@ -127,6 +128,11 @@ class Results:
         """A metric of a run as stored (a fraction, ms or images per second); None if it is missing."""
         stored: Dict[str, Any] = self.speeds if key.startswith(SPEED) else self.runs
         return stored[run].metrics.get(key) if run in stored else None
+
+    def lacks(self, run: str, key: str) -> bool:
+        """Whether a run has no such metric. A metric that is not defined on the data is there, without a value."""
+        stored: Dict[str, Any] = self.speeds if key.startswith(SPEED) else self.runs
+        return run not in stored or key not in stored[run].metrics
 
     def by_seed(self, cell: Cell, key: str) -> Dict[int, float]:
         """A metric of each seed of a cell as stored; seeds that lack it are left out."""
@@ -238,7 +244,8 @@ def load_plan(runs: Path, profile: str, name: str) -> StoredPlan:
 
 
 def load_results(runs: Path, profile: str, plan: StoredPlan) -> Results:
-    """Read the results of a plan's runs. Missing files are skipped. Broken files are skipped with a warning."""
+    """Read the results of a plan's runs. Missing files are skipped. Broken files are skipped with a warning, and a
+    metric that a file lacks is named in one."""
     results: Dict[str, Result] = {}
     speeds: Dict[str, Speed] = {}
     warnings: List[str] = []
@@ -344,23 +351,25 @@ def _read(
     into: Dict[str, S],
     warnings: List[str],
 ) -> None:
-    """Read a result that must have all ``keys``, from 0 to ``most``. If it is broken, add a line to the warnings."""
+    """Read a result whose ``keys`` are from 0 to ``most``. If it is broken or lacks one, add a line to the warnings."""
     if not path.exists():
         return
     try:
         content: Any = read_stored(model, path)
         _same(content, **expected)
+        lacking = [called(key) for key in keys if key not in content.metrics]
         for key in keys:
-            _check_metric(content.metrics, key, most)
+            if key in content.metrics:
+                _check_metric(content.metrics[key], key, most)
         into[path.parent.name] = content
+        if lacking:
+            cure = 'correct the table file, or delete the run and train it anew if it is of an earlier version'
+            warnings.append(f'{path}: metric {", ".join(lacking)} is missing: {cure}')
     except ValueError as error:
         warnings.append(f'{path}: {error}: left out; delete it and run the table again')
 
 
-def _check_metric(metrics: Metrics, key: str, most: Optional[float]) -> None:
-    if key not in metrics:
-        raise ValueError(f'metric {called(key)} is missing')
-    value = metrics[key]
+def _check_metric(value: Optional[float], key: str, most: Optional[float]) -> None:
     most = None if key.endswith('/duplicates') else most  # counted per object
     if value is not None and (value < 0 or most is not None and value > most):
         what = '0 or more' if most is None else 'a fraction from 0 to 1'

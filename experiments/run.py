@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import List, Optional
+from typing import Container, List, Optional
 
 ROOT = Path(__file__).resolve().parent.parent
 if __package__ in (None, ''):
@@ -24,7 +24,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line.
 
     Returns:
-        int: 0 on success, 1 if a run failed, 2 for wrong arguments or files, 130 if stopped.
+        int: 0 on success, 1 if a run failed or a value is missing, 2 for wrong arguments or files, 130 if stopped.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -90,9 +90,8 @@ def _train(args: argparse.Namespace) -> int:
         return _train_until_decided(args)
     plans = read_plans(args)
     failed, ended = train(plans, args)
-    if ended:
-        _print_tables(plans, args)
-    return report_failures(failed)
+    complete = _print_tables(plans, args, failed) if ended else True
+    return report_failures(failed) or (0 if complete else 1)
 
 
 def _train_until_decided(args: argparse.Namespace) -> int:
@@ -129,16 +128,29 @@ def _train_until_decided(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_tables(plans: list, args: argparse.Namespace) -> None:
+def _print_tables(plans: list, args: argparse.Namespace, failed: Container[str]) -> bool:
+    """Print the tables, and which values of the cells that were asked for are missing, but those of failed runs.
+
+    Returns whether there are none."""
     from analysis import results
     from analysis.tables import render
 
+    complete = True
     for plan in plans:
         stored = results.load_plan(args.runs, args.profile, plan.name)
         found = results.load_results(args.runs, args.profile, stored)
         for warning in found.warnings:
             print(f'run.py: warning: {warning}', file=sys.stderr)
         print(render.render(stored, found, 'markdown'))
+        for planned in plan.cells:
+            keys = dict.fromkeys(key for keys in planned.cell.keys.values() for key in keys)
+            runs = [run.id for run in planned.runs.values() if run.id not in failed]
+            lacking = [key for key in keys if any(found.lacks(run, key) for run in runs)]
+            if lacking:
+                complete = False
+                where = f'{plan.name} {planned.cell.label}'
+                print(f'run.py: {where} has no value of {", ".join(lacking)}', file=sys.stderr)
+    return complete
 
 
 if __name__ == '__main__':

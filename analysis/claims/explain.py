@@ -164,15 +164,21 @@ def _control(verdict: Verdict) -> List[str]:
     if verdict.verdict == HOLDS:
         number = sum(each.verdict == HOLDS for each in findings)
         sentence = f'{number} of {len(findings)} differences from the control lie on the claimed side'
-        return [f"{sentence}; the clearest is {shown} (Dunnett's level for {len(findings)} comparisons)."]
+        return [f'{sentence}; the clearest is {shown} ({_level(first, len(findings))}).']
     if verdict.verdict == FAILS:
         every = f'All {len(findings)} differences from the control lie on the other side'
         return [
             f'{every}; the smallest is {effect(first)}, {100 * first.level:.3g} % interval {_range(first.corrected)}.'
         ]
     sentence = f'None of {len(findings)} differences from the control is shown to lie on the claimed side'
-    sentence += f"; the largest is {shown} (Dunnett's level for {len(findings)} comparisons)."
+    sentence += f'; the largest is {shown} ({_level(first, len(findings))}).'
     return [sentence, _what_would_settle([first], [first])] if first.towards > 0 else [sentence]
+
+
+def _level(found: Finding, number: int) -> str:
+    """Whose level an interval of several differences from one control has."""
+    bonferroni = math.isclose(found.confidence, 1 - (1 - found.level) / number)
+    return f"{'Bonferroni' if bonferroni else 'Dunnett'}'s level for {number} comparison{'s' * (number > 1)}"
 
 
 def _why_holds(findings: Sequence[Finding]) -> List[str]:

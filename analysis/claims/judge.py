@@ -29,7 +29,7 @@ from analysis.claims.finding import (
 from analysis.claims.noise import NoiseModel
 from analysis.claims.statistics import CONFIDENCE, Interval, best_interval, control_confidence
 from analysis.results import is_speed, load_plan
-from experiments.spec.schema import GREATER, Claim, Comparison, StoredPlan
+from experiments.spec.schema import GREATER, Claim, Comparison, Quantity, StoredPlan
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,11 @@ def _judgement(comparer: Comparer, comparisons: Sequence[Comparison]) -> Judgeme
 
 def _against_control(comparer: Comparer, comparisons: Sequence[Comparison]) -> Judgement:
     """Whether at least one cell is better than the control: Dunnett's intervals, or Bonferroni's where these are not
-    known. It fails if all are worse, which needs no correction."""
+    known or cells share trainings. It fails if all are worse, which needs no correction."""
     cells = (comparisons[0].right, *(each.left for each in comparisons))
     confidence = None
-    if not is_speed((cells[0].key,)) and all(comparer.measured(cell) for cell in cells):
+    apart = not is_speed((cells[0].key,)) and not _share_runs(comparer.plan, cells)
+    if apart and all(comparer.measured(cell) for cell in cells):
         sides, _, heavy = comparer.sides(*cells)
         confidence = None if heavy else control_confidence(sides[0], sides[1:], comparer.confidence)
     each_level = confidence or 1 - (1 - comparer.confidence) / len(comparisons)
@@ -144,8 +145,13 @@ def _lead(comparer: Comparer, findings: Sequence[Finding]) -> Optional[Interval]
     something was not measured, a comparison by ranks has no interval, or it is a speed.
 
     Cells that are compared by ranks are left out of Hsu's interval. Its upper end is an upper bound without them too,
-    and its lower end is at most the lower ends of their own intervals.
+    and its lower end is at most the lower ends of their own intervals. If cells share trainings, it is made of
+    Bonferroni's intervals, which hold however the cells vary together.
     """
+    every = (findings[0].comparison.left, *(each.comparison.right for each in findings))
+    if _share_runs(comparer.plan, every) and not is_speed((every[0].key,)):
+        own = [sorted(each.sign * end for end in each.corrected) for each in findings if each.corrected]
+        return (min(low for low, _ in own), min(high for _, high in own)) if len(own) == len(findings) else None
     by_ranks = [each for each in findings if each.ranks]
     rest = [each.comparison for each in findings if not each.ranks]
     if not rest or any(each.interval is None for each in by_ranks):
@@ -158,6 +164,12 @@ def _lead(comparer: Comparer, findings: Sequence[Finding]) -> Optional[Interval]
     lead = best_interval(sides[0], sides[1:], sign, comparer.confidence)
     ends = [sign * end for each in by_ranks for end in each.interval or ()]
     return lead and (min([lead[0], *ends]), lead[1])
+
+
+def _share_runs(plan: StoredPlan, quantities: Sequence[Quantity]) -> bool:
+    """Whether a training is behind two of the quantities, so that they do not vary independently."""
+    runs = [run for quantity in quantities for run in set(plan.cell_at(quantity.at).runs.values())]
+    return len(set(runs)) < len(runs)
 
 
 def _of_lead(lead: Optional[Interval]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Sequence, Tuple
 
 from experiments.spec.subset import subset_profile
-from experiments.store.files import DATA, RUNS
+from experiments.store.files import DATA, RUNS, UniqueKeys
 
 #: The value of --seeds that trains until a claim is decided.
 AUTO = 'auto'
@@ -507,6 +507,7 @@ def _setting(text: str) -> Tuple[str, Any]:
 
     key, value = _pair(text)
     try:
-        return key, yaml.safe_load(value)
+        return key, yaml.load(value, UniqueKeys)
     except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f'{text}: the value is not valid YAML') from error
+        problem = getattr(error, 'problem', None)
+        raise argparse.ArgumentTypeError(f'{text}: the value is not valid YAML ({problem})') from error

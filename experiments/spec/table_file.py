@@ -66,6 +66,7 @@ percent.
 
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Dict, Iterable, List, Literal, Optional, Sequence, Set, Tuple
 
@@ -103,6 +104,7 @@ from experiments.store.model import Model, Number, Text, Texts, called, explain,
 FOLDER = Path(__file__).parents[1] / 'tables'
 STUDIES = Path(__file__).parents[1] / 'studies'
 OTHERS = 'others'
+_NAME = re.compile(r'\w[\w .-]*')
 _COPIED = ('title', 'question', 'caption', 'source', 'setting', 'rows', 'columns')
 
 
@@ -422,12 +424,15 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
     """Read a table or a study by its name, or from a path that ends in .yaml.
 
     Raises:
-        UserError: there is no such table, or its file is broken; the message names the file and the key.
+        UserError: there is no such table, its name is none for a table, or its file is broken; the message names the
+            file and the key.
     """
     path = Path(name) if name.endswith('.yaml') else _file(name, folder)
     if not path.is_file():
         known = f'Known tables: {", ".join(table_names(folder))}; studies: {", ".join(study_names())}'
         raise UserError(f'no table {name!r}: there is no file {path}. {known}')
+    if not _NAME.fullmatch(path.stem):  # a plan's name has a + before each override
+        raise UserError(f"{path}: name the file with letters, digits, spaces, '_', '-' and '.' alone")
     with naming(path):
         table = TableFile.model_validate(read_yaml(path)).table(path.stem)
         for claim in table.claims:

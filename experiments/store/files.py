@@ -14,6 +14,8 @@ import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, TextIO, Tuple, Union
 
+import yaml
+
 from experiments.store.errors import UserError
 
 #: Prefix of files that are still being written.
@@ -273,17 +275,30 @@ def read_json(path: Path) -> Any:
 MOST_VALUES = 100_000
 
 
+class UniqueKeys(yaml.SafeLoader):
+    """Refuses a mapping with a key twice. PyYAML would take the last one, and what the first one says would be lost."""
+
+    def compose_mapping_node(self, anchor: Optional[str]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: Dict[Tuple[str, str], int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in first:
+                says = f'the key {key.value!r:.80} is there already, on line {first[key.tag, key.value]}'
+                raise yaml.MarkedYAMLError(problem=says, problem_mark=key.start_mark)
+            first[key.tag, key.value] = key.start_mark.line + 1
+        return node
+
+
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file of plain values.
 
     Raises:
         OSError: the file cannot be read.
-        UserError: it is not YAML of plain values; the message names the file and the line.
+        UserError: it is not YAML of plain values, or a mapping has a key twice; the message names the file and the
+            line.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+        content = yaml.load(path.read_text(encoding='utf-8'), UniqueKeys)
         if _count(content, {}) > MOST_VALUES:  # nested aliases multiply, and an error message would show them all
             raise ValueError(f'it stands for more than {MOST_VALUES} values')
         return content

@@ -6,7 +6,7 @@ import math
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
@@ -14,6 +14,7 @@ warnings.filterwarnings('ignore', message='.*torch.meshgrid')
 import o2f  # isort: skip  # noqa: E402  (provides mmcv's compiled operations, so it precedes MMDetection)
 import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
+from mmengine.evaluator import BaseMetric  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.model import BaseModel  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
@@ -21,8 +22,6 @@ from mmengine.runner import Runner  # noqa: E402
 from experiments.data.prepare import Progress, prepare  # noqa: E402
 from experiments.spec.paths import data_paths, substitute_paths  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
-from experiments.store.files import make_folder  # noqa: E402
-from experiments.store.runs import write_breakdown, write_image_groups  # noqa: E402
 from experiments.training.datasets import name_images  # noqa: E402
 from o2f.errors import InputError, of_worker  # noqa: E402
 from o2f.evaluation.metric import OF_CLASS, OF_ERROR, breakdown_table  # noqa: E402
@@ -58,12 +57,12 @@ def evaluate(
     data: Path,
     progress: Progress,
     say: Callable[[str], None],
-    image_groups: Optional[Path] = None,
-    breakdown: Optional[Path] = None,
+    image_groups: bool = False,
+    breakdown: bool = False,
     classwise: bool = False,
     errors: bool = False,
-) -> Dict[str, float]:
-    """The metrics of a checkpoint, named and scaled as in a run's ``result.json``.
+) -> Tuple[Dict[str, float], BaseMetric]:
+    """Evaluate a checkpoint.
 
     Args:
         config (dict): resolved config of a run with the checkpoint's model.
@@ -71,16 +70,17 @@ def evaluate(
         data (Path): the data folder.
         progress (callable): called with the progress of generating data.
         say (callable): called with a line about the progress of the evaluation.
-        image_groups (Path, optional): where to write the metrics without each group of images, in the format of a run's
-            ``image_groups.json``.
-        breakdown (Path, optional): where to write the AP of each class and what each error costs, in the format of a
-            run's ``breakdown.json``. COCO's metric only, as the two below.
+        image_groups (bool): also leave out each group of images.
+        breakdown (bool): also break AP down by class and error. COCO's metric only, as the two below.
         classwise (bool): also give the AP of each class, for :func:`format_breakdown`.
         errors (bool): also give what each error costs, for :func:`format_breakdown`.
 
+    Returns:
+        tuple[dict, BaseMetric]: the metrics, named and scaled as in a run's ``result.json``, and the evaluator with its
+            ``left_out`` and ``breakdown``.
+
     Raises:
-        UserError: the checkpoint cannot be read or does not fit the model, data are missing or broken, or a file
-            cannot be written.
+        UserError: the checkpoint cannot be read or does not fit the model, or data are missing or broken.
     """
     model = load_detector(config, checkpoint)
     try:
@@ -92,7 +92,7 @@ def evaluate(
             needed = dict(config, train_dataloader=config['val_dataloader'])  # training data are not needed
             prepare([needed], data, progress, lambda function, *args: function(*args))
             [metric] = runner.val_evaluator.metrics
-            metric.leave_out = image_groups is not None or breakdown is not None
+            metric.leave_out = image_groups or breakdown
             if (classwise or errors or breakdown) and not isinstance(metric, o2f.TwoReadingsMetric):
                 raise UserError("--classwise, --errors and --breakdown are for COCO's metric; a crowd has another one")
             metric.classwise, metric.errors = classwise, errors
@@ -103,13 +103,7 @@ def evaluate(
     except (OSError, ValueError, TypeError, KeyError) as error:
         # The registries wrap the error of a constructor. The original message names the wrong setting or file.
         raise UserError(f'{checkpoint} cannot be evaluated: {error}') from error
-    if image_groups is not None:
-        make_folder(image_groups.parent)
-        write_image_groups(image_groups, metric.left_out.record)
-    if breakdown is not None:
-        make_folder(breakdown.parent)
-        write_breakdown(breakdown, metric.breakdown)
-    return metrics
+    return metrics, metric
 
 
 def _runner(model: BaseModel, config: Config, folder: str, say: Callable[[str], None]) -> Runner:

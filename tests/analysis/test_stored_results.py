@@ -63,11 +63,20 @@ def test_a_result_with_a_wrong_metric_is_named_and_left_out(full, case):
     check_second_cell_is_left_out(full, reason)
 
 
-def test_a_result_without_a_metric_of_the_table_is_named_and_left_out(full):
+def test_of_a_result_without_a_metric_of_the_table_that_metric_is_left_out(full):
     content = full.result(1, 0.2, 0.3)
     del content['metrics']['with_nms/AP']
     full.write(f'desk/{run_id(1)}/result.json', json.dumps(content))
-    check_second_cell_is_left_out(full, 'metric with_nms/AP is missing')
+    plan = results.load_plan(full.runs, 'desk', 'table3')
+    found = results.load_results(full.runs, 'desk', plan)
+    [warning] = found.warnings
+    path = full.runs / 'desk' / run_id(1) / 'result.json'
+    assert warning.startswith(f'{path}: metric with_nms/AP is missing: correct the table file')
+    assert '| 0.4       | 27.1/28.1 | 20.0/–    |' in render.render(plan, found)
+    assert found.missing_cells == 1 and sorted(found.runs) == [run_id(number) for number in range(4)]
+    lacking = [(run, key) for run in plan.runs for key in plan.keys(run) if found.lacks(run, key)]
+    assert lacking == [(run_id(1), 'with_nms/AP')]
+    assert found.lacks('f' * 12, 'with_nms/AP') and not found.lacks(run_id(1), 'without_nms/APl')  # undefined
 
 
 @pytest.mark.parametrize('case', BROKEN_TEXTS)
@@ -100,7 +109,6 @@ BROKEN_SPEEDS = {
     'no device': (dict(device=None), 'device: must be text, not None'),
     'no width': (dict(image=[96]), 'image: key 1 is missing'),
     'half a pixel': (dict(image=[96, 0.5]), 'image[1]: must be a whole number, not 0.5'),
-    'no metrics': (dict(metrics={}), 'metric speed/with_nms/forward_ms is missing'),
     'text': ('20 ms', "metrics.speed/with_nms/fps: must be a number, not '20 ms'"),
     'less than nothing': (-1, 'metric speed/with_nms/fps must be 0 or more, not -1.0'),
     'NaN': (float('nan'), 'metrics.speed/with_nms/fps: must be a finite number, not nan'),

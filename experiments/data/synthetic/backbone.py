@@ -17,6 +17,7 @@ from mmdet.models.backbones import ResNet, SwinTransformer  # isort: skip
 from experiments.data.objects import read_objects
 from experiments.data.synthetic.scenes import draw_scene
 from experiments.spec.synthetic import BackboneSpec, CropSpec, SwinSpec
+from experiments.store.errors import UserError
 
 FILE = 'backbone.pth'
 Spec = Union[BackboneSpec, SwinSpec]
@@ -33,16 +34,16 @@ def train_backbone(spec: Spec, folder: Path, data: Path, progress: Optional[Call
 
     Raises:
         OSError: a file cannot be written.
-        UserError: a dataset cannot be read, or is not the one that the spec names.
+        UserError: a dataset cannot be read, is not the one that the spec names, or has no objects.
     """
     MMLogger.get_instance('backbone', log_level='ERROR')  # silences the warning that there are no weights yet
     torch.manual_seed(spec.seed)
-    crops, labels = _crops(spec, 'train', data)
+    (crops, labels), held_out = _crops(spec, 'train', data), _crops(spec, 'val', data)
     backbone, channels, prefix = _build(spec)
     backbone.init_weights()
     model = _Classifier(backbone, channels, int(labels.max()) + 1).to(memory_format=torch.channels_last)
     _fit(model, crops, labels, spec, progress)
-    accuracy = _accuracy(model, *_crops(spec, 'val', data))
+    accuracy = _accuracy(model, *held_out)
     torch.save({prefix + name: weight for name, weight in backbone.state_dict().items()}, folder / FILE)
     (folder / 'accuracy.json').write_text(json.dumps({'val_crops': accuracy}))
 
@@ -81,7 +82,7 @@ def _fit(
     progress: Optional[Callable[[int, int], None]],
 ) -> None:
     """Train with AdamW and a one-cycle learning rate. Crops are flipped at random, like the paper's training images."""
-    batches = len(crops) // spec.batch
+    batches = max(1, len(crops) // spec.batch)
     total = spec.epochs * batches
     optimizer = torch.optim.AdamW(model.parameters(), lr=spec.lr, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, spec.lr, total_steps=total)
@@ -119,7 +120,11 @@ def _normalise(crops: Tensor) -> Tensor:
 
 
 def _crops(spec: Spec, split: str, data: Path) -> Tuple[Tensor, Tensor]:
-    """Square crops around every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0."""
+    """Square crops around every object: (n, crop, crop, 3) uint8 and (n,) int64 class indices from 0.
+
+    Raises:
+        UserError: there is no object, or a dataset cannot be read.
+    """
     crops, labels = [], []
     for image, label, (x, y, width, height) in _objects(spec, split, data):
         side = spec.context * max(width, height)
@@ -129,6 +134,9 @@ def _crops(spec: Spec, split: str, data: Path) -> Tuple[Tensor, Tensor]:
         size = (spec.crop, spec.crop)
         crops.append(cv2.warpAffine(image, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
         labels.append(label)
+    if not crops:
+        source = data / getattr(spec.scenes, split) if isinstance(spec.scenes, CropSpec) else f'{split} scenes'
+        raise UserError(f'{source}: no object of 2 pixels or more to pre-train the backbone on: add some')
     return torch.from_numpy(np.stack(crops)), torch.tensor(labels)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import dunnett, mannwhitneyu, t, ttest_ind, ttest_rel
 from stored_claims import IMAGES, claim, compare, quantity, write_epochs, write_plan, write_run, write_seeds
-from stored_files import ROOT, run_id
+from stored_files import ROOT, axis, run_id
 
 from analysis import check_claims
 from analysis.claims import explain
@@ -388,6 +388,41 @@ def test_dunnetts_critical_values(number, critical):
     cell = Side(np.zeros(6), training=Variance(1.0, 20))
     confidence = control_confidence(cell, [cell] * number)
     assert t.ppf((1 + confidence) / 2, 20) == pytest.approx(critical, abs=0.012)
+
+
+@pytest.mark.parametrize('others', [('old',), ('old', 'other')])
+def test_the_best_and_a_control_of_cells_that_share_a_training(store, others):
+    """Readings of one training are paired, and the intervals are Bonferroni's: of one comparison, the plain one."""
+
+    def of(name):
+        return quantity(name, 'without_nms/AP' if name == 'old' else 'with_nms/AP')
+
+    best = [compare(of('new'), 'greater', of(name)) for name in others]
+    control = [compare(of(name), 'less', of('new')) for name in others]
+    claims = [claim(*best, name='each'), claim(*best, best=True), claim(*control, name='control', control=True)]
+    cells = write_plan(store, seeds=range(3))['cells']
+    cells[1]['runs'] = cells[0]['runs']  # 'old' is 'new' without NMS
+    store.plan(
+        'table1',
+        rows=[],
+        columns=[axis('la', 'LA', 'new', 'old', 'other')],
+        metrics={'AP': ['without_nms/AP', 'with_nms/AP']},
+        cells=cells,
+        claims=claims,
+    )
+    values = np.array([[37.1, 37.4, 37.8], [35.0, 35.1, 35.8]])
+    for number, of_run in enumerate(values[: len(others)]):
+        for seed, (value, gap) in enumerate(zip(of_run, (1.0, 1.2, 1.1))):
+            store.result(2 * number, value / 100, (value + gap) / 100, seed=seed)
+    (each, best, control), _ = judge(store.runs, 'desk', ['table1'])
+    assert [verdict.verdict for verdict in (each, best, control)] == ['holds'] * 3
+    assert best.best == (0, min(found.corrected[1] for found in each.findings))
+    ends = [found.corrected for found in each.findings]
+    assert [found.interval for found in control.findings] == [pytest.approx((-high, -low)) for low, high in ends]
+    assert f"(Bonferroni's level for {len(others)} comparison" in explain.why(control)
+    if len(others) == 1:
+        paired = ttest_rel(values[0] + (1.0, 1.2, 1.1), values[0]).confidence_interval()
+        assert best.best[1] == pytest.approx(paired.high)
 
 
 def test_a_control_that_is_not_measured_leaves_the_claim_open(store):

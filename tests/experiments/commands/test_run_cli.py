@@ -1,5 +1,6 @@
 """experiments/run.py as a user calls it, in processes of its own."""
 
+import argparse
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from analysis.claims.judge import judge
+from experiments.run import _print_tables
+from experiments.spec.plan import make_plan, save_plan
 from experiments.spec.schema import ImageGroups
 from experiments.spec.table_file import load_table
 from experiments.store.model import read_stored
@@ -249,6 +252,7 @@ def test_a_signal_stops_within_seconds(suite, end):
         (('table3', '--launcher', 'ray', '--gpus-per-run', '2'), "'2' must be a number from 0 to 1"),
         (('table3', '--subset', '2'), '--subset 2: give a share of the images'),
         (('status', 'table3', '--set', 'a=[1'), 'a=[1: the value is not valid YAML'),
+        (('status', 'table3', '--set', 'a={b: 1, b: 2}'), "the key 'b' is there already, on line 1"),
         (('tabel3',), "no table 'tabel3'"),
         (('table3', '--profile', 'desktop'), "no profile 'desktop'"),
         (('table3', '--set', 'model.bbox_head.degrees.tmax=1'), "--set: unknown key 'model.bbox_head.degrees.tmax'"),
@@ -263,6 +267,35 @@ def test_a_signal_stops_within_seconds(suite, end):
 def test_bad_input_gets_one_line_and_exit_2(suite, args, says):
     done = suite.run(*args, check=2)
     assert says in done.stderr and 'Traceback' not in done.stderr and done.stdout == ''
+
+
+@pytest.mark.parametrize('left', ['all', 'not defined', 'without AP', 'broken', 'none'])
+def test_a_value_that_is_missing_is_named_and_the_status_is_not_0(tmp_path, capsys, left):
+    """A value that the data do not define is a dash, and is there. Those of failed runs are reported with them."""
+    table = load_table('table1')
+    plan = make_plan(table, table.cells[:2], 'smoke', [0], {})
+    save_plan(plan, tmp_path)
+    first, second = plan.runs()
+    for run in (first, second):
+        path = tmp_path / 'smoke' / run / 'result.json'
+        path.parent.mkdir()
+        metrics = {key: 0.2 for keys in table.cells[0].keys.values() for key in keys}
+        if run == second and left == 'not defined':
+            metrics['without_nms/AP'] = None
+        if run == second and left == 'without AP':
+            del metrics['without_nms/AP']
+        content = dict(schema=1, run=run, profile='smoke', seed=0, epochs=1, metrics=metrics)
+        content['provenance'] = dict(commit=None, dirty=False, device='cpu')
+        if run == first or left != 'none':
+            path.write_text('' if run == second and left == 'broken' else json.dumps(content))
+    asked = argparse.Namespace(runs=tmp_path, profile='smoke')
+    complete = left in ('all', 'not defined')
+    assert _print_tables([plan], asked, {}) == complete
+    printed, said = capsys.readouterr()
+    label = plan.cells[1].cell.label
+    assert '20.0' in printed and (f'run.py: table1 {label} has no value of ' in said) != complete
+    assert plan.cells[0].cell.label not in said
+    assert _print_tables([plan], asked, {second: 'failed'})
 
 
 @pytest.mark.slow

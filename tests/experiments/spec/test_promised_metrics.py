@@ -11,7 +11,7 @@ from tiny_datasets import write_tiny_coco
 from experiments.spec.config import resolve
 from experiments.spec.metrics import check_metrics, metric_names
 from experiments.spec.plan import make_plan
-from experiments.spec.schema import SPEED
+from experiments.spec.schema import READINGS, SPEED
 from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 
@@ -102,12 +102,47 @@ def test_a_metric_that_no_training_gives_is_named_before_any(tmp_path, metric, u
         make_plan(table, table.cells, 'smoke', [0], {})
 
 
-@pytest.mark.parametrize('name', ['circle_precision', 'missed_error'])
+@pytest.mark.parametrize('name', ['disc_precision', 'missed_error'])
 def test_classes_and_errors_are_known_if_asked_for(tmp_path, name):
     """A profile of one's own may ask for them."""
     table = table_with(tmp_path, f'without_nms/{name}')
     run = resolve('smoke', (), {}, 0, 'test')
     with pytest.raises(UserError, match=name):
         check_metrics(table, table.cells[0], run)
-    both = dict(run.config['val_evaluator'], classwise=True, errors=True)
-    check_metrics(table, table.cells[0], dataclasses.replace(run, config={**run.config, 'val_evaluator': both}))
+    check_metrics(table, table.cells[0], with_evaluator(run, classwise=True, errors=True))
+
+
+@pytest.mark.parametrize(
+    ('key', 'near'),
+    [
+        ('without_nms/disk_precision', 'without_nms/disc_precision'),
+        ('without_nms/mised_error', 'without_nms/missed_error'),
+        ('nms/disc_precision', 'with_nms/disc_precision'),
+        ('second_with_nms/missed_error', 'with_nms/missed_error'),
+    ],
+)
+def test_classes_and_errors_that_are_not_there_are_named(tmp_path, key, near):
+    table = table_with(tmp_path, key)
+    run = with_evaluator(resolve('smoke', (), {}, 0, 'test'), classwise=True, errors=True)
+    with pytest.raises(UserError, match=f'method=a will have no metric {key!r}, but .*{near}'):
+        check_metrics(table, table.cells[0], run)
+
+
+def test_classes_that_the_config_does_not_name_pass(tmp_path):
+    table = table_with(tmp_path, 'without_nms/any_precision')
+    run = with_evaluator(resolve('smoke', (), {}, 0, 'test'), classwise=True)
+    del run.config['val_dataloader']['dataset']['metainfo']
+    check_metrics(table, table.cells[0], run)
+
+
+def test_errors_are_the_evaluation_s_own():
+    from o2f.evaluation.errors import CALIBRATION, ERRORS
+
+    found = {name for name in metric_names(dict(COCO, errors=True)) if name.endswith('_error')}
+    assert found == {f'{reading}/{name}_error' for reading in READINGS for name in (*ERRORS, CALIBRATION)}
+
+
+def with_evaluator(run, **settings):
+    return dataclasses.replace(
+        run, config={**run.config, 'val_evaluator': dict(run.config['val_evaluator'], **settings)}
+    )

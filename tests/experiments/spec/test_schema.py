@@ -9,6 +9,7 @@ import yaml
 from experiments.spec.schema import Comparison, Metric, Quantity, Value
 from experiments.spec.table_file import load_table, select
 from experiments.store.errors import UserError
+from experiments.store.files import read_yaml
 
 QUANTITY = {'key': 'u', 'at': {'x': 1, 'y': 'n'}}
 CLAIM = {
@@ -193,6 +194,8 @@ def test_a_claim_may_name_either_reading(tmp_path):
     [
         ('title: [', 'line 1'),
         ('- 1', 'the file: must be a mapping'),
+        ('title: a\naxes:\n  k: {values: [1]}\n  "k": {values: [2]}\n', "line 4: not valid YAML: the key 'k' is there"),
+        ('set: {a: 1}\ntitle: a\nset: {b: 1}\n', "line 3: not valid YAML: the key 'set' is there already, on line 1"),
         (without('axes'), "key 'axes' is missing"),
         ({**TABLE, 'colums': []}, "unknown key 'colums'"),
         ('title: !!python/object/apply:os.getcwd []', 'not valid YAML'),
@@ -284,6 +287,23 @@ def test_a_broken_file_is_named(tmp_path, content, says):
         load(tmp_path, content)
     message = str(error.value)
     assert says in message and str(tmp_path / 'mine.yaml') in message and '\n' not in message
+
+
+def test_a_merged_key_is_no_repeated_one(tmp_path):
+    """YAML's << is there for keys that the mapping itself replaces."""
+    path = tmp_path / 'merged.yaml'
+    path.write_text('a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: *b, y: 4}\n')
+    assert read_yaml(path) == dict(a=dict(x=1, y=2), b=dict(x=3, y=2), c=dict(x=3, y=4))
+
+
+@pytest.mark.parametrize('name', ['a+b', ' a', '-a', 'a=b'])
+def test_a_name_that_no_table_may_have_is_refused(tmp_path, name):
+    path = tmp_path / f'{name}.yaml'
+    path.write_text(yaml.safe_dump(TABLE))
+    with pytest.raises(UserError, match=re.escape(f"{path}: name the file with letters, digits, spaces, '_', '-'")):
+        load_table(str(path))
+    path.rename(tmp_path / 'Größe 1-2_3.5.yaml')
+    assert load_table(str(tmp_path / 'Größe 1-2_3.5.yaml')).name == 'Größe 1-2_3.5'
 
 
 def test_unknown_table_axis_and_value():

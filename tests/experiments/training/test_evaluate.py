@@ -16,7 +16,7 @@ from experiments.spec.paths import data_paths
 from experiments.spec.plan import find_run
 from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
-from experiments.store.runs import RunFolder
+from experiments.store.runs import RunFolder, write_breakdown
 from experiments.training.evaluate import evaluate, format_breakdown, format_metrics, load_detector
 from o2f.inference import Detector
 
@@ -39,16 +39,20 @@ def trained(tmp_path_factory, data):
 
 
 def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
-    """To the last bit, as in the run's result.json, and its groups of images; without NMS is printed first."""
+    """To the last bit, as in the run's result.json, and its groups of images; without NMS is printed first.
+
+    They are printed although one of the files cannot be written in the end: its name is too long."""
     stored = trained.result()['metrics']
     said = []
-    found = evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, said.append)
+    found, _ = evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, said.append)
     assert {key: value for key, value in found.items() if value == value} == {
         key: value for key, value in stored.items() if value is not None
     }
     assert set(found) == set(stored) and said == ['evaluated 1/1 batches of images']
     groups = suite.runs / 'new' / 'image_groups.json'
-    done = suite.run('evaluate', trained.checkpoint(), *CELL, '--profile', 'smoke', '--image-groups', groups, check=0)
+    files = ('--image-groups', groups, '--breakdown', suite.runs / ('x' * 250))
+    done = suite.run('evaluate', trained.checkpoint(), *CELL, '--profile', 'smoke', *files, check=2)
+    assert 'File name too long' in done.stderr.splitlines()[-1] and 'Traceback' not in done.stderr
     assert groups.read_bytes() == (trained.path / 'image_groups.json').read_bytes()
     first, second = done.stdout.splitlines()
     assert done.stdout == format_metrics(found) + '\n'
@@ -59,7 +63,7 @@ def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
 
 def test_classes(trained, data):
     """The AP of all is the mean over the classes that have objects."""
-    found = evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, lambda line: None, classwise=True)
+    found, _ = evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, lambda line: None, classwise=True)
     of_classes = [
         v for key, v in found.items() if key.startswith('with_nms/') and key.endswith('_precision') and v == v
     ]
@@ -73,8 +77,11 @@ def test_classes(trained, data):
 def broken_down(trained, data, tmp_path_factory):
     """The metrics with classes and errors, and the file that was written besides."""
     file = tmp_path_factory.mktemp('breakdown') / 'new' / 'file.json'
-    asked = dict(breakdown=file, classwise=True, errors=True)
-    return evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, lambda *_: None, **asked), file
+    asked = dict(breakdown=True, classwise=True, errors=True)
+    found, metric = evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, lambda *_: None, **asked)
+    file.parent.mkdir()
+    write_breakdown(file, metric.breakdown)
+    return found, file
 
 
 def test_the_breakdown_is_the_one_of_the_training(broken_down, trained):
@@ -205,6 +212,14 @@ def test_a_released_checkpoint_on_data_in_coco_s_layout(suite, tmp_path):
         (('evaluate', 'x.pth', '--table', 'table55', '--cell', 'FCOS'), "no table 'table55'"),
         (('evaluate', 'x.pth', '--table', 'table5', '--cell', 'FCOSS'), "--cell 'FCOSS': no axis of table5"),
         (('evaluate', 'x.pth', '--table', 'table5', '--cell', 'Ours-3convs'), 'x.pth is missing'),
+        (
+            ('evaluate', 'x.pth', '--table', 'table3', *CELL[2:], '--image-groups', '/proc/nope/x.json'),
+            'run.py: --image-groups /proc/nope/x.json cannot be written: name a file in a folder',
+        ),
+        (
+            ('evaluate', 'x.pth', '--table', 'table3', *CELL[2:], '--breakdown', '/tmp'),
+            'run.py: --breakdown /tmp cannot be written',
+        ),
         (('table5', '--cell', 'FCOS'), 'unrecognized arguments: --cell FCOS'),
     ],
 )

@@ -14,6 +14,7 @@ from experiments.spec.config import resolve
 from experiments.spec.paths import substitute_paths
 from experiments.spec.schema import ImageGroups
 from experiments.store.model import read_stored
+from experiments.store.runs import write_image_groups
 from experiments.training.evaluate import evaluate
 
 #: Image ids of the training split: gray, gray with a crowd, crowds, the smallest boxes; and one whose objects are taken
@@ -112,7 +113,10 @@ def test_an_evaluation_leaves_out_each_real_image(folder, tmp_path):
     torch.save(dict(state_dict=runner.model.state_dict()), tmp_path / 'weights.pth')
     quiet = SimpleNamespace(progress=lambda *_: None, say=lambda *_: None)
     path = tmp_path / 'image_groups.json'
-    metrics = evaluate(config.to_dict(), tmp_path / 'weights.pth', folder.parent, quiet.progress, quiet.say, path)
+    metrics, metric = evaluate(
+        config.to_dict(), tmp_path / 'weights.pth', folder.parent, quiet.progress, quiet.say, image_groups=True
+    )
+    write_image_groups(path, metric.left_out.record)
     stored = read_stored(ImageGroups, path)
     assert stored.images == 6 and len(stored.metrics) == 8 and {len(each) for each in stored.left_out.values()} == {6}
     assert stored.metrics == pytest.approx({key: metrics[key] for key in stored.metrics}, abs=1e-12)

@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from experiments.data.annotations import sha256
 from experiments.data.synthetic.backbone import _build, _crops, train_backbone
 from experiments.data.synthetic.scenes import draw_scene
 from experiments.spec.config import resolve
 from experiments.spec.paths import generated
+from experiments.spec.synthetic import CropSpec
+from experiments.store.errors import UserError
 
 
 @pytest.fixture(params=[(), ('swin-t',)], ids=['ResNet', 'Swin'])
@@ -51,3 +54,20 @@ def test_weights_and_accuracy(specs, tmp_path):
     assert {name.removeprefix(prefix) for name in weights} == set(backbone.state_dict())
     assert 0 <= json.loads((tmp_path / 'accuracy.json').read_text())['val_crops'] <= 1
     assert steps[-1][0] == steps[-1][1] == len(steps)
+
+
+def test_fewer_objects_than_a_batch_are_learned_and_none_are_refused(specs, tmp_path):
+    _, spec = specs
+    spec = replace(spec, epochs=2, batch=1000)
+    steps = []
+    train_backbone(spec, tmp_path, tmp_path, lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 2), (2, 2)]
+    crops = CropSpec('train.json', 'val.json', 'images', 'images', 'a', 'b', ('cat',))
+    for source, says in ((crops, 'val.json'), (replace(spec.scenes, val=0), 'val scenes')):
+        if source is crops:
+            image = dict(id=1, file_name='a.jpg', width=9, height=9)
+            content = dict(images=[image], categories=[dict(id=1, name='cat')], annotations=[])
+            (tmp_path / 'val.json').write_text(json.dumps(content))
+            source = replace(source, val_sha256=sha256(tmp_path / 'val.json'))
+        with pytest.raises(UserError, match=f'{says}: no object of 2 pixels or more to pre-train the backbone on'):
+            _crops(replace(spec, scenes=source), 'val', tmp_path)

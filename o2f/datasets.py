@@ -8,14 +8,16 @@ MMDetection's ``CocoDataset`` in its registry.
 import warnings
 from typing import Any, List, Optional, Sequence
 
+import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset as MMDetectionCocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS, TRANSFORMS
+from mmengine.fileio import get
 
 from o2f.errors import InputError
 from o2f.io.coco_file import CocoFile, read_coco
-from o2f.io.images import named
+from o2f.io.images import decode, named
 
 
 @DATASETS.register_module(force=True)
@@ -143,13 +145,15 @@ def _naming(step: Any) -> Any:
 
 @TRANSFORMS.register_module()
 class LoadNamedImage(LoadImageFromFile):
-    """``LoadImageFromFile`` that names a file it cannot read, and warns if its size is not that of the annotations."""
+    """``LoadImageFromFile`` that names a file it cannot read, and warns if its size is not that of the annotations.
+
+    With the default settings it decodes with [`decode`][o2f.io.images.decode], as the check does."""
 
     def transform(self, results: dict) -> Optional[dict]:
         """Read the image ``results['img_path']``.
 
         Raises:
-            InputError: it is missing, is no image, or has more pixels than OpenCV accepts (2^30).
+            InputError: it cannot be read or decoded.
         """
         with named(results['img_path']):
             loaded = self._load(results)
@@ -160,10 +164,13 @@ class LoadNamedImage(LoadImageFromFile):
         return loaded
 
     def _load(self, results: dict) -> Optional[dict]:
-        try:
+        if self.ignore_empty or self.file_client_args or (self.color_type, self.imdecode_backend) != ('color', 'cv2'):
             return super().transform(results)
-        except AssertionError as error:  # OpenCV returns None for unknown formats
-            raise OSError('no image, or a damaged one') from error
+        pixels = decode(get(results['img_path'], backend_args=self.backend_args))
+        if self.to_float32:
+            pixels = pixels.astype(np.float32)
+        results.update(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2])
+        return results
 
 
 _warned = False
@@ -176,7 +183,7 @@ def _warn_of_size(results: dict, width: int, height: int) -> None:
         _warned = True
         warnings.warn(
             f'{results["img_path"]} is loaded with {width} x {height} pixels, and its annotations are for '
-            f'{results["width"]} x {results["height"]} (EXIF data turn an image): its boxes lie elsewhere. '
-            'python -m o2f.check --all-images names all such images',
+            f'{results["width"]} x {results["height"]}: its boxes lie elsewhere. '
+            'python -m o2f.check --all-images names all such images, and says which ones EXIF data turn',
             stacklevel=2,
         )

@@ -19,6 +19,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from o2f.errors import InputError
 from o2f.io.checkpoints import Checkpoint, load_strictly, read_checkpoint
 from o2f.io.safe_config import check_names, parse_config
+from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS
 from o2f.models.postprocess import FIELDS, WITH_NMS, WITHOUT_NMS
 
 #: Transforms that load annotations. Images to detect on have none.
@@ -101,22 +102,33 @@ class Detector:
             Detections: the detections of the image.
 
         Raises:
-            InputError: the array is not such an image, or ``nms`` is True and the detector has no NMS of its own.
+            InputError: the array is not such an image, or ``nms`` is True and the detector's ``test_cfg`` has no NMS or
+                one that is not installed.
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             found = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
             raise InputError(f'an image must be an array (H, W, 3) of uint8, blue first, not {found}')
         if not image.size:
             raise InputError(f'an image must have pixels, and this one is {image.shape}')
-        sample = self.transform(dict(img=image, img_id=0))
-        with _scope():
-            [sample] = self.model.test_step(pseudo_collate([sample]))
+        sample = self._detect(self.transform(dict(img=image, img_id=0)), nms)
         field = FIELDS[WITH_NMS if nms else WITHOUT_NMS]
         if field not in sample:
             raise InputError(f'{type(self.model).__name__} does not give a reading with NMS of its own')
         instances = sample.get(field)
         arrays = {name: value.cpu().numpy() for name, value in instances[instances.scores > score].items()}
         return Detections(arrays['bboxes'], arrays['scores'], arrays['labels'], arrays.get('masks'))
+
+    def _detect(self, sample: dict, nms: bool) -> Any:
+        """The data sample of an image with its detections. NMS is computed only if it is asked for."""
+        batch = pseudo_collate([sample])
+        try:
+            with _scope():
+                if not isinstance(self.model, (TwoReadingsFCOS, TwoReadingsCondInst)):
+                    return self.model.test_step(batch)[0]
+                batch = self.model.data_preprocessor(batch)
+                return self.model.predict(batch['inputs'], batch['data_samples'], with_nms=nms)[0]
+        except NotImplementedError as error:  # mmcv-lite has only one kind of NMS
+            raise InputError(_line(error)) from error
 
 
 @contextlib.contextmanager

@@ -10,13 +10,16 @@ The folder of --out then holds
     detections.json  a list in COCO's result format: image_id, category_id, bbox [x, y, width, height], score
     images.json      COCO's annotation format without annotations: the ids of images and categories
     FILE             each image, under its own name, with the detections drawn; .png is added to endings
-                     that cannot be written
+                     that cannot be written, and a number if another image has that name
+
+An image that fails is named, and the others are done. If it is stopped, both lists have what was found so far.
 
 With a detector that draws masks, each detection also has a 'segmentation'.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -52,8 +55,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line.
 
     Returns:
-        int: the exit status. 0: all images were read. 1: some could not be read, the others are done. 2: wrong
-            arguments or files. 130: stopped.
+        int: the exit status. 0: all images are done. 1: some failed, the others are done. 2: wrong arguments or
+            files. 130: stopped; the images until then are done.
     """
     try:
         return _predict(_parse(argv))
@@ -94,22 +97,34 @@ def _predict(args: argparse.Namespace) -> int:
     for line in drawing.warnings:
         print(f'predict: {line}', file=sys.stderr)
     args.out.mkdir(parents=True, exist_ok=True)
-    images, results, broken = [], [], 0
-    for name, path in _shown(files, args.images.is_dir()):
-        try:
-            pixels = read_image(path)
-        except InputError as error:
-            print(f'predict: {error}', file=sys.stderr)
-            broken += 1
-            continue
-        found = detector(pixels, args.score, args.nms)
-        height, width = pixels.shape[:2]
-        images.append(dict(id=names.images[name], file_name=name, width=width, height=height))
-        results += list(_results(found, names.images[name], names))
-        drawing.write(pixels, found, args.out / drawn_name(name))
-    _write(args.out / 'detections.json', results)
-    _write(args.out / 'images.json', dict(images=images, annotations=[], categories=names.categories))
-    failed = f', {broken} could not be read' if broken else ''
+    images: List[dict] = []
+    results: List[dict] = []
+    broken, drawn = 0, drawn_names([name for name, _ in files])
+    try:
+        for name, path in _shown(files, args.images.is_dir()):
+            try:
+                pixels = read_image(path)
+            except InputError as error:
+                print(f'predict: {error}', file=sys.stderr)
+                broken += 1
+                continue
+            try:
+                found = detector(pixels, args.score, args.nms)
+                listed = list(_results(found, names.images[name], names))
+                height, width = pixels.shape[:2]
+                images.append(dict(id=names.images[name], file_name=name, width=width, height=height))
+                results += listed
+                drawing.write(pixels, found, args.out / drawn[name])
+            except InputError:  # of the arguments, and not of this image
+                raise
+            except Exception as error:  # one image must not cost the others: it may be too thin, or too large for a GPU
+                print(f'predict: {path} failed: {_line(error)}', file=sys.stderr)
+                broken += 1
+    finally:  # also if it is stopped
+        if images or broken:
+            _write(args.out / 'detections.json', results)
+            _write(args.out / 'images.json', dict(images=images, annotations=[], categories=names.categories))
+    failed = f', {broken} failed' if broken else ''
     print(f'{len(results)} detections on {len(images)} images in {args.out}{failed}{_left_out(others)}')
     return 1 if broken else 0
 
@@ -122,9 +137,24 @@ def _left_out(others: Sequence[Path]) -> str:
     return f', {len(others)} files left out ({", ".join(kinds[:8])}{", ..." if kinds[8:] else ""})'
 
 
-def drawn_name(name: str) -> str:
-    """The name under which an image is drawn. ``.png`` is added unless the ending can be written."""
-    return name if Path(name).suffix.lower() in DRAWN else f'{name}.png'
+def _line(error: Exception) -> str:
+    """The message of an error, on one line."""
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def drawn_names(names: Sequence[str]) -> Dict[str, str]:
+    """The name under which each image is drawn.
+
+    ``.png`` is added unless the ending can be written, and a number before it if another image has that name.
+    """
+    drawn = {name: name for name in names if Path(name).suffix.lower() in DRAWN}
+    taken = set(drawn)
+    for name in names:
+        if name not in drawn:
+            numbered = (f'{name}.{number}.png' for number in itertools.count(2))
+            drawn[name] = next(free for free in itertools.chain([f'{name}.png'], numbered) if free not in taken)
+            taken.add(drawn[name])
+    return drawn
 
 
 def _files(images: Path, out: Path) -> Tuple[List[Tuple[str, Path]], List[Path]]:
@@ -137,12 +167,23 @@ def _files(images: Path, out: Path) -> Tuple[List[Tuple[str, Path]], List[Path]]
             raise InputError(
                 f'{images} has no images{_left_out(others)}: it needs files such as .jpg, .png, .bmp, .tif or .webp'
             )
-        return [(path.relative_to(images).as_posix(), path) for path in paths], others
+        files = [(path.relative_to(images).as_posix(), path) for path in paths]
+        _keep_originals(files, out)
+        return files, others
     if not images.exists():
         raise InputError(f'{images} is missing: name an image or a folder of images')
-    if out.resolve() == images.resolve().parent:
+    if out.resolve() in (images.parent.resolve(), images.resolve().parent):
         raise InputError(f'--out {out} would overwrite {images}: choose another folder')
     return [(images.name, images)], []
+
+
+def _keep_originals(files: Sequence[Tuple[str, Path]], out: Path) -> None:
+    """Refuse a folder in which a drawing would replace an image that is read, or that a link to it names."""
+    originals = {place for _, path in files for place in (path.parent.resolve() / path.name, path.resolve())}
+    for drawn in drawn_names([name for name, _ in files]).values():
+        place = out / drawn
+        if place.parent.resolve() / place.name in originals:
+            raise InputError(f'--out {out} would overwrite {place}, which is read: choose another folder')
 
 
 def _shown(files: List[Tuple[str, Path]], is_folder: bool) -> Iterable[Tuple[str, Path]]:
@@ -227,7 +268,7 @@ class Drawing:
         self.warnings = use_fonts(classes)
 
     def write(self, image: np.ndarray, found: Detections, path: Path) -> None:
-        """Write an image with its detections. The path's extension gives the format.
+        """Write an image with its detections. The path's extension gives the format. A link there is replaced.
 
         Args:
             image (ndarray): (H, W, 3) uint8, blue first.
@@ -247,14 +288,19 @@ class Drawing:
         if found.masks is not None and len(found):
             masks = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for mask in found.masks]
             instances.masks = np.stack(masks[::-1]).astype(bool)
-        self._visualizer.add_datasample(
-            path.name,
-            cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_BGR2RGB),
-            DetDataSample(pred_instances=instances),
-            draw_gt=False,
-            pred_score_thr=-1.0,
-            out_file=str(path),
-        )
+        aside = path.with_name(f'.{os.getpid()}{path.suffix}')
+        try:
+            self._visualizer.add_datasample(
+                path.name,
+                cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), cv2.COLOR_BGR2RGB),
+                DetDataSample(pred_instances=instances),
+                draw_gt=False,
+                pred_score_thr=-1.0,
+                out_file=str(aside),
+            )
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 if __name__ == '__main__':

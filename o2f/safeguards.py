@@ -19,7 +19,8 @@ from o2f.engine import EpochHook
 from o2f.errors import InputError
 from o2f.io.coco_file import check_classes
 from o2f.io.dataset_check import CHANGED, REFUSED, inspect_config, refusal
-from o2f.models.postprocess import FIELDS
+from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS
+from o2f.models.postprocess import FIELDS, nms_of
 
 #: The paper's learning rate, and the images of a batch that it is for (section 4.1).
 RATE, BATCH = 0.01, 16
@@ -69,13 +70,15 @@ class SettingsCheckHook(Hook):
     """Refuses settings that would train or test wrongly without a word, and warns of a warm-up that is too long."""
 
     def before_train(self, runner: Runner) -> None:
-        """Check classes, epochs, learning rate and warm-up.
+        """Check classes, NMS, epochs, learning rate and warm-up.
 
         Raises:
-            InputError: ``num_classes`` and ``classes`` differ, the head would not learn which epoch it is, or the
-                learning rate would be scaled twice.
+            InputError: ``num_classes`` and ``classes`` differ, the evaluation would lack its NMS, the head would not
+                learn which epoch it is, or the learning rate would be scaled twice.
         """
         _check_number_of_classes(runner, runner.train_dataloader.dataset)
+        if runner.val_loop is not None and isinstance(_inner(runner), (TwoReadingsFCOS, TwoReadingsCondInst)):
+            nms_of(_inner(runner).test_cfg)
         _check_epochs(runner)
         _check_rate(runner)
         _check_warm_up(runner)
@@ -177,13 +180,13 @@ def _order_categories(metrics: List[Any]) -> None:
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops a training whose loss is not finite.
+    """Stops a training whose loss is not finite, and saves no checkpoint of it.
 
     Args:
         where (str): beginning of the message.
         advice (str): end of the message.
         interval (int): on a GPU, losses are looked at this often and at the end of each epoch, as reading one waits for
-            the GPU. On a CPU, every loss is.
+            the GPU. On a CPU, every loss is. Before a checkpoint is saved, all losses and the weights are looked at.
     """
 
     priority = 'NORMAL'
@@ -196,6 +199,7 @@ class FiniteLossHook(Hook):
     ) -> None:
         self.where, self.advice, self.interval = where, advice, interval
         self.total: Any = 0.0
+        self.epoch = self.iteration = 0
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Forget the losses of the epoch before."""
@@ -213,24 +217,36 @@ class FiniteLossHook(Hook):
         if not isinstance(loss, torch.Tensor):
             return
         self.total = self.total + loss.detach()
+        self.epoch, self.iteration = runner.epoch + 1, batch_idx + 1
         if not loss.is_cuda or batch_idx % self.interval == 0:
-            self._check(loss, runner.epoch + 1, batch_idx + 1)
+            self._check(loss)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Look at the sum of all losses, before a checkpoint is saved.
+        """Look at the sum of all losses.
 
         Raises:
             InputError: it is not finite.
         """
-        if isinstance(self.total, torch.Tensor):
-            self._check(self.total, runner.epoch + 1, len(runner.train_dataloader))
+        self._check(self.total)
 
-    def _check(self, loss: torch.Tensor, epoch: int, iteration: int) -> None:
-        if not torch.isfinite(loss):
-            raise InputError(
-                f'{self.where}training diverged: the loss was {loss.item()} in epoch {epoch}, iteration {iteration}. '
-                f'{self.advice}'
-            )
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Look at the sum of all losses, and at the weights, which the losses of other processes changed too.
+
+        Raises:
+            InputError: they are not finite.
+        """
+        self._check(self.total)
+        if not all(torch.isfinite(weight).all() for weight in checkpoint['state_dict'].values()):
+            self._stop('weights are not finite')
+
+    def _check(self, loss: Any) -> None:
+        if isinstance(loss, torch.Tensor) and not torch.isfinite(loss):
+            self._stop(f'the loss was {loss.item()}')
+
+    def _stop(self, what: str) -> None:
+        raise InputError(
+            f'{self.where}training diverged: {what} in epoch {self.epoch}, iteration {self.iteration}. {self.advice}'
+        )
 
 
 #: The beginning of the names of files that are being written.

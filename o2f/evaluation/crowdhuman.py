@@ -1,8 +1,10 @@
 """CrowdHuman's metrics without and with NMS (section 4.4, Table 8): MMDetection's rules, and recall."""
 
 import json
+from functools import partial
 from typing import Dict, List, Optional, Sequence, Tuple
 
+import mmdet.datasets.crowdhuman
 import numpy as np
 from mmdet.evaluation.functional import bbox_overlaps
 from mmdet.evaluation.metrics import CrowdHumanMetric
@@ -21,6 +23,10 @@ from o2f.models.postprocess import FIELDS
 
 NAMES = ('AP', 'mMR', 'recall', 'JI')
 TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1
+#: Reads the text of a local or remote file, with or without a byte order mark.
+read_text = partial(get_text, encoding='utf-8-sig')
+# MMDetection's CrowdHumanDataset reads the same files. JSON with a byte order mark is an error to it.
+mmdet.datasets.crowdhuman.get_text = read_text
 #: False positives per image at which the Caltech benchmark reads the miss rate.
 WRONG_PER_IMAGE = [0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0]
 #: The Jaccard index is taken at the best of these score thresholds, computed as MMDetection does.
@@ -240,7 +246,7 @@ def _jaccard_index(images: Sequence[_Crowd], groups: np.ndarray) -> np.ndarray:
 
 def _read_truth(path: str) -> Dict[str, np.ndarray]:
     """The full boxes of each image by its ID: (g, 5) float64 rows x1, y1, x2, y2, tag."""
-    records = [json.loads(line) for line in get_text(path).strip().split('\n')]
+    records = [json.loads(line) for line in read_text(path).strip().split('\n')]
     return {
         # MMDetection's reader fails on an empty list.
         record['ID']: Image.load_gt_boxes(record, 'gtboxes', PERSON_CLASSES)[0].astype(np.float64)

@@ -17,16 +17,14 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, TypeGua
 
 import numpy as np
 from mmengine.fileio import get
-from PIL import Image
 
 from o2f.errors import InputError
+from o2f.io.images import size_of
 from o2f.io.other_formats import described, described_folder, described_text
 
 #: A box may exceed its image by this many pixels, because COCO's coordinates are rounded so coarsely.
 TOLERANCE = 1.0
 _LISTS = ('images', 'annotations', 'categories')
-#: Tag of EXIF's orientation. The last four turn an image by a quarter.
-_ORIENTATION, _QUARTER_TURNS = 0x0112, (5, 6, 7, 8)
 #: Polygons, which are most of a file. Within a text the quotes would be escaped.
 _POLYGONS = re.compile(rb'"segmentation"\s*:\s*\[[\[\]\s]*[-\d][-+.eE\d,\s\[\]]*\]')
 
@@ -140,8 +138,8 @@ def read_coco(
         images (str | Path, optional): folder of its images. Sizes that the file lacks are taken from there. Without
             it, images need no names.
         backend_args (dict, optional): mmengine's arguments for files that are not local.
-        light (bool): keep of polygons only that there are some, which takes a third of the time and memory. (A box
-            that is missing cannot be taken around them.)
+        light (bool): keep of polygons only that there are some, which takes a third of the time and memory. They are
+            kept if a box is missing and must be taken around them.
         need_annotations (bool): the file must have the list of annotations. Files of test images have none.
 
     Returns:
@@ -151,6 +149,8 @@ def read_coco(
         InputError: the file cannot be read, is not JSON, or lacks a list.
     """
     content = _load(str(path), backend_args, light)
+    if light and _lacks_boxes(content):
+        content = _load(str(path), backend_args, False)
     if isinstance(content, dict) and not need_annotations:
         content.setdefault('annotations', [])
     for name in _LISTS:
@@ -163,6 +163,11 @@ def read_coco(
                 'categories'
             )
     return _Reader(str(path), None if images is None else Path(images)).read(content)
+
+
+def _lacks_boxes(content: Any) -> bool:
+    entries = content.get('annotations') if isinstance(content, dict) else None
+    return isinstance(entries, list) and any(isinstance(e, dict) and e.get('bbox') is None for e in entries)
 
 
 def _load(path: str, backend_args: Optional[dict], light: bool) -> Any:
@@ -262,7 +267,7 @@ class _Reader:
             return None, None
         try:
             entry['width'], entry['height'] = size_of(self.folder / name)
-        except (OSError, ValueError, Image.DecompressionBombError):
+        except InputError:
             self._fault(
                 'size',
                 f'image {name[:200]} has no width and height above 0, and {self.folder / name} cannot be measured: '
@@ -316,6 +321,7 @@ class _Reader:
         x, y, width, height = box
         if width <= 0 or height <= 0:
             return self._change('no area', f'{where}: bbox {box}')
+        area = entry.get('area')
         across, down = self.sizes[entry['image_id']]
         if across is not None and (
             min(x, y) < -TOLERANCE or x + width > across + TOLERANCE or y + height > down + TOLERANCE
@@ -325,9 +331,10 @@ class _Reader:
             if right <= x or low <= y:
                 return self._change('outside', f'{where}: bbox {box}')
             self._change('clipped', f'{where}: bbox {box} in {across} x {down} pixels')
+            if is_number(area) and math.isclose(area, width * height, rel_tol=1e-3, abs_tol=0.5):
+                entry['area'] = area = (right - x) * (low - y)  # it was the box's area, and not that of a mask
             width, height = right - x, low - y
         entry['bbox'] = [x, y, width, height]
-        area = entry.get('area')
         if not is_number(area) or (area <= 0 and not entry.get('segmentation')):
             self._change('area', where)
             entry['area'] = width * height
@@ -349,18 +356,6 @@ def _cure(value: Any, known: Iterable) -> str:
     if value is None or str(value) not in texts:
         return ': correct it, or take the annotation out'
     return f', but {texts[str(value)]!r}: write both as numbers, or both as text'
-
-
-def size_of(path: Path) -> Tuple[int, int]:
-    """Width and height of an image as it is loaded, that is, turned by its EXIF data. Only the header is read.
-
-    Raises:
-        OSError, ValueError: the file is missing or is no image.
-    """
-    with Image.open(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
-    return (height, width) if turned else (width, height)
 
 
 def _outline(segmentation: Any) -> Optional[list]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from o2f.errors import InputError
 from o2f.io.coco_file import CocoFile, Tally, is_box, is_number, read_coco
-from o2f.io.images import read_image
+from o2f.io.images import orientation, read_image
 
 REFUSED, CHANGED, NOTED = 'refused', 'changed', 'noted'
 #: Number of images of each file that are decoded, and of images of two files whose digests are compared.
@@ -161,6 +161,10 @@ def inspect(source: Source, all_images: bool = False) -> Report:
     except InputError as error:
         report.add(REFUSED, str(error))
         return report
+    if not source.training and report.files and not any(report.objects.values()) and not report.of(REFUSED):
+        names = ', '.join(map(repr, list(report.objects)[:8]))
+        says = f'nothing to evaluate on: {len(report.files)} images without a usable object of {names}: add the objects'
+        report.add(REFUSED, f'{source.annotations}: {says}')
     if _files(report):
         _decode(report, expected, all_images)
     report.findings.sort(key=lambda finding: (REFUSED, CHANGED, NOTED).index(finding.kind))
@@ -441,7 +445,7 @@ def _decode(report: Report, expected: Sequence[tuple], all_images: bool) -> None
     """Decode images spread evenly over the file, and compare their sizes with the file's."""
     step = 1.0 if all_images else max(len(report.files) / SAMPLE, 1)
     places = [int(index * step) for index in range(int(len(report.files) / step))]
-    broken, other, turned = Tally(), Tally(), Tally()
+    broken, other, turned, mirrored = Tally(), Tally(), Tally(), Tally()
     for place in places:
         path, size = report.files[place], expected[place]
         if path not in report.sizes:
@@ -449,18 +453,28 @@ def _decode(report: Report, expected: Sequence[tuple], all_images: bool) -> None
         report.decoded += 1
         try:
             height, width = read_image(path).shape[:2]
+            turn = orientation(path)
         except InputError as error:
             broken.add(str(error))
             continue
         if None in size or (width, height) == tuple(size):
+            is_open = turn > 4 and (None in size or width == height)
+            if turn in (2, 3, 4) or is_open:  # the size does not tell what the boxes are for
+                mirrored.add(f'{path} has the EXIF orientation {turn}')
             continue
         says = f'{path} has {width} x {height} pixels, not {size[0]} x {size[1]} as in {report.source.annotations}'
-        (turned if (height, width) == tuple(size) else other).add(says)
+        (turned if turn > 4 and (height, width) == tuple(size) else other).add(says)
     of = f' of {report.decoded} images looked at' if report.decoded < len(report.files) else ''
     for tally, kind, cure in (
-        (broken, REFUSED, 'fetch it again, or take its entry out'),
+        (broken, REFUSED, 'replace it, or take its entry out'),
         (other, REFUSED, 'correct the file, or fetch the image again'),
         (turned, NOTED, 'EXIF data turn the image when it is loaded, but not its boxes; save it turned, without them'),
+        (
+            mirrored,
+            NOTED,
+            'the image is turned or mirrored when it is loaded, but not its boxes; if they were drawn without EXIF '
+            'data, save it turned, without them',
+        ),
     ):
         if tally.count:
             more = f' ({tally.count - 1} more{of})' if tally.count > 1 else ''

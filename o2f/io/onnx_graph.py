@@ -4,7 +4,7 @@
 the batch, and sizes do not depend on the content of the images. There is no NMS.
 """
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Tuple, Union
 
 import torch
 from mmengine.model import BaseModel
@@ -35,11 +35,12 @@ class EndToEnd(nn.Module):
         model (BaseModel): a detector with a [`OneToFewHead`][]. Its ``test_cfg`` says how to decode.
 
     Raises:
-        InputError: the detector has another head, or draws masks.
+        InputError: the detector has another head, draws masks, or has a setting that the graph cannot have.
     """
 
     mean: Tensor
     std: Tensor
+    score_thr: Tensor
     #: Heads that can be decoded here. Their maps are class logits, distances in pixels and factor logits.
     heads = (OneToFewHead,)
 
@@ -51,7 +52,14 @@ class EndToEnd(nn.Module):
             kind = f'{type(model).__name__} with {type(head).__name__}{masks}'
             raise InputError(f'{kind} cannot be exported: it must be a detector of boxes with a OneToFewHead')
         self.model = model
-        self.settings = model.test_cfg
+        self.settings = settings = model.test_cfg
+        if settings.get('min_bbox_size', -1) > 0:
+            raise InputError(
+                f'test_cfg.min_bbox_size is {settings.min_bbox_size}, in pixels of the image before it is resized, '
+                'which the graph does not see: set it to 0'
+            )
+        if 'max_per_img' not in settings:
+            raise InputError('test_cfg has no max_per_img, the number of boxes that the graph gives: set it')
         preprocessor = model.data_preprocessor
         self.divisor = preprocessor.pad_size_divisor
         self.to_rgb = preprocessor._channel_conversion
@@ -59,6 +67,8 @@ class EndToEnd(nn.Module):
             raise InputError('a detector without mean and std in its data_preprocessor cannot be exported')
         self.register_buffer('mean', preprocessor.mean.clone())
         self.register_buffer('std', preprocessor.std.clone())
+        # A tensor, so that it has this name in the file, and the file can be checked with another value.
+        self.register_buffer('score_thr', torch.tensor(float(settings.get('score_thr', 0))))
         self.pad_value = float(preprocessor.pad_value)
 
     def forward(self, images: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
@@ -93,7 +103,7 @@ class EndToEnd(nn.Module):
     def candidates(
         self, cls_logits: Tensor, distances: Tensor, factor_logits: Tensor, stride: int, size: Tuple[int, int]
     ) -> ExportedCandidates:
-        """Take the ``nms_pre`` best scores of a level, as [`OneToFewHead`][] does.
+        """Take the ``nms_pre`` best scores of a level, or all, as [`OneToFewHead`][] does.
 
         Args:
             cls_logits (Tensor): (B, C, h, w) classification logits.
@@ -106,7 +116,7 @@ class EndToEnd(nn.Module):
             Candidates: the candidates of the level.
         """
         scores = (cls_logits.float().sigmoid() * factor_logits.float().sigmoid()).permute(0, 2, 3, 1).flatten(1)
-        scores, place = self.top(scores, self.settings.score_thr, self.settings.nms_pre)
+        scores, place = self.top(scores, self.score_thr, self.settings.get('nms_pre', scores.shape[1]))
         anchor = place // cls_logits.shape[1]
         points = points_of(cls_logits, stride)[anchor]
         reach = distances.flatten(2).transpose(1, 2).gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
@@ -115,17 +125,16 @@ class EndToEnd(nn.Module):
 
     def best(self, found: ExportedCandidates) -> Tuple[Tensor, Tensor, Tensor]:
         """Take the ``max_per_img`` best candidates of each image."""
-        smallest = self.settings.get('min_bbox_size', -1)
-        if smallest >= 0:
+        if self.settings.get('min_bbox_size', -1) >= 0:
             sides = found.boxes[..., 2:] - found.boxes[..., :2]
-            found = found._replace(scores=found.scores * (sides > smallest).all(dim=-1))
+            found = found._replace(scores=found.scores * (sides > 0).all(dim=-1))
         scores, place = self.top(found.scores, 0.0, self.settings.max_per_img)
         there = scores > 0
         boxes = found.boxes.gather(1, place.unsqueeze(-1).expand(-1, -1, 4)) * there.unsqueeze(-1)
         return boxes, scores, torch.where(there, found.labels.gather(1, place), -1)
 
     @staticmethod
-    def top(scores: Tensor, above: float, number: int) -> Tuple[Tensor, Tensor]:
+    def top(scores: Tensor, above: Union[float, Tensor], number: int) -> Tuple[Tensor, Tensor]:
         """Find the ``number`` best of (B, n) scores, and their indices.
 
         Scores that are not above ``above`` count as 0. If n is smaller than ``number``, zeros fill up the rest. The

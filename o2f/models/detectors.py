@@ -25,18 +25,25 @@ class TwoReadingsFCOS(FCOS):
 
     detects_with_second = False
 
-    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True, with_nms: bool = True
+    ) -> SampleList:
         """Detect on a batch.
 
         Args:
             batch_inputs (Tensor): (B, 3, H, W), normalised.
             batch_data_samples (list[DetDataSample]): one per image, with ``img_shape`` and ``scale_factor``.
             rescale (bool): give boxes in pixels of the original image.
+            with_nms (bool): also detect with NMS.
 
         Returns:
             list[DetDataSample]: the samples with both sets of detections added. Each set has ``bboxes`` (n, 4) as x1 y1
                 x2 y2 in pixels, ``scores`` (n,) and ``labels`` (n,), best first.
+
+        Raises:
+            InputError: ``test_cfg`` has no NMS, and ``with_nms`` is True.
         """
+        nms = postprocess.nms_of(self.test_cfg) if with_nms else None
         maps = self.extract_feat(batch_inputs)
         metas = [sample.metainfo for sample in batch_data_samples]
         settings = dict(batch_img_metas=metas, rescale=rescale, with_nms=False)
@@ -44,12 +51,12 @@ class TwoReadingsFCOS(FCOS):
         if self.detects_with_second:
             its = self.bbox_head.second.detect_by_feat(self.bbox_head, maps, **settings)
             for sample, found in zip(batch_data_samples, its):
-                detections = postprocess.postprocess(found, self.test_cfg.nms, self.test_cfg.max_per_img)
+                second_nms = postprocess.nms_of(self.test_cfg)
+                detections = postprocess.postprocess(found, second_nms, self.test_cfg.max_per_img)
                 setattr(sample, postprocess.SECOND_FIELD, detections)
         for sample, found in zip(batch_data_samples, candidates):
-            for reading, detections in postprocess.with_and_without_nms(
-                found, self.test_cfg.nms, self.test_cfg.max_per_img
-            ).items():
+            both = postprocess.with_and_without_nms(found, nms, self.test_cfg.max_per_img)
+            for reading, detections in both.items():
                 setattr(sample, postprocess.FIELDS[reading], detections)
         return batch_data_samples
 
@@ -78,7 +85,9 @@ class TwoReadingsCondInst(CondInst):
     [`OneToFewCondInstHead`][o2f.OneToFewCondInstHead] or MMDetection's ``CondInstBboxHead``.
     """
 
-    def predict(self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True) -> SampleList:
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True, with_nms: bool = True
+    ) -> SampleList:
         """Detect and segment on a batch.
 
         Args:
@@ -86,11 +95,16 @@ class TwoReadingsCondInst(CondInst):
             batch_data_samples (list[DetDataSample]): one per image, with ``img_shape``, ``ori_shape`` and
                 ``scale_factor``.
             rescale (bool): give boxes and masks in pixels of the original image.
+            with_nms (bool): also detect with NMS.
 
         Returns:
             list[DetDataSample]: the samples with both sets of detections added. Each set has ``bboxes`` (n, 4),
                 ``scores`` and ``labels`` (n,), and ``masks`` (n, h, w) bool.
+
+        Raises:
+            InputError: ``test_cfg`` has no NMS, and ``with_nms`` is True.
         """
+        nms = postprocess.nms_of(self.test_cfg) if with_nms else None
         x = self.extract_feat(batch_inputs)
         candidates = self.bbox_head.predict_by_feat(
             *self.bbox_head(x),
@@ -101,7 +115,7 @@ class TwoReadingsCondInst(CondInst):
         found = []
         for of_image in candidates:
             of_image.index = torch.arange(len(of_image), device=of_image.scores.device)
-            found.append(postprocess.with_and_without_nms(of_image, self.test_cfg.nms, self.test_cfg.max_per_img))
+            found.append(postprocess.with_and_without_nms(of_image, nms, self.test_cfg.max_per_img))
         wanted = [torch.cat([detections.index for detections in both.values()]).unique() for both in found]
         either = [of_image[index] for of_image, index in zip(candidates, wanted)]
         either = self.mask_head.predict(x, batch_data_samples, rescale=rescale, results_list=either)

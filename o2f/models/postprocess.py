@@ -5,6 +5,8 @@ from typing import Dict, Optional
 from mmcv.ops import batched_nms
 from mmengine.structures import InstanceData
 
+from o2f.errors import InputError
+
 WITHOUT_NMS = 'without_nms'
 WITH_NMS = 'with_nms'
 #: The field of a data sample that holds each result. ``pred_instances`` is MMDetection's own name.
@@ -35,16 +37,30 @@ def postprocess(candidates: InstanceData, nms: Optional[dict], max_per_img: int)
     return result
 
 
-def with_and_without_nms(candidates: InstanceData, nms: dict, max_per_img: int) -> Dict[str, InstanceData]:
+def with_and_without_nms(candidates: InstanceData, nms: Optional[dict], max_per_img: int) -> Dict[str, InstanceData]:
     """Select an image's detections twice, without and with NMS.
 
     Args:
         candidates (InstanceData): see [`postprocess`][].
-        nms (dict): mmcv's NMS settings.
+        nms (dict | None): mmcv's NMS settings. None leaves out the detections with NMS.
         max_per_img (int): the largest number of detections to keep, the same for both.
 
     Returns:
         dict[str, InstanceData]: the detections under ``without_nms`` and ``with_nms``.
     """
-    settings = {WITHOUT_NMS: None, WITH_NMS: nms}
+    settings = {WITHOUT_NMS: None} if nms is None else {WITHOUT_NMS: None, WITH_NMS: nms}
     return {reading: postprocess(candidates, setting, max_per_img) for reading, setting in settings.items()}
+
+
+def nms_of(test_cfg: dict) -> dict:
+    """The NMS settings of a detector.
+
+    Raises:
+        InputError: it has none. Its detections with NMS would silently be those without.
+    """
+    if not test_cfg.get('nms'):
+        raise InputError(
+            "model.test_cfg has no nms, so nothing can be detected with NMS: set it, such as dict(type='nms', "
+            'iou_threshold=0.6)'
+        )
+    return test_cfg['nms']

@@ -8,15 +8,20 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from PIL import Image
 
+from o2f.datasets import LoadNamedImage
 from o2f.errors import InputError
 from o2f.evaluation.coco import BACKENDS
 from o2f.evaluation.metric import TwoReadingsMetric
 from o2f.io.coco_file import read_coco
+from o2f.io.dataset_check import Source, inspect
+from o2f.io.images import read_image
 
 CLASSES = ('cat', 'dog', 'Fisch')
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs')]
@@ -364,6 +369,55 @@ def test_an_image_that_cannot_be_read_is_named(content, tmp_path):
     dataset = load(*files, CLASSES)
     with pytest.raises(InputError, match='2.png cannot be read'):
         dataset[1]
+
+
+@pytest.mark.parametrize('ending', ['tga', 'ico', 'sgi', 'png', 'jpg', 'gif'])
+def test_the_check_and_the_loader_decode_alike(content, tmp_path, ending):
+    """OpenCV does not know the first three."""
+    files = written(tmp_path, content)
+    path = files[1] / f'1.{ending}'
+    pixels = np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **(dict(sizes=[(60, 50)]) if ending == 'ico' else {}))
+    loaded = LoadNamedImage().transform(dict(img_path=str(path)))
+    assert np.array_equal(loaded['img'], read_image(path)) and loaded['ori_shape'] == loaded['img_shape'] == (50, 60)
+    if ending in ('tga', 'ico', 'sgi', 'png'):
+        assert np.array_equal(loaded['img'], pixels[..., ::-1])
+    if ending in ('png', 'jpg', 'gif'):
+        assert np.array_equal(loaded['img'], LoadImageFromFile().transform(dict(img_path=str(path)))['img'])
+
+
+@pytest.mark.parametrize('harm', ['half', 'integers', 'floats'])
+def test_an_image_that_the_check_refuses_is_not_trained_on(content, tmp_path, harm):
+    files = written(tmp_path, content)
+    path = files[1] / '1.png'
+    if harm == 'half':
+        whole = cv2.imencode('.jpg', np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8))[1]
+        path.write_bytes(whole.tobytes()[: whole.size // 2])
+    else:
+        values = np.full((50, 60), 40000, dict(integers=np.int32, floats=np.float32)[harm])
+        Image.fromarray(values).save(path, 'tiff')
+    [line] = [finding.says for finding in inspect(Source(*files)).of('refused')]
+    with pytest.raises(InputError) as error:
+        load(*files, CLASSES)[0]
+    assert line == f'{error.value}: replace it, or take its entry out'
+
+
+@pytest.mark.parametrize(
+    'settings, shape', [(dict(color_type='grayscale'), (50, 60)), (dict(to_float32=True), (50, 60, 3))]
+)
+def test_settings_of_the_loader_are_kept(content, tmp_path, settings, shape):
+    path = written(tmp_path, content)[1] / '1.png'
+    expected = LoadImageFromFile(**settings).transform(dict(img_path=str(path)))['img']
+    loaded = LoadNamedImage(**settings).transform(dict(img_path=str(path)))['img']
+    assert np.array_equal(loaded, expected) and loaded.dtype == expected.dtype and loaded.shape == shape
+
+
+@pytest.mark.parametrize('area, clipped', [(90 * 20, 50 * 20), (1799.6, 50 * 20), (700, 700), (None, 50 * 20)], ids=str)
+def test_the_area_of_a_clipped_box(content, tmp_path, area, clipped):
+    """It is that of what is left, and stays if it is a mask's."""
+    content['annotations'][0].update(bbox=[10, 5, 90, 20], area=area)
+    entry = read_coco(written(tmp_path, content)[0]).annotations[0]
+    assert (entry['bbox'], entry['area']) == ([10, 5, 50, 20], clipped)
 
 
 def test_an_image_of_another_size_is_said(content, tmp_path):

@@ -18,9 +18,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from o2f import export, predict
+from o2f.compat.mmcv_ops import provide_mmcv_ops
 from o2f.errors import InputError
 from o2f.inference import Detections, Detector
-from o2f.io.images import read_image
+from o2f.io.images import find_images, read_image
 
 
 @pytest.fixture(scope='module')
@@ -157,9 +158,110 @@ def test_a_broken_image_is_named_and_the_rest_done(own, photos, tmp_path, capsys
     lines = output.err.splitlines()
     assert [line.partition('photos/')[2][:5] for line in lines] == ['a.png', 'b.jpg', 'c.JPG', 'd.png', 'e.png']
     assert all(line.startswith('predict: ') for line in lines) and 'decompression bomb' in lines[3]
-    assert 'on 3 images' in output.out and output.out.endswith('5 could not be read\n')
+    assert 'on 3 images' in output.out and output.out.endswith('5 failed\n')
     images = json.loads((tmp_path / 'out' / 'images.json').read_text())['images']
     assert [image['id'] for image in images] == [6, 7, 8]  # an image's id does not depend on what is broken
+
+
+def test_an_image_that_the_detector_fails_on_costs_no_other(own, photos, tmp_path, capsys):
+    """1200 x 1 pixels are resized to a height of 0."""
+    cv2.imwrite(str(photos / 'a thin.png'), np.zeros((1, 1200, 3), np.uint8))
+    assert run(own, photos, '--out', tmp_path / 'out', '--score', 0.25) == 1
+    output = capsys.readouterr()
+    assert output.err.startswith(f'predict: {photos}/a thin.png failed: ') and output.err.count('\n') == 1
+    assert 'on 3 images' in output.out and output.out.endswith('1 failed\n')
+    assert len(json.loads((tmp_path / 'out' / 'images.json').read_text())['images']) == 3
+    assert json.loads((tmp_path / 'out' / 'detections.json').read_text())
+
+
+def test_what_is_found_is_kept_where_a_drawing_fails(own, photos, tmp_path, capsys):
+    (tmp_path / 'out' / 'shape 100.png').mkdir(parents=True)
+    assert run(own, photos / 'shape 100.png', '--out', tmp_path / 'out', '--score', 0.25) == 1
+    assert 'shape 100.png failed: ' in capsys.readouterr().err
+    assert json.loads((tmp_path / 'out' / 'detections.json').read_text())
+    left = {path.name for path in (tmp_path / 'out').iterdir()}
+    assert left == {'shape 100.png', 'detections.json', 'images.json'}
+
+
+def test_what_was_found_before_it_is_stopped_is_kept(own, photos, tmp_path, capsys, monkeypatch):
+    """Ctrl-C at the last image."""
+
+    def interrupted(path):
+        if path.name == 'shape 102.png':
+            raise KeyboardInterrupt
+        return read_image(path)
+
+    monkeypatch.setattr(predict, 'read_image', interrupted)
+    assert run(own, photos, '--out', tmp_path / 'out', '--score', 0.25) == 130
+    assert capsys.readouterr().err == 'predict: stopped\n'
+    images, found = (json.loads((tmp_path / 'out' / f'{name}.json').read_text()) for name in ('images', 'detections'))
+    assert [image['id'] for image in images['images']] == [1, 2] == sorted({result['image_id'] for result in found})
+
+
+def test_linked_folders(photos, tmp_path):
+    """They are followed, but not in circles, nor to what is found under its own name."""
+    (tmp_path / 'elsewhere').mkdir()
+    shutil.copy(photos / 'shape 100.png', tmp_path / 'elsewhere' / 'x.png')
+    (photos / 'linked').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'elsewhere' / 'back').symlink_to(photos)
+    (photos / 'again').symlink_to(photos / 'more')
+    (photos / 'lost.png').symlink_to(tmp_path / 'nothing.png')
+    (tmp_path / 'out').mkdir()
+    shutil.copy(photos / 'shape 100.png', tmp_path / 'out' / 'drawn.png')
+    (photos / 'results').symlink_to(tmp_path / 'out')
+    names = ['linked/x.png', 'lost.png', 'more/shape 101.png', 'shape 100.png', 'shape 102.png']
+    images, others = find_images(photos, leave_out=tmp_path / 'out')
+    assert [path.relative_to(photos).as_posix() for path in images] == names and others == []
+
+
+def test_the_folder_to_write_may_lie_above_the_images(own, photos, monkeypatch, capsys):
+    monkeypatch.chdir(photos.parent)
+    assert run(own, 'photos', '--out', '.', '--score', 0.9) == 0
+    assert 'on 3 images in .\n' in capsys.readouterr().out
+
+
+def test_originals_are_never_drawn_on(own, photos, tmp_path, capsys):
+    """A link leads to the original, or the original has the name of a drawing."""
+    originals = tmp_path / 'originals'
+    originals.mkdir()
+    whole = (photos / 'shape 100.png').read_bytes()
+    (originals / 'a.png').write_bytes(whole)
+    (photos / 'a.png').symlink_to(originals / 'a.png')
+    (photos / 'photos').mkdir()
+    (photos / 'photos' / 'b.png').write_bytes(whole)
+    (photos / 'b.png').write_bytes(whole)
+    (tmp_path / 'single').mkdir()
+    (tmp_path / 'single' / 'a.png').symlink_to(originals / 'a.png')
+    for images, out in (
+        (photos, originals),
+        (photos, tmp_path),
+        (tmp_path / 'single' / 'a.png', originals),
+        (tmp_path / 'single' / 'a.png', tmp_path / 'single'),
+    ):
+        assert run(own, images, '--out', out) == 2
+        assert f'--out {out} would overwrite {"" if images == photos else images}' in capsys.readouterr().err
+    assert (originals / 'a.png').read_bytes() == (photos / 'b.png').read_bytes() == whole
+
+
+def test_a_drawing_replaces_a_link(own, photos, tmp_path):
+    """It is not written to the file that the link names."""
+    other = tmp_path / 'other.png'
+    other.write_bytes(b'precious')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'shape 100.png').symlink_to(other)
+    assert run(own, photos / 'shape 100.png', '--out', tmp_path / 'out', '--score', 0.9) == 0
+    assert other.read_bytes() == b'precious' and cv2.imread(str(tmp_path / 'out' / 'shape 100.png')) is not None
+
+
+def test_every_image_has_a_drawing_of_its_own():
+    names = ['scan', 'scan.png', 'scan.2.png', 'a.gif', 'b.jpg']
+    assert predict.drawn_names(names) == {
+        'scan': 'scan.3.png',
+        'scan.png': 'scan.png',
+        'scan.2.png': 'scan.2.png',
+        'a.gif': 'a.gif.png',
+        'b.jpg': 'b.jpg',
+    }
 
 
 @pytest.mark.parametrize(
@@ -191,6 +293,27 @@ def test_what_is_wrong_is_said_in_a_line(own, photos, tmp_path, monkeypatch, cap
     assert predict.main([*args, '--checkpoint', str(own.lively)]) == 2
     error = capsys.readouterr().err
     assert error.startswith('predict: ') and says in error and error.count('\n') == 1
+
+
+def test_nms_that_is_not_there(own, detector, photos, tmp_path, monkeypatch, capsys):
+    """Detection without NMS does not need it. Asked for, it is refused in a line, by the detector and the command."""
+    image = cv2.imread(str(photos / 'shape 100.png'))
+    expected = detector(image)
+    for nms, says in (
+        (None, 'model.test_cfg has no nms'),
+        (dict(type='soft_nms'), "operation 'softnms' needs mmcv with compiled"),
+    ):
+        monkeypatch.setitem(detector.model.test_cfg, 'nms', nms)
+        assert np.array_equal(detector(image).boxes, expected.boxes)
+        if nms is None or provide_mmcv_ops():
+            with pytest.raises(InputError, match=says):
+                detector(image, nms=True)
+    config = Config.fromfile(next(own.checkpoint.parent.glob('*.py')))
+    config.model.test_cfg.nms = None
+    config.dump(tmp_path / 'config.py')
+    assert run(own, photos, '--out', tmp_path / 'out', '--config', tmp_path / 'config.py', '--nms') == 2
+    error = capsys.readouterr().err
+    assert error.startswith('predict: model.test_cfg has no nms') and error.count('\n') == 1
 
 
 @pytest.mark.slow
@@ -245,6 +368,28 @@ def test_any_kind_of_pixels(tmp_path, mode):
     Image.new(mode, (40, 30)).save(path)
     pixels = read_image(path)
     assert pixels.shape == (30, 40, 3) and pixels.dtype == np.uint8
+
+
+def ramp(path, kind):
+    """Pixels from 0 to 60000."""
+    values = np.linspace(0, 60000, 40 * 30).reshape(30, 40).astype(kind)
+    Image.fromarray(values).save(path)
+    return path, values
+
+
+@pytest.mark.parametrize(
+    'name, kind', [('a.tif', 'int32'), ('a.tif', 'float32'), ('a.pfm', 'float32'), ('a.im', 'uint16')]
+)
+def test_pixels_of_unknown_range_are_refused(tmp_path, name, kind):
+    """They would be clipped to 0 to 255."""
+    with pytest.raises(InputError, match=rf'{name} cannot be read: its pixels are of mode [IF]\S*: scale them'):
+        read_image(ramp(tmp_path / name, kind)[0])
+
+
+@pytest.mark.parametrize('name', ['a.tif', 'a.png', 'a.pgm'])
+def test_16_bits_are_scaled(tmp_path, name):
+    path, values = ramp(tmp_path / name, np.uint16)
+    assert abs(read_image(path) - values[..., None] / 256).max() <= 1
 
 
 def drawn(classes, tmp_path):

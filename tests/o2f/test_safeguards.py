@@ -12,9 +12,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
+from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from own_data import CLASSES, EXAMPLE, SMALL, take, write_dataset
+from tiny_detectors import make_detector
 from torch import nn
 
 from o2f.engine import EpochHook
@@ -61,8 +63,54 @@ def test_a_loss_that_is_not_finite(value):
         InputError, match=r'training diverged: the loss was (nan|inf) in epoch 3, iteration 5\. A smaller'
     ):
         hook.after_train_iter(runner, 4, outputs=dict(loss=torch.tensor(value)))
-    with pytest.raises(InputError, match='iteration 9'):  # on a GPU, where not every loss is read
+    with pytest.raises(InputError, match='iteration 5'):  # on a GPU, where not every loss is read
         hook.after_train_epoch(runner)
+
+
+class Square(BaseModel):
+    """Its loss is the square of its weight, and NaN from iteration 4 on."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.calls = nn.Parameter(torch.ones(1)), 0
+
+    def forward(self, inputs, mode):
+        self.calls += 1
+        return dict(loss=self.weight**2 * (float('nan') if self.calls >= 4 else 1))
+
+
+class RareLossHook(FiniteLossHook):
+    """Looks at no single loss, as on a GPU between two of its intervals; with ``blind``, as if another process had
+    them."""
+
+    def __init__(self, blind):
+        super().__init__()
+        self.blind = blind
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        loss = outputs['loss'].detach()
+        self.total = 0.0 if self.blind else self.total + loss
+        self.epoch, self.iteration = runner.epoch + 1, batch_idx + 1
+
+
+@pytest.mark.parametrize('blind, says', [(False, 'the loss was nan'), (True, 'weights are not finite')])
+def test_no_checkpoint_between_two_looks(tmp_path, blind, says):
+    """The checkpoint of iteration 4 is not saved, and the only one, of iteration 2, stays."""
+    runner = Runner(
+        model=Square(),
+        work_dir=str(tmp_path),
+        experiment_name=f'{tmp_path.name}{blind}',
+        train_dataloader=dict(dataset=[0] * 8, batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False)),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
+        default_hooks=dict(checkpoint=None),
+        custom_hooks=[RareLossHook(blind), CheckpointHook(interval=2, by_epoch=False, max_keep_ckpts=1)],
+        log_level='ERROR',
+    )
+    with pytest.raises(InputError, match=f'training diverged: {says} in epoch 1, iteration 4'):
+        runner.train()
+    [path] = tmp_path.glob('*.pth')
+    assert path.name == 'iter_2.pth' and torch.load(path)['state_dict']['weight'].isfinite()
 
 
 @pytest.mark.slow
@@ -104,6 +152,7 @@ def runner_with(classes=('a', 'b'), iterations=1000, hooks=(EpochHook(),), loop=
         max_iters=iterations,
         hooks=list(hooks),
         train_loop=loop.__new__(loop),
+        val_loop=None,
         logger=SimpleNamespace(warning=warned.append),
         warned=warned,
     )
@@ -149,6 +198,22 @@ def test_a_head_that_would_not_know_the_epoch(settings, says):
     runner.model.bbox_head.set_epoch = print
     with pytest.raises(InputError, match=says):
         SettingsCheckHook().before_train(runner)
+
+
+@pytest.mark.parametrize('nms', [None, 'absent'])
+def test_an_evaluation_without_nms(nms):
+    """Its metrics with NMS would be those without. Without an evaluation, or by a plain detector, it may train."""
+    runner = runner_with()
+    runner.model = make_detector(nms=nms)
+    if nms:
+        del runner.model.test_cfg['nms']
+    runner.model.bbox_head.num_classes = 2
+    SettingsCheckHook().before_train(runner)
+    runner.val_loop = object()
+    with pytest.raises(InputError, match='model.test_cfg has no nms'):
+        SettingsCheckHook().before_train(runner)
+    runner.model = Model()
+    SettingsCheckHook().before_train(runner)
 
 
 def test_a_warm_up_that_never_ends():

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 import numpy as np
 import pytest
 import torch
+from mmdet.datasets import CrowdHumanDataset
 from mmdet.evaluation import CrowdHumanMetric
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
@@ -241,6 +242,17 @@ def test_boxes_are_clipped_to_the_image(tmp_path):
     """A full body that leaves the image is found by a detection of the part within."""
     values = one_image(tmp_path, [entry((-150, 100, 200, 100))], [(0, 100, 50, 200)])
     assert values['recall'] == 1 and values['JI'] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_byte_order_mark(tmp_path):
+    """Metric and dataset read the file as if it had none."""
+    path = tmp_path / 'annotation_val.odgt'
+    record = dict(ID='1,x', gtboxes=[entry(PERSON)])
+    path.write_text(f'{json.dumps(record)}\r\n', encoding='utf-8-sig')
+    (tmp_path / 'id_hw_val.json').write_text(json.dumps({'1,x': [HEIGHT, WIDTH]}))
+    assert TwoReadingsCrowdHumanMetric(str(path)).truth.keys() == {'1,x'}
+    dataset = CrowdHumanDataset(data_root=str(tmp_path), ann_file=path.name, data_prefix=dict(img=''), test_mode=True)
+    assert [len(dataset.get_data_info(index)['instances']) for index in range(len(dataset))] == [1]
 
 
 def test_the_prefix(tmp_path):

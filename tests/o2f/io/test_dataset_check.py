@@ -10,6 +10,7 @@ from PIL import Image
 
 from o2f.errors import InputError
 from o2f.io.dataset_check import CHANGED, NOTED, REFUSED, Source, compare, inspect
+from o2f.io.images import read_image
 
 SOUND = {
     'images': [{'id': 1, 'file_name': 'a.jpg', 'width': 40, 'height': 30}],
@@ -310,6 +311,44 @@ def test_exif_that_turns_an_image(files):
     assert not said(look(files, without), NOTED)
 
 
+def test_a_swapped_size_without_exif_is_refused(files):
+    """Its boxes would be clipped to the wrong sides."""
+    for orientation in (1, 3):
+        rotated(files[1] / 'a.jpg', orientation)
+        [line] = said(look(files, changed(lambda c: c['images'][0].update(width=30, height=40))), REFUSED)
+        assert 'a.jpg has 40 x 30 pixels, not 30 x 40' in line
+
+
+@pytest.mark.parametrize('orientation, size', [(2, (40, 30)), (3, (40, 30)), (4, (40, 30)), (6, (30, 30))])
+def test_exif_that_keeps_the_size(files, orientation, size):
+    cv2.imwrite(str(files[1] / 'a.jpg'), np.zeros((*size[::-1], 3), np.uint8))
+    rotated(files[1] / 'a.jpg', orientation)
+    [line] = said(look(files, changed(lambda c: c['images'][0].update(width=size[0]))), NOTED)
+    assert f'a.jpg has the EXIF orientation {orientation}: the image is turned or mirrored' in line
+
+
+@pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'tif', 'avif'])
+@pytest.mark.parametrize('orientation', [1, 3, 5, 6, 8])
+def test_sizes_that_are_missing_are_those_of_the_loaded_image(files, ending, orientation):
+    path = files[1] / f'a.{ending}'
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new('RGB', (40, 30)).save(path, exif=exif)
+    content = changed(lambda c: c['images'].__setitem__(0, dict(id=1, file_name=path.name)))
+    report = look(files, content)
+    height, width = read_image(path).shape[:2]
+    assert report.shapes.tolist() == [[width, height]] and not report.of(REFUSED)
+
+
+def test_polygons_without_a_box(files):
+    """The check reads the box around them as the loader does, and says so."""
+    content = changed(lambda c: c['annotations'][0].update(segmentation=[[5, 5, 20, 5, 20, 25]]))
+    del content['annotations'][0]['bbox']
+    report = check(files, content, masks=True)
+    assert said(report, CHANGED)[0].startswith('1 annotations lack a bbox, which is taken around their polygons')
+    assert report.boxes.tolist() == [[15, 20]]
+
+
 @pytest.mark.parametrize('harm', ['empty', 'text', 'half', 'other'])
 def test_images_that_cannot_be_used(files, harm):
     path = files[1] / 'a.jpg'
@@ -331,6 +370,29 @@ def test_an_encoding_that_nothing_names(files):
     files[0].write_bytes(json.dumps(SOUND).replace('cat', 'Käfer').encode('latin-1'))
     with pytest.raises(InputError, match='instances.json is not UTF-8'):
         inspect(Source(*files)).require()
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda content: content.update(annotations=[]),
+        lambda content: content['annotations'][0].update(iscrowd=1),
+        lambda content: content['annotations'][0].update(ignore=1),
+        lambda content: (
+            content['categories'].append({'id': 3, 'name': 'dog'}) or content['annotations'][0].update(category_id=3)
+        ),
+    ],
+)
+def test_validation_data_without_an_object_are_refused(files, change):
+    report = look(files, changed(change), training=False, classes=('cat',))
+    [says] = said(report, REFUSED)
+    assert says == f"{files[0]}: nothing to evaluate on: 1 images without a usable object of 'cat': add the objects"
+
+
+def test_a_crowd_without_a_person_is_nothing_to_evaluate_on(crowd_files):
+    cv2.imwrite(str(crowd_files[1] / f'{CROWD_IDS[0]}.jpg'), np.zeros((30, 40, 3), np.uint8))
+    crowd_files[0].write_text(crowd_line(tag='mask').replace('"person"', '"mask"'))
+    assert "without a usable object of 'person'" in said(inspect(Source(*crowd_files, training=False)), REFUSED)[0]
 
 
 def test_two_files_together(tmp_path, files):

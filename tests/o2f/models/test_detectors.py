@@ -9,6 +9,7 @@ from tiny_condinst import HEADS as CONDINST_HEADS
 from tiny_condinst import make_condinst, make_masked_images
 from tiny_detectors import collate, fcos_head_config, head_config, make_detector, make_images
 
+from o2f.errors import InputError
 from o2f.models import postprocess
 
 HEADS = dict(one_to_few=head_config, fcos=fcos_head_config)
@@ -76,6 +77,25 @@ def test_without_candidates(head):
         for field in postprocess.FIELDS.values():
             assert sample.get(field).bboxes.shape == (0, 4)
             assert sample.get(field).scores.shape == sample.get(field).labels.shape == (0,)
+
+
+@pytest.mark.parametrize('make', [make_detector, lambda **test_cfg: make_condinst('one_to_few', **test_cfg)])
+@pytest.mark.parametrize('nms', [None, dict(type='soft_nms', iou_threshold=0.5), 'absent'], ids=str)
+def test_a_detector_without_nms(make, nms):
+    """It detects without NMS as ever. Asked for NMS, it says that it has none, instead of leaving it out."""
+    images = (make_images if make is make_detector else make_masked_images)(2)
+    model, other = make(nms=nms), make()
+    if nms == 'absent':
+        del model.test_cfg['nms']
+    data = model.data_preprocessor(copy.deepcopy(collate(images)))
+    with torch.no_grad():
+        found = model.predict(data['inputs'], data['data_samples'], with_nms=False)
+    for sample, expected in zip(found, predictions(other, images)):
+        assert torch.equal(sample.pred_instances.bboxes, expected.pred_instances.bboxes)
+        assert 'pred_instances_nms' not in sample
+    if not isinstance(nms, dict):
+        with pytest.raises(InputError, match='model.test_cfg has no nms, .*: set it, such as dict'):
+            predictions(model, images)
 
 
 def test_training_is_that_of_fcos():

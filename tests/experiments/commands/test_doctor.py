@@ -78,7 +78,7 @@ def _shrink(path):
         (COCO, os.unlink, 'instances_val2017.json is missing: .*from cocodataset.org'),
         (COCO, _truncate, 'is not JSON'),
         ('val2017/000000000139.jpg', os.unlink, "names the image '000000000139.jpg', which is not in"),
-        ('val2017/000000000139.jpg', _corrupt, '000000000139.jpg cannot be read: .*: fetch it again'),
+        ('val2017/000000000139.jpg', _corrupt, '000000000139.jpg cannot be read: .*: replace it'),
         ('val2017/000000000139.jpg', _shrink, '000000000139.jpg has 9 x 8 pixels, not 200 x 120'),
     ],
 )
@@ -95,7 +95,7 @@ def test_faults_of_crowdhuman_are_named(folder):
         _corrupt(image)
     fails = [finding.says for finding in data.data([config('crowdhuman')], folder) if finding.state == FAILS]
     assert len(fails) == 2 and 'annotation_train.odgt, line 2 is not JSON' in fails[0]
-    assert re.search(r'cannot be read: .* \(1 more\): fetch it again', fails[1])
+    assert re.search(r'cannot be read: .* \(1 more\): replace it', fails[1])
 
 
 def test_weights_missing_offline_damaged_and_whole(tmp_path, monkeypatch):

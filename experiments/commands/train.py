@@ -15,7 +15,7 @@ from experiments.launchers.local import in_process
 from experiments.launchers.protocol import Launcher
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
-from experiments.spec.plan import Plan, outdated, save_plan, save_profile
+from experiments.spec.plan import Plan, save_plan, save_profile
 from experiments.store.errors import UserError
 from experiments.store.files import check_locks, locked
 from experiments.store.runs import DONE, FAILED, RunFolder, Status
@@ -44,13 +44,7 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
     _warn_of_changes(plans, todo, folders, args)
     failed = _create(list(todo.values()), folders, args)
     for plan in plans:
-        if old := outdated(plan, args.runs):
-            print(
-                f'run.py: {plan.name}: {len(old)} run(s) are of earlier settings of this table or profile. It leaves '
-                f'them out from now on; they stay in {args.runs / args.profile}: {" ".join(old)}',
-                file=sys.stderr,
-            )
-        save_plan(plan, args.runs)
+        save_plan(plan, args.runs, lambda line: print(f'run.py: {line}', file=sys.stderr))
     save_profile(args.profile, args.runs)
     runs = [run for run_id, run in todo.items() if run_id not in failed]
     if todo:

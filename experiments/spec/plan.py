@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 from experiments.spec.config import Run, profile_text, resolve
 from experiments.spec.metrics import check_metrics
@@ -69,18 +69,27 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
     return Plan(table, profile, overrides, planned)
 
 
-def save_plan(plan: Plan, runs: Path) -> Path:
-    """Write the plan where ``analysis`` looks for it. Cells and seeds that were planned earlier are kept, unless their
-    settings are others now (:func:`outdated`).
+def save_plan(plan: Plan, runs: Path, report: Callable[[str], None] = lambda line: None) -> Path:
+    """Write the plan where ``analysis`` looks for it. Cells and seeds that were planned earlier are kept, unless the
+    table's file, a profile of the user's own or the version of generated data has changed since.
+
+    Args:
+        plan (Plan): the plan.
+        runs (Path): the folder of the runs.
+        report (callable): called with a line about runs that are not kept.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or the stored plan is damaged.
     """
-    path = _path(plan, runs)
-    old = outdated(plan, runs)
+    path = runs / plan.profile / 'tables' / f'{plan.name}.json'
+    earlier = _earlier(path)
+    if old := _outdated(plan, earlier):
+        report(
+            f'{plan.name}: {len(old)} run(s) are of earlier settings of this table or profile. It leaves them out from '
+            f'now on; they stay in {runs / plan.profile}: {" ".join(old)}'
+        )
     earlier = {
-        at: {seed: run_id for seed, run_id in of_cell.items() if run_id not in old}
-        for at, of_cell in _earlier(path).items()
+        at: {seed: run_id for seed, run_id in of_cell.items() if run_id not in old} for at, of_cell in earlier.items()
     }
     now = {_place(planned.cell.at): {seed: run.id for seed, run in planned.runs.items()} for planned in plan.cells}
     cells = tuple(
@@ -94,15 +103,8 @@ def save_plan(plan: Plan, runs: Path) -> Path:
     return path
 
 
-def outdated(plan: Plan, runs: Path) -> List[str]:
-    """The ids of runs that the stored plan has in cells of the table, and that would be other runs today.
-
-    The table's file, a profile of the user's own or the version of generated data has changed since.
-
-    Raises:
-        UserError: the stored plan is damaged.
-    """
-    earlier = _earlier(_path(plan, runs))
+def _outdated(plan: Plan, earlier: Dict[tuple, Dict[int, str]]) -> List[str]:
+    """The ids of runs that were planned earlier in cells of the table, and that would be other runs today."""
     found = [
         run_id
         for cell in plan.table.cells
@@ -117,10 +119,6 @@ def _id_now(plan: Plan, cell: Cell, seed: int) -> str:
         return resolve(plan.profile, cell.use, {**cell.overrides, **plan.overrides}, seed, plan.name).id
     except UserError:  # the profile has no data for this cell any more
         return ''
-
-
-def _path(plan: Plan, runs: Path) -> Path:
-    return runs / plan.profile / 'tables' / f'{plan.name}.json'
 
 
 def save_profile(name: str, runs: Path) -> None:

@@ -6,18 +6,25 @@ MMDetection's ``CocoDataset`` in its registry.
 """
 
 import warnings
+from functools import partial
 from typing import Any, List, Optional, Sequence
 
+import mmdet.datasets.crowdhuman
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset as MMDetectionCocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS, TRANSFORMS
-from mmengine.fileio import get
+from mmengine.fileio import get, get_text
 
 from o2f.errors import InputError
 from o2f.io.coco_file import CocoFile, read_coco
 from o2f.io.images import decode, named
+
+#: Reads the text of a local or remote file, with or without a byte order mark.
+read_text = partial(get_text, encoding='utf-8-sig')
+# JSON with a byte order mark is an error to MMDetection's CrowdHumanDataset.
+mmdet.datasets.crowdhuman.get_text = read_text
 
 
 @DATASETS.register_module(force=True)

@@ -1,21 +1,19 @@
 """CrowdHuman's metrics without and with NMS (section 4.4, Table 8): MMDetection's rules, and recall."""
 
 import json
-from functools import partial
 from typing import Dict, List, Optional, Sequence, Tuple
 
-import mmdet.datasets.crowdhuman
 import numpy as np
 from mmdet.evaluation.functional import bbox_overlaps
 from mmdet.evaluation.metrics import CrowdHumanMetric
 from mmdet.evaluation.metrics.crowdhuman_metric import PERSON_CLASSES, Image
 from mmdet.registry import METRICS
-from mmengine.fileio import get_text
 from mmengine.logging import MMLogger
 from scipy.integrate import trapezoid
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
+from o2f.datasets import read_text
 from o2f.evaluation.duplicates import ImageBoxes, duplicate_metrics
 from o2f.evaluation.garbage import without_collection
 from o2f.evaluation.leave_out import LeftOut, indicators
@@ -23,10 +21,6 @@ from o2f.models.postprocess import FIELDS
 
 NAMES = ('AP', 'mMR', 'recall', 'JI')
 TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1
-#: Reads the text of a local or remote file, with or without a byte order mark.
-read_text = partial(get_text, encoding='utf-8-sig')
-# MMDetection's CrowdHumanDataset reads the same files. JSON with a byte order mark is an error to it.
-mmdet.datasets.crowdhuman.get_text = read_text
 #: False positives per image at which the Caltech benchmark reads the miss rate.
 WRONG_PER_IMAGE = [0.01, 0.0178, 0.0316, 0.0562, 0.1, 0.1778, 0.3162, 0.5623, 1.0]
 #: The Jaccard index is taken at the best of these score thresholds, computed as MMDetection does.

@@ -199,11 +199,6 @@ def is_speed(keys: Iterable[str]) -> bool:
     return any(key.startswith(SPEED) for key in keys)
 
 
-def lower_is_better(keys: Iterable[str]) -> bool:
-    """Whether lower values of a metric are better, as for miss rates and times."""
-    return all(key.endswith(('/mMR', '_ms')) for key in keys)
-
-
 def paper_numbers(cell: Cell) -> Dict[str, float]:
     """The paper's numbers of a cell by key, as printed."""
     numbers = {}

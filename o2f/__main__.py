@@ -6,6 +6,7 @@ Some scripts, such as ``tools/test.py``, import MMDetection's models before they
 ``custom_imports`` then come too late, and with ``mmcv-lite`` alone the import fails. ``tools/train.py`` needs no help.
 """
 
+import os
 import runpy
 import sys
 
@@ -14,9 +15,15 @@ from o2f.errors import InputError, of_worker
 
 def main() -> None:
     """Run the script as if it were called directly."""
+    usage = 'usage: python -m o2f SCRIPT [ARGUMENT ...]'
+    if sys.argv[1:2] in (['-h'], ['--help']):
+        print(usage)
+        return
     if len(sys.argv) < 2:
-        sys.exit('usage: python -m o2f SCRIPT [ARGUMENT ...]')
+        sys.exit(usage)
     del sys.argv[0]
+    if not os.path.exists(sys.argv[0]):
+        sys.exit(f'o2f: there is no script {sys.argv[0]}')
     try:
         runpy.run_path(sys.argv[0], run_name='__main__')
     except InputError as error:

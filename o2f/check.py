@@ -87,6 +87,8 @@ def _parse(argv: Optional[List[str]]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if (args.train is None) == (args.config is None):
         parser.error('name annotation files, or a --config with the datasets')
+    if args.images and args.config:
+        parser.error('--images: a --config names its folders itself')
     if args.images and len(args.images) > (2 if args.val else 1):
         parser.error('--images needs one folder, or one for each annotation file')
     return args

@@ -112,7 +112,8 @@ class CocoWithMasks(CocoDataset):
     """A COCO dataset whose pipeline always loads masks with the annotations.
 
     mmengine replaces lists as a whole, so a config that replaces the pipeline would lose the masks. This dataset keeps
-    them. Masks are bitmaps, which can hold both COCO's polygons and its run-length codes.
+    them. Masks are bitmaps, which can hold both COCO's polygons and its run-length codes, unless a pipeline says
+    ``poly2mask=False``.
 
     Args:
         *args (Any): arguments of [`CocoDataset`][o2f.CocoDataset].
@@ -124,8 +125,10 @@ class CocoWithMasks(CocoDataset):
     """
 
     def __init__(self, *args: Any, pipeline: Sequence[dict] = (), **kwargs: Any) -> None:
-        masks = dict(with_mask=True, poly2mask=True)
-        steps = [dict(step, **masks) if step['type'] == 'LoadAnnotations' else step for step in pipeline]
+        steps = [
+            {'poly2mask': True, **step, 'with_mask': True} if step['type'] == 'LoadAnnotations' else step
+            for step in pipeline
+        ]
         super().__init__(*args, pipeline=steps, **kwargs)
 
     def _read(self) -> CocoFile:

@@ -1,6 +1,6 @@
 """Write a trained detector as one ONNX graph, from pixels to boxes, without NMS.
 
-    python -m o2f.export runs/desk/028f84c7bbb1/epoch_12.pth --onnx detector.onnx
+    python -m o2f.export runs/desk/92be9c511bdd/epoch_12.pth --onnx detector.onnx
     python -m o2f.export weights.pth --config config.py --onnx detector.onnx
 
 The graph has one input and three outputs:

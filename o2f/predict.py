@@ -1,7 +1,7 @@
 """Detect on an image, or on all images in a folder and its subfolders.
 
     python -m o2f.predict photo.jpg --checkpoint epoch_12.pth
-    python -m o2f.predict photos --checkpoint runs/desk/028f84c7bbb1/epoch_12.pth --out found --score 0.5
+    python -m o2f.predict photos --checkpoint runs/desk/92be9c511bdd/epoch_12.pth --out found --score 0.5
     python -m o2f.predict photos --checkpoint weights.pth --config config.py
     python -m o2f.predict val2017 --checkpoint epoch_12.pth --score 0 --annotations instances_val2017.json
 
@@ -246,7 +246,8 @@ def _letters(path: str) -> FrozenSet[int]:
     return frozenset(font_manager.get_font(path).get_charmap())
 
 
-#: Images whose longer side has fewer pixels than this are enlarged. Names would cover them otherwise.
+#: Small images are enlarged by a whole number, until their longer side would have more pixels than this. Names would
+#: cover them otherwise.
 LEGIBLE = 480
 
 
@@ -272,7 +273,7 @@ class Drawing:
 
         Args:
             image (ndarray): (H, W, 3) uint8, blue first.
-            found (Detections): what to draw. An image below ``LEGIBLE`` pixels is first enlarged by a whole number.
+            found (Detections): what to draw. A small image is first enlarged, see ``LEGIBLE``.
             path (Path): the file. Its folder is created.
 
         Raises:

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.claims.finding import AS_PRINTED, FAILS, HOLDS, LARGER, NO, SMALLER, UNDECIDED, YES, Finding
 from analysis.claims.judge import Judgement, Verdict
 from analysis.claims.noise import Noise
-from analysis.claims.statistics import FIRST_LOOK
+from analysis.claims.statistics import CONFIDENCE, FIRST_LOOK
 from analysis.tables.notes import seeds_in_words
 from analysis.tables.render import table
 
@@ -55,8 +55,14 @@ def effect(found: Finding) -> str:
 
 
 def interval(found: Finding) -> str:
-    """The interval: '−0.20 to +1.40', or a dash if there is none."""
-    return _range(found.interval)
+    """The interval: '−0.20 to +1.40', with its level if that is not 95 %, or a dash if there is none."""
+    usual = found.interval is None or math.isclose(found.confidence, CONFIDENCE)
+    return _range(found.interval) + ('' if usual else f' ({100 * found.confidence:.3g} %)')
+
+
+def with_level(found: Finding) -> str:
+    """The interval after its level: '95 % interval −0.20 to +1.40'."""
+    return f'{100 * found.confidence:.3g} % interval {_range(found.interval)}'
 
 
 def watched(claim: str, seeds: int, verdict: Optional[Verdict]) -> str:
@@ -67,7 +73,7 @@ def watched(claim: str, seeds: int, verdict: Optional[Verdict]) -> str:
     found = deciding(verdict.findings, verdict.claim.control)
     if found is None or found.interval is None:
         return f'{look}: {verdict.verdict}; {_why_undecided(verdict.findings)[0]}'
-    level = f'{100 * found.confidence:.2f} % interval {interval(found)}'
+    level = f'{100 * found.confidence:.2f} % interval {_range(found.interval)}'
     if verdict.verdict == FAILS:
         level = f'{100 * found.level:.2f} % interval {_range(found.corrected)}'
     return f'{look}: {verdict.verdict}; difference {effect(found)}, {level}'
@@ -160,7 +166,7 @@ def _control(verdict: Verdict) -> List[str]:
     unmeasured = verdict.verdict == UNDECIDED and any(each.effect is None for each in findings)
     if first is None or first.interval is None or unmeasured:
         return _why_undecided(findings)
-    shown = f'{effect(first)}, interval {interval(first)} at {100 * first.confidence:.3g} %'
+    shown = f'{effect(first)}, {with_level(first)}'
     if verdict.verdict == HOLDS:
         number = sum(each.verdict == HOLDS for each in findings)
         sentence = f'{number} of {len(findings)} differences from the control lie on the claimed side'
@@ -185,10 +191,10 @@ def _why_holds(findings: Sequence[Finding]) -> List[str]:
     least = deciding(findings)
     assert least is not None  # a claim that holds was measured
     if len(findings) == 1:
-        return [f'The difference is {effect(least)}, 95 % interval {interval(least)}.']
+        return [f'The difference is {effect(least)}, {with_level(least)}.']
     return [
         f'All {len(findings)} differences lie on the claimed side; the smallest is {effect(least)}, '
-        f'95 % interval {interval(least)}.'
+        f'{with_level(least)}.'
     ]
 
 
@@ -218,7 +224,7 @@ def _why_undecided(findings: Sequence[Finding]) -> List[str]:
         return ['Nothing is known of the noise of training: several seeds of some cells would show it.']
     open_ = [found for found in findings if found.verdict != HOLDS]
     if len(findings) == 1:
-        sentence = f'The difference is {effect(open_[0])}, and its 95 % interval, {interval(open_[0])}, contains 0.'
+        sentence = f'The difference is {effect(open_[0])}, {with_level(open_[0])}, which contains 0.'
     else:
         sentence = f'{len(open_)} of {len(findings)} differences may lie on either side of 0.'
     return [sentence, _what_would_settle(findings, open_)]
@@ -292,7 +298,7 @@ def _verb(judgement: Judgement) -> str:
 
 def _shown(judgement: Judgement) -> str:
     found = deciding(judgement.findings)
-    return f'{effect(found)}, 95 % interval {interval(found)}' if found else 'not measured'
+    return f'{effect(found)}, {with_level(found)}' if found else 'not measured'
 
 
 def _threshold(verdict: Verdict) -> str:
@@ -446,7 +452,7 @@ def _finding(found: Finding) -> str:
     text = f'- {side(found.left)}; claimed to be {found.relation} than {side(found.right)}{than(found)}.'
     if found.effect is not None:
         printed = '' if found.paper is None else f' The paper has {paper(found)}.'
-        text += f' Difference {effect(found)}, 95 % interval {interval(found)} ({errors(found)}).{printed}'
+        text += f' Difference {effect(found)}, {with_level(found)} ({errors(found)}).{printed}'
     return f'{text} {found.verdict.capitalize()}.'
 
 
@@ -481,8 +487,8 @@ def _judgement_content(verdict: Verdict, judgement: Judgement) -> Dict[str, Any]
 
 
 _TOLD = (
-    *('relation', 'unit', 'level', 'effect', 'interval', 'corrected', 'training_error', 'image_error', 'freedom'),
-    *('ranks', 'paper', 'size', 'of_interest', 'matters', 'seeds', 'more_images', 'verdict'),
+    *('relation', 'unit', 'level', 'effect', 'interval', 'confidence', 'corrected', 'training_error', 'image_error'),
+    *('freedom', 'ranks', 'paper', 'size', 'of_interest', 'matters', 'seeds', 'more_images', 'verdict'),
 )
 
 

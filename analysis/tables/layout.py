@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby, product
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from analysis.results import Results, lower_is_better
+from analysis.results import Results
+from experiments.spec.metrics import lower_is_better
 from experiments.spec.schema import Axis, Cell, Position, StoredPlan, Value
 
 DASH = '–'

@@ -58,6 +58,8 @@ _NOT_COMPUTED_BY_LOADERS = {'num_workers', 'persistent_workers', 'prefetch_facto
 # Default hooks that only show, save or check, and the types of those that compute.
 _HOOKS_ASIDE = {'timer', 'logger', 'checkpoint', 'visualization', 'dataset_check', 'settings_check', 'loss_check'}
 _HOOKS = {'param_scheduler': 'ParamSchedulerHook', 'sampler_seed': 'DistSamplerSeedHook'}
+#: Settings that must be whole numbers of at least 1.
+_COUNTS = (('train_dataloader', 'batch_size'), ('val_dataloader', 'batch_size'), ('train_cfg', 'max_epochs'))
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
 
     Raises:
         UserError: there is no such profile or variant, a key is not in the config, or a value is of another type than
-            the one it replaces.
+            the one it replaces, or the batch or the number of epochs is not a whole number of at least 1.
     """
     config = compose(profile, use, source)
     plain = config.to_dict()
@@ -106,6 +108,10 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
     )
     config.randomness = dict(seed=seed)
     content = config.to_dict()
+    for part, name in _COUNTS:
+        value = (content.get(part) or {}).get(name, 1)
+        if type(value) is not int or value < 1:
+            raise UserError(f'{source}: {part}.{name}: {value!r} must be a whole number, 1 or more')
     if _has_workers(content) != _has_workers(plain):
         content['augmentation_seed'] = 'sample' if _has_workers(content) else 'epoch'
     return Run(run_id(content), profile, seed, content)

@@ -19,6 +19,7 @@ from own_data import CLASSES, EXAMPLE, SMALL, take, write_dataset
 from tiny_detectors import make_detector
 from torch import nn
 
+from o2f.__main__ import main
 from o2f.engine import EpochHook
 from o2f.errors import InputError
 from o2f.evaluation.metric import TwoReadingsMetric
@@ -258,6 +259,15 @@ def test_scripts_of_mmdetection_print_one_line(example, tmp_path):
     assert done.stderr.splitlines()[-1].startswith('o2f: ') and "'Platelet' (did you mean 'Platelets'?)" in done.stderr
 
 
+def test_a_script_that_is_not_there(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['o2f', 'none.py'])
+    with pytest.raises(SystemExit, match='there is no script none.py'):
+        main()
+    monkeypatch.setattr(sys, 'argv', ['o2f', '--help'])
+    main()
+    assert capsys.readouterr().out.startswith('usage: ')
+
+
 # --- checkpoints --------------------------------------------------------------------------------------------
 
 
@@ -355,6 +365,9 @@ def test_the_check_s_command(example, capsys):
     found = json.loads(capsys.readouterr().out)
     assert [f['kind'] for f in found['findings']][0] == 'refused' and found['datasets'][1]['images'] == 3
     assert main(['--config', 'none.py']) == 2 and 'check: none.py is missing' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(['--config', 'none.py', '--images', 'photos'])
+    assert 'a --config names its folders itself' in capsys.readouterr().err
 
 
 def test_the_check_of_a_config(example, tmp_path, capsys):

@@ -79,8 +79,10 @@ def _looked_at(report: 'Report') -> Iterator[Check]:
 def _where_from(annotations: Path) -> str:
     if annotations.exists():
         return ''
+    if annotations.name not in PUBLISHED:
+        return ' (--data names another folder)'
     source = 'www.crowdhuman.org' if annotations.suffix == '.odgt' else 'cocodataset.org'
-    return f' (from {source}; folders: docs/reproducing.md)'
+    return f' (from {source}; --data names another folder; folders: docs/reproducing.md)'
 
 
 def counted(annotations: Path, images: int, instances: int) -> Check:

@@ -15,12 +15,10 @@ from experiments.data.prepare import prepare_runs
 from experiments.launchers.local import in_process
 from experiments.launchers.ray import trial
 from experiments.launchers.ray.launcher import open_ray
+from experiments.spec.metrics import lower_is_better
 from experiments.spec.plan import Plan
 from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
-
-#: Metrics for which lower is better, by the last part of the key.
-_LOWER_IS_BETTER = {'mMR'}
 
 
 def search(args: argparse.Namespace) -> int:
@@ -34,7 +32,7 @@ def search(args: argparse.Namespace) -> int:
     configs = configs_of([plan])
     launcher = open_ray(args, runs, memory_needed(configs, folders_of([plan], args)))
     metric = _metric(plan, args.metric)
-    mode = 'min' if metric.rpartition('/')[2] in _LOWER_IS_BETTER else 'max'
+    mode = 'min' if lower_is_better([metric]) else 'max'
     ranges = [read_range(plan.table.axes, *_parts(text)) for text in args.space]
     with open_view({}) as view:
         launcher.start()

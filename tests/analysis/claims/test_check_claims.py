@@ -379,6 +379,9 @@ def test_one_control(store, control, expected, says, relation, sign):
     for found, *ends in zip(verdict.findings, known.low, known.high):
         assert found.interval == pytest.approx(ends, abs=0.01)
         assert found.level == 0.95 and 0.95 < found.confidence < 0.975  # narrower than Bonferroni's
+        level = f'{100 * found.confidence:.3g} %'
+        assert f'{level} interval {explain.interval(found).partition(" (")[0]}' in explain.evidence(verdict)
+        assert explain.interval(found).endswith(f' ({level})')
     assert explain.deciding(verdict.findings, True) is max(verdict.findings, key=lambda each: each.towards)
 
 

@@ -346,19 +346,19 @@ def test_differences_from_the_paper_are_shown_where_they_mean_something(store):
 
 
 def test_the_best_numbers_are_bold_in_latex(store):
-    """Of each column, or of each row where the table has no axis down; a miss rate is best where it is least, equal
-    numbers are bold together, and a column of equals has none."""
+    """Of each column, or of each row where the table has no axis down; a miss rate and duplicates are best where least,
+    equal numbers are bold together, and a column of equals has none."""
     store.plan(
         columns=[],
         rows=[axis('method', 'Method', 'a', 'b', 'c')],
-        metrics={'AP': ['n/AP', 'y/AP'], 'mMR': ['n/mMR'], 'JI': ['n/JI']},
+        metrics={'AP': ['n/AP', 'y/AP'], 'mMR': ['n/mMR'], 'JI': ['n/JI'], 'D': ['n/duplicates']},
     )
     for i, (ap, miss_rate) in enumerate([(0.3004, 0.5), (0.3, 0.4), (0.2, 0.6)]):
-        store.result(i, metrics={'n/AP': ap, 'y/AP': 0.1 * i, 'n/mMR': miss_rate, 'n/JI': 0.7})
+        store.result(i, metrics={'n/AP': ap, 'y/AP': 0.1 * i, 'n/mMR': miss_rate, 'n/JI': 0.7, 'n/duplicates': ap})
     text = rendered(store, 'latex')
-    assert r'a & \textbf{30.0}/0.0 & 50.0 & 70.0 \\' in text
-    assert r'b & \textbf{30.0}/10.0 & \textbf{40.0} & 70.0 \\' in text
-    assert r'c & 20.0/\textbf{20.0} & 60.0 & 70.0 \\' in text
+    assert r'a & \textbf{30.0}/0.0 & 50.0 & 70.0 & 30.0 \\' in text
+    assert r'b & \textbf{30.0}/10.0 & \textbf{40.0} & 70.0 & 30.0 \\' in text
+    assert r'c & 20.0/\textbf{20.0} & 60.0 & 70.0 & \textbf{20.0} \\' in text
     store.table2()
     for i, values in enumerate([(0.1, 0.2), (0.3, 0.1), (0.3, 0.2)]):
         store.result(i, *values, metrics={'without_nms/AP50': 0.5, 'with_nms/AP50': 0.1 * i})

@@ -72,6 +72,12 @@ def _shrink(path):
     path.write_bytes(cv2.imencode('.jpg', np.zeros((8, 9, 3), np.uint8))[1].tobytes())
 
 
+def test_a_file_of_ones_own_is_not_said_to_be_cocos(folder):
+    own = config(val_dataloader__dataset__ann_file='annotations/own.json')
+    [fails] = [finding for finding in data.data([own], folder) if finding.state == FAILS]
+    assert 'own.json is missing' in fails.says and fails.says.endswith(' (--data names another folder)')
+
+
 @pytest.mark.parametrize(
     'file, harm, says',
     [

@@ -258,6 +258,8 @@ def test_a_signal_stops_within_seconds(suite, end):
         (('table3', '--set', 'model.bbox_head.degrees.tmax=1'), "--set: unknown key 'model.bbox_head.degrees.tmax'"),
         (('table3', '--set', 'train_cfg.max_epochs=many'), "'many' is text"),
         (('table3', '--set', 'train_cfg.max_epochs'), 'write it as KEY=VALUE'),
+        (('table3', '--set', 'train_dataloader.batch_size=0'), 'train_dataloader.batch_size: 0 must be a whole number'),
+        (('table3', '--set', 'train_cfg.max_epochs=1.5'), 'train_cfg.max_epochs: 1.5 must be a whole number'),
         (('table3', '--only', 'k=7'), "no axis 'k'"),
         pytest.param(('table3', '--profile', 'paper'), 'instances_train2017.json is missing', marks=pytest.mark.slow),
         (('table3', '--jobs', '0'), "argument --jobs: '0' must be a whole number, 1 or more"),

@@ -9,7 +9,7 @@ import yaml
 from tiny_datasets import write_tiny_coco
 
 from experiments.spec.config import resolve
-from experiments.spec.metrics import check_metrics, metric_names
+from experiments.spec.metrics import check_metrics, lower_is_better, metric_names
 from experiments.spec.plan import make_plan
 from experiments.spec.schema import READINGS, SPEED
 from experiments.spec.table_file import load_table
@@ -146,3 +146,15 @@ def with_evaluator(run, **settings):
     return dataclasses.replace(
         run, config={**run.config, 'val_evaluator': dict(run.config['val_evaluator'], **settings)}
     )
+
+
+def test_where_lower_is_better():
+    """``run.py search``, bold numbers and ``save_best`` agree on it."""
+    from o2f import CheckpointHook
+
+    every = [name for kind in ('', 'CrowdHuman') for name in metric_names(dict(type=f'TwoReadings{kind}Metric'))]
+    lower = {name for name in every if lower_is_better([name]) and not name.startswith(SPEED)}
+    assert lower == {name for name in CheckpointHook._default_less_keys if name in every}
+    assert {name.rpartition('/')[2] for name in lower} == {'mMR', 'duplicates', 'score_margin'}
+    assert lower_is_better([SPEED + 'with_nms/nms_ms', 'with_nms/duplicate_error'])
+    assert not lower_is_better([SPEED + 'with_nms/fps'])

@@ -454,3 +454,16 @@ def test_coco_with_masks_loads_them_in_any_pipeline(tmp_path):
     masks = dataset.pipeline(dict(info, ori_shape=(64, 96)))['gt_masks'].masks
     assert masks.shape == (2, 64, 96) and 350 < masks[0].sum() < 500
     assert masks[1].sum() == 640 and masks[1][:, 50:60].all()
+
+
+def test_masks_stay_polygons_where_a_pipeline_says_so(tmp_path):
+    square = [[10.0, 20.0, 30.0, 20.0, 30.0, 40.0, 10.0, 40.0]]
+    annotation = dict(id=1, image_id=1, category_id=1, iscrowd=0, area=400, bbox=[10, 20, 20, 20], segmentation=square)
+    images = [dict(id=1, file_name='1.jpg', height=64, width=96)]
+    content = dict(images=images, annotations=[annotation], categories=[dict(id=1, name='cat')])
+    (tmp_path / 'truth.json').write_text(json.dumps(content))
+    pipeline = [dict(type='LoadAnnotations', with_bbox=True, poly2mask=False)]
+    files = dict(ann_file=str(tmp_path / 'truth.json'), data_prefix=dict(img=''), metainfo=dict(classes=('cat',)))
+    dataset = DATASETS.build(dict(type='CocoWithMasks', **files, pipeline=pipeline))
+    masks = dataset.pipeline(dict(dataset.get_data_info(0), ori_shape=(64, 96)))['gt_masks']
+    assert masks.masks[0][0].tolist() == square[0]

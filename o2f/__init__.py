@@ -34,12 +34,16 @@ To use it, put ``custom_imports = dict(imports=['o2f'])`` into a config. Importi
 | [`CocoWithMasks`][] | ``DATASETS`` | section 4.5: COCO with masks in any pipeline |
 """
 
+import mmengine.device.utils
+
 from o2f.compat.mmcv_ops import provide_mmcv_ops
 from o2f.compat.torch_load import allow_mmengine_checkpoints
 
 # Both must come before the first import of mmdet.models or mmengine's checkpoint loading.
 provide_mmcv_ops()
 allow_mmengine_checkpoints()
+if mmengine.device.utils.DEVICE == 'mps':  # Apple's GPUs lack double precision, which the selection needs
+    mmengine.device.utils.DEVICE = 'cpu'
 
 from o2f.assign.degrees import ConstantDegrees, LinearDegrees, QualityDegrees, ScheduledDegrees  # noqa: E402
 from o2f.assign.hybrid_epoch import HybridEpochSelection  # noqa: E402

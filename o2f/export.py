@@ -21,7 +21,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 warnings.filterwarnings('ignore', message='.*torch.meshgrid')
@@ -109,6 +109,7 @@ def write_onnx(graph: nn.Module, path: Path, metadata: dict, batch: int = 2) -> 
     """
     import onnx
 
+    torch.onnx.register_custom_op_symbolic('aten::logaddexp', _logaddexp, OPSET)
     names = [*OUTPUTS, 'images']
     axes = {name: {0: 'batch'} for name in OUTPUTS} | {'images': {0: 'batch', 2: 'height', 3: 'width'}}
     with warnings.catch_warnings():
@@ -134,6 +135,12 @@ def write_onnx(graph: nn.Module, path: Path, metadata: dict, batch: int = 2) -> 
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+
+
+def _logaddexp(graph: Any, a: Any, b: Any) -> Any:
+    """log(e^a + e^b) in ONNX's operations."""
+    apart = graph.op('Neg', graph.op('Abs', graph.op('Sub', a, b)))
+    return graph.op('Add', graph.op('Max', a, b), graph.op('Softplus', apart))
 
 
 def check(graph: EndToEnd, path: Path, size: Tuple[int, int, int] = (3, 90, 70)) -> Tuple[float, float]:

@@ -96,7 +96,8 @@ class Detector:
                 image from Pillow, pass ``np.asarray(image.convert('RGB'))[..., ::-1]``.
             score (float): only detections with a higher score are returned. Scores below ``test_cfg.score_thr`` of the
                 config are never returned.
-            nms (bool): apply non-maximum suppression.
+            nms (bool): apply non-maximum suppression. Another detector than this package's has a single reading, which
+                False gives, with NMS if its config has it.
 
         Returns:
             Detections: the detections of the image.

@@ -8,19 +8,20 @@ from typing import Any, Dict, Iterator, List, Optional
 import mmengine.dist
 import mmengine.hooks
 import torch
+from mmdet.datasets import CocoDataset as MMDetectionCocoDataset
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import HOOKS
-from mmengine.fileio import LocalBackend
+from mmengine.fileio import LocalBackend, load
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from o2f.engine import EpochHook
+from o2f.engine import EpochHook, heads_with_epochs
 from o2f.errors import InputError
 from o2f.io.coco_file import check_classes
 from o2f.io.dataset_check import CHANGED, REFUSED, inspect_config, refusal
 from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS
-from o2f.models.postprocess import FIELDS, nms_of
+from o2f.models.postprocess import nms_of
 
 #: The paper's learning rate, and the images of a batch that it is for (section 4.1).
 RATE, BATCH = 0.01, 16
@@ -73,10 +74,10 @@ class SettingsCheckHook(Hook):
         """Check classes, NMS, epochs, learning rate and warm-up.
 
         Raises:
-            InputError: ``num_classes`` and ``classes`` differ, the evaluation would lack its NMS, the head would not
-                learn which epoch it is, or the learning rate would be scaled twice.
+            InputError: ``num_classes`` or labels do not fit ``classes``, the evaluation would lack its NMS, the head
+                would not learn which epoch it is, or the learning rate would be scaled twice.
         """
-        _check_number_of_classes(runner, runner.train_dataloader.dataset)
+        _check_classes(runner, runner.train_dataloader.dataset)
         if runner.val_loop is not None and isinstance(_inner(runner), (TwoReadingsFCOS, TwoReadingsCondInst)):
             nms_of(_inner(runner).test_cfg)
         _check_epochs(runner)
@@ -89,7 +90,7 @@ class SettingsCheckHook(Hook):
         Raises:
             InputError: ``num_classes`` and ``classes`` differ.
         """
-        _check_number_of_classes(runner, runner.val_dataloader.dataset)
+        _check_classes(runner, runner.val_dataloader.dataset)
         _order_categories(runner.val_evaluator.metrics)
 
     def before_test(self, runner: Runner) -> None:
@@ -102,7 +103,7 @@ class SettingsCheckHook(Hook):
             raise InputError(
                 '--tta merges the views of an image by NMS, and only of the detections without NMS: leave it out'
             )
-        _check_number_of_classes(runner, runner.test_dataloader.dataset)
+        _check_classes(runner, runner.test_dataloader.dataset)
         _order_categories(runner.test_evaluator.metrics)
 
 
@@ -110,8 +111,9 @@ def _inner(runner: Runner) -> Any:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def _check_number_of_classes(runner: Runner, dataset: Any) -> None:
-    """Compare ``num_classes`` of all modules with ``classes``, as MMDetection's ``NumClassCheckHook`` does."""
+def _check_classes(runner: Runner, dataset: Any) -> None:
+    """Compare labels and ``num_classes`` of all modules with ``classes``."""
+    _check_labels(dataset)
     classes = getattr(dataset, 'metainfo', {}).get('classes')
     if classes is None:
         return
@@ -126,7 +128,7 @@ def _check_number_of_classes(runner: Runner, dataset: Any) -> None:
 
 def _check_epochs(runner: Runner) -> None:
     """Refuse a training in which the degrees of Eq. 3 would not fall."""
-    if not hasattr(getattr(_inner(runner), 'bbox_head', None), 'set_epoch'):
+    if not heads_with_epochs(runner.model):
         return
     if not any(isinstance(hook, EpochHook) for hook in runner.hooks):
         raise InputError(
@@ -167,6 +169,28 @@ def _check_warm_up(runner: Runner) -> None:
                 f'the warm-up takes {end} iterations, and the training has {total}: shorten '
                 f'param_scheduler[{place}].end to about {max(total // 12, 1)}, or train longer'
             )
+
+
+def _check_labels(dataset: Any) -> None:
+    """Refuse a dataset that labels by the order of its file's categories where that is not the order of ``classes``.
+
+    Subclasses of MMDetection's ``CocoDataset`` do, and the metrics read labels by ``classes``.
+    """
+    for part in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
+        if part is not None:
+            _check_labels(part)
+    if getattr(type(dataset), 'load_data_list', None) is not MMDetectionCocoDataset.load_data_list:
+        return
+    content = load(dataset.ann_file, backend_args=dataset.backend_args)
+    names = {entry['id']: entry['name'] for entry in content['categories']}
+    labels = {names[category]: label for category, label in dataset.cat2label.items()}
+    expected = {name: label for label, name in enumerate(dataset.metainfo['classes'])}
+    wrong = [name for name, label in labels.items() if expected.get(name) != label]
+    if wrong:
+        raise InputError(
+            f'{type(dataset).__name__} gives {wrong[0]!r} of {dataset.ann_file} the label {labels[wrong[0]]}, by the '
+            f"order of the file, and it is {expected.get(wrong[0])} by classes: derive it from o2f's CocoDataset"
+        )
 
 
 def _order_categories(metrics: List[Any]) -> None:
@@ -265,12 +289,20 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
     """
 
     _default_greater_keys = [*mmengine.hooks.CheckpointHook._default_greater_keys, 'AP', 'AR', 'recall', 'JI']
-    _default_less_keys = [
-        *mmengine.hooks.CheckpointHook._default_less_keys,
-        *(f'{reading}/{name}' for reading in FIELDS for name in ('duplicates', 'score_margin', 'mMR')),
-    ]
+    #: Metrics for which lower is better, by the last part of the name.
+    lower_is_better = ('duplicates', 'score_margin', 'mMR')
     _saved: Optional[List[str]] = None
     file_backend: Any
+
+    def _init_rule(self, rules: List[Optional[str]], key_indicators: List[str]) -> None:
+        rules = rules * len(key_indicators) if len(rules) == 1 else rules
+        super()._init_rule(
+            [
+                'less' if rule is None and key.rpartition('/')[2] in self.lower_is_better else rule
+                for rule, key in zip(rules, key_indicators)
+            ],
+            key_indicators,
+        )
 
     def before_train(self, runner: Runner) -> None:
         """Remove what a killed process left half-written, and look up the names of ``save_best``.
@@ -278,12 +310,12 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         Raises:
             InputError: the evaluation gives no such metric.
         """
-        super().before_train(runner)
+        if self.save_best is not None and runner.val_loop is not None:
+            self._translate([getattr(metric, 'names', None) for metric in runner.val_evaluator.metrics])
+        super().before_train(runner)  # a resumed training looks up the best checkpoint of each name
         if mmengine.dist.is_main_process() and isinstance(self.file_backend, LocalBackend):
             for path in Path(self.out_dir).glob(f'{_ASIDE}*.pth'):
                 path.unlink()
-        if self.save_best is not None and runner.val_loop is not None:
-            self._translate([getattr(metric, 'names', None) for metric in runner.val_evaluator.metrics])
 
     def _translate(self, names_of: List[Any]) -> None:
         if not names_of or not all(names_of):
@@ -297,8 +329,6 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
                 raise InputError(f'save_best: there is no metric {key!r}, but {", ".join(known)}')
             self.key_indicators[place] = other
             self.is_better_than[other] = self.is_better_than.pop(key)
-            if len(self.key_indicators) > 1:
-                self.best_ckpt_path_dict[other] = self.best_ckpt_path_dict.pop(key, None)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         with self._whole(runner):

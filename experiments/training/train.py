@@ -9,7 +9,6 @@ from typing import Any, Dict, Optional
 
 warnings.filterwarnings('ignore', message='.*pkg_resources is deprecated')
 
-import mmengine.device.utils  # noqa: E402
 import mmengine.dist  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -137,8 +136,6 @@ def _train_epochs(folder: RunFolder, config: Config, split_batch: BatchSplit, gr
     seed_samples(config)
     config.log_level = 'WARNING'
     _quiet()
-    if mmengine.device.utils.DEVICE == 'mps':  # Apple's GPUs lack double precision, which the selection needs
-        mmengine.device.utils.DEVICE = 'cpu'
     try:
         if group.size > 1:
             group.start()

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from o2f.assign.centre_region import AnchorGrid
-from o2f.assign.matching_score import Instances, MatchingScore
+from o2f.assign.matching_score import Candidates, Instances, MatchingScore
 from o2f.assign.selection import Selected
 
 
@@ -46,7 +46,8 @@ class HungarianSelection(MatchingScore):
         Returns:
             Selected: (G, 1) anchors. All anchors that are kept are certain.
         """
-        found = self.candidates(cls_logits, centerness_logits, boxes, instances, grid)
+        arguments = cls_logits, centerness_logits, boxes, instances, grid
+        found = Candidates(*self.in_parts(lambda some: tuple(vars(some).values()), *arguments))
         score, inside, anchor, image = (x.cpu() for x in (found.score, found.inside, found.anchor, instances.image))
         column = torch.zeros(len(score), dtype=torch.long)
         kept = torch.zeros(len(score), dtype=torch.bool)

@@ -589,7 +589,7 @@ def sources_of(loader: dict, training: bool) -> List[Source]:
         training (bool): whether it is a loader of training data.
 
     Returns:
-        list[Source]: those with an annotation file in COCO's or CrowdHuman's format.
+        list[Source]: those with a local annotation file in COCO's or CrowdHuman's format.
     """
     todo, found = [loader.get('dataset')], []
     while todo:
@@ -598,9 +598,15 @@ def sources_of(loader: dict, training: bool) -> List[Source]:
             continue
         if 'dataset' in settings or 'datasets' in settings:
             todo += [settings.get('dataset'), *settings.get('datasets', ())]
-        elif str(settings.get('ann_file', '')).endswith(('.json', '.odgt')):
+        elif str(settings.get('ann_file', '')).endswith(('.json', '.odgt')) and not _is_remote(settings):
             found.append(_source(settings, training))
     return found
+
+
+def _is_remote(settings: dict) -> bool:
+    """Whether the dataset is read through another backend of mmengine than that of local files."""
+    backend = (settings.get('backend_args') or {}).get('backend', 'local')
+    return backend != 'local' or '://' in f'{settings.get("data_root") or ""}{settings["ann_file"]}'
 
 
 def _source(settings: dict, training: bool) -> Source:
@@ -645,9 +651,10 @@ def model_settings(config: dict) -> Optional[dict]:
         strides = model['bbox_head']['strides']
         limit = model['test_cfg']['max_per_img']
         counted = (evaluator[0] if isinstance(evaluator, list) else evaluator).get('max_dets') or 100
-    except (KeyError, TypeError, ValueError):
+        sides = (scale, scale) if isinstance(scale, int) else tuple(scale)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None
-    return dict(scale=tuple(scale), strides=strides, max_per_img=limit, max_dets=counted)
+    return dict(scale=sides, strides=strides, max_per_img=limit, max_dets=counted)
 
 
 def inspect_once(configs: Sequence[dict], all_images: bool = False) -> Iterator[Report]:

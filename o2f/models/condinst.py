@@ -107,8 +107,10 @@ class OneToFewCondInstHead(OneToFewHead):
             dict[str, Tensor]: the losses of [`OneToFewHead.loss_by_feat`][].
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
-        truth = batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-        losses, selected = self._losses_and_targets(predictions, *truth)
+        instances = self._gather_instances(batch_gt_instances, batch_img_metas, predictions.boxes.device)
+        losses, selected = self._losses_and_targets(
+            predictions, instances, batch_gt_instances, batch_gt_instances_ignore
+        )
         counts = [len(instances) for instances in batch_gt_instances]
         positives = _by_image(selected, counts, predictions.grid.num_points)
         priors = self.prior_generator.grid_priors(

@@ -5,7 +5,7 @@ The head joins the three parts of the method. Each part is a value of its config
 """
 
 import math
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from mmcv.cnn import ConvModule, Scale
@@ -141,8 +141,12 @@ class OneToFewHead(AnchorFreeHead):
             strides=strides,
             centerness_convs=centerness_convs,
             centerness_channels=centerness_channels,
+            selection=selection,
+            degrees=degrees,
+            loss_cls=loss_cls,
             loss_bbox=loss_bbox,
             box_weight=box_weight,
+            normaliser=normaliser,
             score_factor=others_score,
             max_filtering=max_filtering,
             ignore_regions=ignore_regions,
@@ -303,18 +307,17 @@ class OneToFewHead(AnchorFreeHead):
                 [`positives_per_instance`][] are added for the log.
         """
         predictions = self._predictions(cls_scores, bbox_preds, centernesses)
-        truth = batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-        return self._losses_and_targets(predictions, *truth)[0]
+        instances = self._gather_instances(batch_gt_instances, batch_img_metas, predictions.boxes.device)
+        return self._losses_and_targets(predictions, instances, batch_gt_instances, batch_gt_instances_ignore)[0]
 
     def _losses_and_targets(
         self,
         predictions: Predictions,
+        instances: Instances,
         batch_gt_instances: List[InstanceData],
-        batch_img_metas: List[dict],
         batch_gt_instances_ignore: Optional[List[InstanceData]],
     ) -> Tuple[Dict[str, Tensor], Selected]:
         """The losses of a batch, and the selected anchors, which the losses of subclasses may need."""
-        instances = self._gather_instances(batch_gt_instances, batch_img_metas, predictions.boxes.device)
         selected, degrees = self.get_targets(predictions, instances)
         ignored = None
         if self.ignore_regions:
@@ -417,6 +420,13 @@ class OneToFewHead(AnchorFreeHead):
         total = (loss * weight.flatten()).sum() if len(predicted) else predicted.sum()  # keeps the graph whole
         # The sum of weights can be tiny, but it is not 0 if there is a positive. YOLOv10's is at least 1.
         return total / reduce_mean(weight.sum()).clamp(min=1.0 if self.normaliser == 'degrees' else 1e-6)
+
+    def predict_by_feat(self, cls_scores: List[Tensor], *args: Any, **kwargs: Any) -> List[InstanceData]:
+        """The candidates or detections of each image, see MMDetection's ``predict_by_feat``.
+
+        MMDetection takes the points in the type of the logits. In bfloat16, points beyond 256 pixels would be rounded.
+        """
+        return super().predict_by_feat([at_least_float32(logits) for logits in cls_scores], *args, **kwargs)
 
     def _predict_by_feat_single(
         self,

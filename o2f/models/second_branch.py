@@ -125,6 +125,8 @@ class SecondBranch(OneToFewHead):
         predictor = head if self.shares == 'predictors' else self
         # CondInst's head predicts a fourth thing, the weights of masks, which only its main branch trains.
         outputs = predictor.predict_from(*maps, factor=self.score_factor)[:3]
-        inputs = *outputs, truth, metas, ignored
-        found = self.loss_by_feat(*inputs)
+        predictions = self._predictions(*outputs)
+        # The main branch's, as CondInst's head takes the centres of masks.
+        instances = head._gather_instances(truth, metas, predictions.boxes.device)
+        found, _ = self._losses_and_targets(predictions, instances, truth, ignored)
         return {f'second_{name}': self.weight * loss for name, loss in found.items() if 'loss' in name}

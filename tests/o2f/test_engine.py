@@ -45,6 +45,13 @@ def test_a_head_without_epochs_is_left_alone(tmp_path):
     assert any(name.startswith('bbox_head.conv_centerness') for name in weights)
 
 
+def test_a_detector_within_another():
+    """As in MMDetection's semi-supervised detectors, which have two."""
+    both = torch.nn.ModuleDict(dict(teacher=make_detector(), student=make_detector()))
+    EpochHook().before_train_epoch(SimpleNamespace(model=both, epoch=2, max_epochs=3))
+    assert [model.bbox_head.degrees.t for model in both.values()] == [pytest.approx(0.2)] * 2
+
+
 def test_a_wrapped_model():
     """The head is found inside of what distributed training wraps the model in; it is told the epoch and their number,
     and tells its selections and its degrees."""

@@ -47,6 +47,7 @@ def written(tmp_path_factory, r50):
         poto=make_detector(head=head_config(score_factor='none')),
         filtered=make_detector(head=head_config(score_factor='3dmf')),
         few=make_detector(nms_pre=7, score_thr=0.2),
+        pss=make_detector(head=head_config(score_factor='pss', second=dict(shares='predictors'))),
     )
 
     def write(name):
@@ -79,7 +80,7 @@ def predicted(model, images):
 
 
 @pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('name', ['r50', 'tiny', 'poto', 'filtered', 'few', 'defaults'])
+@pytest.mark.parametrize('name', ['r50', 'tiny', 'poto', 'filtered', 'few', 'defaults', 'pss'])
 def test_onnxruntime_finds_the_same(written, name, size):
     graph, path = written(name)
     images = images_of(size)

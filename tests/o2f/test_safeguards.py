@@ -11,6 +11,7 @@ import mmdet
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.hooks import EMAHook
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
@@ -201,6 +202,32 @@ def test_a_head_that_would_not_know_the_epoch(settings, says):
         SettingsCheckHook().before_train(runner)
 
 
+class ByFileOrder(mmdet.datasets.CocoDataset):
+    """A dataset as MMDetection teaches to write one."""
+
+    METAINFO = dict(classes=('b', 'a'))
+
+
+def test_labels_by_the_order_of_the_file(tmp_path):
+    """MMDetection's dataset labels by it, and the metrics read labels by ``classes``: AP would be 0."""
+    content = dict(images=[dict(id=1, file_name='1.jpg', width=64, height=64)], annotations=[])
+    for names in ('ba', 'ab'):
+        content['categories'] = [dict(id=number, name=name) for number, name in enumerate(names)]
+        (tmp_path / f'{names}.json').write_text(json.dumps(content))
+    right, wrong = (
+        ByFileOrder(ann_file=str(tmp_path / f'{names}.json'), data_prefix=dict(img=''), test_mode=True, pipeline=[])
+        for names in ('ba', 'ab')
+    )
+    runner = runner_with()
+    for dataset in (right, RepeatDataset(right, 2), ConcatDataset([right, right])):
+        runner.train_dataloader.dataset = dataset
+        SettingsCheckHook().before_train(runner)
+    for dataset in (wrong, RepeatDataset(wrong, 2), ConcatDataset([right, wrong])):
+        runner.train_dataloader.dataset = dataset
+        with pytest.raises(InputError, match=r"ByFileOrder gives 'a' of .*ab.json the label 0, .* it is 1 by classes"):
+            SettingsCheckHook().before_train(runner)
+
+
 @pytest.mark.parametrize('nms', [None, 'absent'])
 def test_an_evaluation_without_nms(nms):
     """Its metrics with NMS would be those without. Without an evaluation, or by a plain detector, it may train."""
@@ -288,9 +315,23 @@ def test_best_checkpoints_by_any_name(example):
             assert hook.is_better_than[found](2, 1)
     hook._init_rule([None], ['without_nms/AP'])  # what mmengine makes of auto
     assert hook.is_better_than['without_nms/AP'](2, 1)
+    hook._init_rule([None], ['prefix/without_nms/score_margin', 'prefix/with_nms/recall'])
+    assert [hook.is_better_than[key](2, 1) for key in hook.key_indicators] == [False, True]
     hook._init_rule([None], ['coco/bbox_mAP_99'])
     with pytest.raises(InputError, match="save_best: there is no metric 'coco/bbox_mAP_99', but without_nms/AP, "):
         hook._translate([_metric(example).names])
+
+
+@pytest.mark.slow
+def test_a_resumed_training_knows_its_best_checkpoints(example):
+    """They are stored under the names here, whatever names the config has."""
+    names = dict(zip(('coco/bbox_mAP', 'coco/bbox_mAP_50'), ('without_nms/AP', 'without_nms/AP50')))
+    runner = Runner.from_cfg(example(default_hooks__checkpoint__save_best=list(names)))
+    for name in names.values():
+        runner.message_hub.update_info(f'best_ckpt_{name}', f'of {name}')
+    [hook] = [hook for hook in runner._hooks if isinstance(hook, CheckpointHook)]
+    hook.before_train(runner)
+    assert hook.best_ckpt_path_dict == {name: f'of {name}' for name in names.values()}
 
 
 def _metric(example):

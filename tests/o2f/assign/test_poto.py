@@ -9,6 +9,7 @@ import torch
 from assignment_cases import Batch, make_batch, select
 from reference import Settings, anchor_points, candidates
 
+from o2f.assign import matching_score
 from o2f.assign.poto import HungarianSelection
 
 #: At most twelve instances in an image, and what they want is not all the same.
@@ -192,3 +193,14 @@ def test_a_diverged_training_is_not_an_error_here():
 def test_bad_arguments_are_named(argument, value):
     with pytest.raises(ValueError, match=f'selection: {argument} must be'):
         HungarianSelection(**{argument: value})
+
+
+@pytest.mark.parametrize('radius', [1.5, None])
+def test_instances_are_scored_a_few_at_a_time(radius, monkeypatch):
+    """With all points as candidates, those of all instances together would take gigabytes; nothing else changes."""
+    batch, settings = make_batch('clusters', 0), Settings(radius=radius)
+    expected = hungarian(batch, settings)
+    monkeypatch.setitem(matching_score._PART, 'cpu', 1)
+    found = hungarian(batch, settings)
+    for field in dataclasses.fields(expected):
+        assert torch.equal(getattr(found, field.name), getattr(expected, field.name))

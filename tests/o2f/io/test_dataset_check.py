@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from o2f.errors import InputError
-from o2f.io.dataset_check import CHANGED, NOTED, REFUSED, Source, compare, inspect
+from o2f.io.dataset_check import CHANGED, NOTED, REFUSED, Source, compare, inspect, inspect_config, model_settings
 from o2f.io.images import read_image
 
 SOUND = {
@@ -408,3 +408,22 @@ def test_two_files_together(tmp_path, files):
     found = [finding.says for finding in compare(check(files, SOUND), val)]
     assert len(found) == 3 and "have none here: 'cat'" in found[0] and 'with objects here have none in' in found[1]
     assert '1 images are also in' in found[2] and 'c.jpg is' in found[2]
+
+
+@pytest.mark.parametrize('settings', [dict(data_root='s3://bucket'), dict(backend_args=dict(backend='petrel'))])
+def test_what_is_not_local_is_not_looked_at(settings):
+    """mmengine reads it through a backend, and the first epoch tells whether it is there."""
+    loader = dict(dataset=dict(type='CocoDataset', ann_file='train.json', **settings))
+    assert inspect_config(dict(train_dataloader=loader, val_dataloader=loader)) == ([], [])
+    local = dict(dataset=dict(type='CocoDataset', ann_file='train.json', backend_args=dict(backend='local')))
+    assert len(inspect_config(dict(train_dataloader=local, val_dataloader=loader))[0]) == 1
+
+
+def test_what_the_check_needs_of_a_config():
+    """Any of it may be missing; a scale may be one number."""
+    dataset = dict(type='CocoDataset', ann_file='val.json', pipeline=[dict(type='Resize', scale=640)])
+    config = dict(val_dataloader=dict(dataset=dataset), val_evaluator=dict(type='TwoReadingsMetric'))
+    config['model'] = dict(bbox_head=dict(strides=[8]), test_cfg=dict(max_per_img=100))
+    assert model_settings(config) == dict(scale=(640, 640), strides=[8], max_per_img=100, max_dets=100)
+    for evaluator in ([], None):
+        assert model_settings(dict(config, val_evaluator=evaluator)) is None

@@ -308,6 +308,19 @@ def test_a_second_branch_leaves_the_masks_alone(shares):
     assert {name for name in found if name.startswith('second_')} == {'second_loss_cls', 'second_loss_bbox'}
 
 
+def test_a_second_branch_takes_the_centres_of_masks_too():
+    model = make_condinst('one_to_few', box_head=dict(second=dict(shares='towers'))).train()
+    centres = {}
+    for name, head in (('main', model.bbox_head), ('second', model.bbox_head.second)):
+        select = head.selection.candidates
+        head.selection.candidates = lambda *args, name=name, select=select: (
+            centres.setdefault(name, args[3].centres),
+            select(*args),
+        )[1]
+    losses_of(model, make_masked_images(2))
+    assert torch.equal(centres['main'], centres['second'])
+
+
 def test_every_positive_teaches_its_mask():
     """The mask loss is the mean dice loss over certain and ambiguous anchors alike."""
     model = make_condinst('one_to_few').train()

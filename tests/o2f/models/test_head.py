@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.multiprocessing
 from assignment_cases import make_batch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from reference import Settings, assign, box_loss, box_weights, cls_loss, flat, slow_predictions
 from tiny_detectors import (
     BOXES,
@@ -118,6 +118,23 @@ def test_distances_stay_in_single_precision():
     with torch.autocast('cpu', torch.bfloat16):
         cls_logits, distances, _ = make_head()(random_maps())
     assert cls_logits[0].dtype == torch.bfloat16 and all(map_.dtype == torch.float32 for map_ in distances)
+
+
+def test_boxes_lie_where_they_do_in_single_precision():
+    """Points beyond 256 pixels do not fit bfloat16 either; only scores may differ."""
+    head = make_head()
+    maps = [torch.zeros(1, 8, 64 // stride, 2048 // stride) for stride in head.strides]
+    with torch.no_grad():
+        cls_logits, distances, factors = head(maps)
+        metas = [dict(img_shape=(64, 2048), scale_factor=(1.0, 1.0))]
+        cfg = ConfigDict(nms_pre=10000, score_thr=0, max_per_img=10000)
+        rounded = [logits.bfloat16() for logits in cls_logits], distances, factors
+        [exact], [found] = (
+            head.predict_by_feat(*outputs, batch_img_metas=metas, cfg=cfg, with_nms=False)
+            for outputs in ((cls_logits, distances, factors), rounded)
+        )
+    assert len(found) > 1000
+    assert torch.equal(*(each.bboxes.unique(dim=0) for each in (exact, found)))
 
 
 def test_centerness_is_on_the_regression_tower():

@@ -156,6 +156,18 @@ def test_the_parts_of_the_second_branch_hear_of_the_epoch():
     assert head.second.degrees.t == pytest.approx(5 / 11) and head.degrees.t == pytest.approx(0.6 - 0.4 * 6 / 11)
 
 
+def test_it_has_the_settings_of_the_head_but_its_own():
+    settings = dict(
+        selection=dict(type='OneToFewSelection', k=4, alpha=0.6, radius=None),
+        degrees=dict(type='ConstantDegrees', t=0.3),
+        loss_cls=dict(type='OneToFewLoss', ambiguous_weight=1.0, gamma=0.0),
+        normaliser='degrees',
+    )
+    second = MODELS.build(head_config(**settings, second=dict(degrees=dict(type='ConstantDegrees', t=1.0)))).second
+    assert (second.selection.num_selected, second.selection.alpha, second.selection.radius) == (4, 0.6, None)
+    assert (second.loss_cls.gamma, second.normaliser, second.degrees.t) == (0.0, 'degrees', 1.0)
+
+
 @pytest.mark.parametrize('name', ['all', 'one_empty', 'all_empty', 'without_area', 'outside'])
 @pytest.mark.parametrize(
     'settings',

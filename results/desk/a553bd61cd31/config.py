@@ -1,0 +1,2 @@
+_base_ = '../tables/table8.py'
+randomness = {'seed': 6}

@@ -19,11 +19,14 @@ if __package__ in (None, ''):
 from analysis import cli, results  # noqa: E402
 from experiments.spec.schema import StoredPlan, own_profile  # noqa: E402
 from experiments.store.configs import CONFIG, config_text, inheriting_text, read_config  # noqa: E402
+from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 from experiments.store.model import naming  # noqa: E402
 from experiments.store.runs import BREAKDOWN, EPOCHS, IMAGE_GROUPS, SPEED_FILE  # noqa: E402
 
 ALWAYS = (EPOCHS, IMAGE_GROUPS, BREAKDOWN, SPEED_FILE)
+#: What may be measured after a training, by timing it or by ``run.py evaluate``.
+LATER = (IMAGE_GROUPS, BREAKDOWN, SPEED_FILE)
 RESULT = 'result.json'
 
 
@@ -56,26 +59,28 @@ def _publish(plan: StoredPlan, args: argparse.Namespace) -> str:
     for warning in found.warnings:
         cli.warner('publish.py')(warning)
     source, target = args.runs / args.profile, args.to / args.profile
-    new, timed = [], []
+    new, later = [], []
     for run, result in found.runs.items():
         if result.provenance.dirty is not False:
             cli.warner('publish.py')(f'{run} was trained by code that no commit holds: left out')
         elif args.replace or not (target / run / RESULT).exists():
             new.append(run)
-        elif _same(source / run, target / run, RESULT) and not _same(source / run, target / run, SPEED_FILE):
-            timed.append(run)
+        elif _same(source / run, target / run, RESULT):
+            later += [(run, name) for name in LATER if not _same(source / run, target / run, name)]
     _publish_configs(source, target, new, plan.name)
     for run in new:
         _copy(source / run, target / run, (*ALWAYS, RESULT))
-    for run in timed:
-        _copy(source / run, target / run, (SPEED_FILE,))
+    for run, name in later:
+        _copy(source / run, target / run, (name,))
     path = source / 'tables' / f'{plan.name}.json'
     content = _only_published(json.loads(path.read_text(encoding='utf-8')), target, plan.name)
     cli.write(target / 'tables' / path.name, _json(content), '--to')
     kept = {run for cell in content['cells'] for run in cell['runs'].values()}
     missing = len(set(plan.runs) - kept)
     return f'{plan.name}: {len(new)} runs published, {len(kept)} are there' + ''.join(
-        f', {number} {what}' for number, what in ((len(timed), 'timed since'), (missing, 'missing')) if number
+        f', {number} {what}'
+        for number, what in ((len({run for run, _ in later}), 'measured again since'), (missing, 'missing'))
+        if number
     )
 
 
@@ -129,18 +134,34 @@ def _copy_captures(source: Path, target: Path) -> None:
 
 
 def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[str, Any]:
-    """The content of a plan's file with only published runs, including those of seeds that only the target has."""
+    """The content of a plan's file with only published runs, including those of seeds that only the target has.
+
+    Published runs of a cell that has other settings now are left out."""
     path = target / 'tables' / f'{name}.json'
     earlier = json.loads(path.read_text(encoding='utf-8'))['cells'] if path.exists() else []
     for cell in content['cells']:
-        before: Dict[str, str] = next((each['runs'] for each in earlier if each['at'] == cell['at']), {})
-        runs = sorted({**before, **cell['runs']}.items(), key=lambda item: int(item[0]))
+        [before] = [each for each in earlier if each['at'] == cell['at']] or [dict(cell, runs={})]
+        if _differ(cell, before) and before['runs']:
+            at = ' '.join(f'{axis}={value}' for axis, value in cell['at'].items())
+            cli.warner('publish.py')(f'{name} {at}: the published runs have other settings and are left out')
+            before['runs'] = {}
+        runs = sorted({**before['runs'], **cell['runs']}.items(), key=lambda item: int(item[0]))
         cell['runs'] = {seed: run for seed, run in runs if (target / run / RESULT).exists()}
     return content
 
 
+def _differ(cell: Dict[str, Any], before: Dict[str, Any]) -> bool:
+    """Whether a cell trains otherwise than before. A run in common tells that it does not."""
+    settings = any(cell.get(key) != before.get(key) for key in ('use', 'overrides'))
+    return settings and not cell['runs'].items() & before['runs'].items()
+
+
 def _share_seeds(tables: Path) -> None:
-    """Give a training that several tables show the same seeds in each. One run in common tells that it is the same."""
+    """Give a training that several tables show the same seeds in each. One run in common tells that it is the same.
+
+    Raises:
+        UserError: two runs of one seed are said to be the same training.
+    """
     plans = {}
     for path in sorted(tables.glob('*.json')):
         with naming(path):
@@ -150,7 +171,11 @@ def _share_seeds(tables: Path) -> None:
     for cell in cells:
         seeds = dict(cell['runs'])
         for run in cell['runs'].values():
-            seeds.update(seeds_of.get(run, {}))
+            for seed, other in seeds_of.get(run, {}).items():
+                if seeds.setdefault(seed, other) != other:
+                    raise UserError(
+                        f'seed {seed} of one training is run {other} in one table and {seeds[seed]} in another'
+                    )
         seeds_of.update(dict.fromkeys(seeds.values(), seeds))
     for cell in cells:
         cell['runs'] = dict(sorted(seeds_of[next(iter(cell['runs'].values()))].items(), key=lambda item: int(item[0])))

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.claims.finding import AS_PRINTED, FAILS, HOLDS, LARGER, NO, SMALLER, UNDECIDED, YES, Finding
 from analysis.claims.judge import Judgement, Verdict
 from analysis.claims.noise import Noise
-from analysis.claims.statistics import CONFIDENCE, FIRST_LOOK
+from analysis.claims.statistics import CONFIDENCE, FIRST_LOOK, MOST_SEEDS, needs_images
 from analysis.tables.notes import seeds_in_words
 from analysis.tables.render import table
 
@@ -91,18 +91,25 @@ def deciding(findings: Sequence[Finding], one_is_enough: bool = False) -> Option
 
 
 def settled_with(findings: Sequence[Finding]) -> Optional[Tuple[int, int]]:
-    """How many more seeds per cell, and how many in total, would settle an undecided claim, if effects and spread stay
-    the same. Settled means that one comparison fails, or else that all hold. None if no number would, or if unknown."""
+    """How many more seeds per cell, counted from the fewest, and how many in total, would settle an undecided claim, if
+    effects and spread stay the same. Settled means that one comparison fails, or else that all hold. None if no number
+    would, or if unknown."""
     open_ = [each for each in findings if each.verdict != HOLDS]
     if any(each.effect is None for each in open_):
         return None
-    against = [each.seeds for each in open_ if each.towards < 0]
+    known = [each for each in open_ if each.seeds is not None and each.estimate is not None]
+    against = [each for each in open_ if each.towards < 0]
     if against:
-        total = min((seeds for seeds in against if seeds is not None), default=None)
+        last = min((each for each in against if each in known), key=_seeds_wanted, default=None)
     else:
-        enough = [each.seeds for each in open_ if each.seeds is not None]
-        total = max(enough) if len(enough) == len(open_) else None
-    return None if total is None else (total - min(map(_seeds, open_)), total)
+        last = max(known, key=_seeds_wanted) if len(known) == len(open_) else None
+    if last is None or last.estimate is None or last.seeds is None:
+        return None
+    return last.seeds - min(number for _, number in last.estimate.sides), last.seeds
+
+
+def _seeds_wanted(found: Finding) -> int:
+    return found.seeds or 0
 
 
 def side(each: pd.Series) -> str:
@@ -235,9 +242,12 @@ def _what_would_settle(findings: Sequence[Finding], open_: List[Finding]) -> str
     images = max((found.more_images or 0.0 for found in open_), default=0.0)
     enough = f'{images:.1f} times as many test images' if images and all(f.more_images for f in open_) else ''
     if settled is None:
-        shown = ' for these test images' if any(found.image_error is not None for found in open_) else ''
         instead = f' About {enough} would, with these seeds.' if enough else ''
-        return f'More seeds alone would not settle it: the differences are too small{shown}.{instead}'
+        if any(found.estimate and needs_images(found.estimate, found.confidence) for found in open_):
+            return (
+                f'More seeds alone would not settle it: the differences are too small for these test images.{instead}'
+            )
+        return f'{MOST_SEEDS} seeds per cell would not settle it: the differences are too small.{instead}'
     more, total = settled
     seeds = f'{more} more seed{"" if more == 1 else "s"}'
     instead = f', or {enough} with these seeds,' if enough else ''
@@ -317,7 +327,8 @@ def _limits(verdict: Verdict) -> List[str]:
     borrowed = [noise for found in shown for noise in found.noises if verdict.plan.name not in noise.tables]
     if borrowed:
         boxes = ' (of boxes)' if any('mask_' in found.comparison.left.key for found in shown) else ''
-        sentences.append(f'The noise of training is that of {_tables(borrowed[0].tables)}{boxes}.')
+        sources = [f'{_tables(noise.tables)} with {noise.epochs} epochs' for noise in borrowed]
+        sentences.append(f'The noise of training is that of {", and of ".join(dict.fromkeys(sources))}{boxes}.')
     if any(found.ranks for found in shown):
         sentences.append("A cell's seeds differ far more than those of other cells, so ranks are compared.")
     if any(found.image_error is None and not found.comparison.left.key.startswith('speed/') for found in shown):
@@ -346,10 +357,6 @@ def _tables(names: Sequence[str]) -> str:
         f'Fig. {name.removeprefix("fig")}' if name.startswith('fig') else name for name in names if name[:5] != 'table'
     )
     return ' and '.join(words)
-
-
-def _seeds(found: Finding) -> int:
-    return min(found.left.count(), found.right.count())
 
 
 def _range(ends: Optional[Tuple[float, float]]) -> str:
@@ -419,8 +426,10 @@ def _numbers(verdict: Verdict) -> List[str]:
     """Effect and interval of the deciding comparison, the paper's difference, and its size; dashes if none was
     measured."""
     found = deciding(verdict.findings, verdict.claim.control)
-    size = verdict.size or '–'
-    return [effect(found), interval(found), paper(found), size] if found else ['–', '–', '–', size]
+    if found is None:
+        return ['–'] * len(_NUMBERS)
+    size = verdict.size if verdict.claim.best else found.size
+    return [effect(found), interval(found), paper(found), size or '–']
 
 
 def _summary(verdicts: List[Verdict]) -> str:

@@ -21,6 +21,7 @@ from analysis.claims.statistics import (
     image_error,
     images_to_settle,
     log_ratios,
+    no_longer,
     rank_effect,
     rank_interval,
     seeds_to_settle,
@@ -307,6 +308,7 @@ def _of_estimate(found: Finding, estimated: Estimate, shown: Callable[[float], f
 
 
 def _by_ranks(found: Finding, sides: Sequence[Side]) -> Finding:
+    sides = no_longer(sides)
     found = dataclasses.replace(found, effect=rank_effect(sides), image_error=image_error(sides), ranks=True, noises=())
     return _judged(found, lambda confidence: rank_interval(sides, confidence))
 

@@ -119,11 +119,15 @@ class NoiseModel:
 
     def _pool(self, groups: List[Group], statistic: Statistic) -> Optional[Noise]:
         values = {group: self._values(group, statistic) for group in groups}
-        # Cells with equal values are one training under two names: α = 0 is the same with both matching functions.
-        distinct = {values[group].tobytes(): group for group in reversed(groups)}
-        cells = [group for group in groups if len(values[group]) > 1 and group in distinct.values()]
-        kept, heavy, equal = alike([values[group] for group in cells])
-        return self._noise([cells[i] for i in kept], [cells[i] for i in heavy], equal, statistic)
+        # Cells with equal values are one training under several names: α = 0 is the same with both matching functions.
+        names: Dict[bytes, List[Group]] = {}
+        for group in groups:
+            if len(values[group]) > 1:
+                names.setdefault(np.sort(values[group]).tobytes(), []).append(group)
+        cells = list(names.values())
+        kept, heavy, equal = alike([values[several[0]] for several in cells])
+        left_out = [group for i in heavy for group in cells[i]]
+        return self._noise([cells[i][0] for i in kept], left_out, equal, statistic)
 
     def _noise(self, groups: List[Group], heavy: List[Group], equal: bool, statistic: Statistic) -> Optional[Noise]:
         training = pooled([self._values(group, statistic) for group in groups])

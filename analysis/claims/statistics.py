@@ -18,7 +18,8 @@ FIRST_LOOK = 3
 UNLIKELY = 0.01
 #: Draws of the largest of several t values. They give a critical value with an error of 0.3 %.
 _DRAWS = 200_000
-_MANY = 1000
+#: Numbers of seeds that are looked at when asked how many would decide.
+MOST_SEEDS = 1000
 
 Interval = Tuple[float, float]
 
@@ -204,10 +205,11 @@ def alike(cells: Sequence[np.ndarray]) -> Tuple[List[int], List[int], bool]:
 
 
 def rank_interval(sides: Sequence[Side], confidence: float) -> Optional[Interval]:
-    """An interval of a shift that holds for any distribution; None if there are too few values for this level.
+    """An interval of a shift; None if there are too few values for this level.
 
     It has all shifts that an exact test by ranks does not reject: Mann and Whitney's for two sides, Wilcoxon's for the
-    differences of one. The test knows nothing of the images. Their error is added as for independent errors.
+    differences of one. The former is for equal spreads, or for sides of :func:`no_longer`. The tests know nothing of
+    the images. Their error is added as for independent errors.
     """
     image, middle = image_error(sides) or 0.0, rank_effect(sides)
     shifts = _shifts(sides)
@@ -220,6 +222,19 @@ def rank_interval(sides: Sequence[Side], confidence: float) -> Optional[Interval
     more = t_value(confidence, 99) * image
     low, high = middle - ends[first - 1], ends[last] - middle
     return middle - math.hypot(low, more), middle + math.hypot(high, more)
+
+
+def no_longer(sides: Sequence[Side]) -> List[Side]:
+    """The sides, the one that varies less cut to its first values, if it has more than the other.
+
+    A test by ranks of all values is wrong too often there. With 5 values that vary three times as much as 12 others, it
+    is in 10 % of cases instead of 5 %.
+    """
+    most = len(max(sides, key=lambda side: side.values.var()).values)
+    return [
+        side._replace(values=side.values[:most], left_out=None if side.left_out is None else side.left_out[:most])
+        for side in sides
+    ]
 
 
 def rank_effect(sides: Sequence[Side]) -> float:
@@ -339,9 +354,14 @@ def seeds_to_settle(estimated: Estimate, level: float) -> Optional[int]:
     def settled(number: int) -> bool:
         return sum(variance / max(number, there) for variance, there in estimated.sides) < left
 
-    numbers = range(least + 1, _MANY)
+    numbers = range(least + 1, MOST_SEEDS + 1)
     first = bisect_left(numbers, True, key=settled)
     return numbers[first] if first < len(numbers) else None
+
+
+def needs_images(estimated: Estimate, level: float) -> bool:
+    """Whether the error over test images alone would leave 0 in the interval."""
+    return (estimated.image or 0.0) >= _error_to_settle(estimated, level) ** 2
 
 
 def images_to_settle(estimated: Estimate, level: float) -> Optional[float]:

@@ -59,7 +59,8 @@ def fidelity(runs: Path, profile: str) -> Figure:
     figure = new_figure(WIDE if len(shown) > 1 else WIDE / 2 + 1, 4.5)
     every = pd.concat([panel.differences for panel in shown])
     tables = sorted(every['table'].unique())
-    limits = 1.15 * every['paper'].max(), 1.15 * every['measured'].min(), 1.15 * every['measured'].max()
+    measured = every['measured']
+    limits = 1.15 * every['paper'].max(), 1.15 * min(0.0, measured.min()), 1.15 * max(0.0, measured.max())
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(shown), sharey=True)), shown):
         _panel(axes, panel, tables, limits)
     figure.axes[0].set_ylabel('difference measured, points')

@@ -13,7 +13,8 @@ from experiments.store.runs import BREAKDOWN
 def errors_table(plan: StoredPlan, runs: Path, warnings: List[str]) -> str:
     """A Markdown table of the AP50 that each error costs, and of the calibration error, in %: the mean over seeds.
 
-    Each cell has a row for each of the readings that the table shows of it. Cells of which no run stores its breakdown
+    Each cell has a row for each of the readings that the table shows of it. (n=2) says that only two of its runs store
+    their breakdown. Cells of which no run stores its breakdown
     are left out. The text is empty if that leaves fewer than two, as there is nothing to compare.
 
     Args:
@@ -31,7 +32,8 @@ def errors_table(plan: StoredPlan, runs: Path, warnings: List[str]) -> str:
             if means:
                 names = list(means)
                 values = [DASH if value is None else f'{100 * value:.1f}' for value in means.values()]
-                rows.append([cell.label, reading.replace('_nms', ' NMS'), *values])
+                lacking = f' (n={len(found)})' if len(found) < len(cell.runs) else ''
+                rows.append([f'{cell.label}{lacking}', reading.replace('_nms', ' NMS'), *values])
     return table([['cell', 'read', *names], *rows]) if len({row[0] for row in rows}) > 1 else ''
 
 

@@ -10,8 +10,7 @@ from itertools import groupby, product
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from analysis.results import Results
-from experiments.spec.metrics import lower_is_better
-from experiments.spec.schema import Axis, Cell, Position, StoredPlan, Value
+from experiments.spec.schema import Axis, Cell, Position, StoredPlan, Value, lower_is_better
 
 DASH = '–'
 

@@ -41,7 +41,8 @@ def best_note(plan: StoredPlan) -> str:
 
 def caption(plan: StoredPlan) -> str:
     """The caption. The paper's is marked, because its conclusions need not hold for the numbers measured here."""
-    return plan.caption if plan.question or not plan.caption else f'From the paper: {plan.caption}'
+    what = 'figure' if plan.table.startswith('fig') else 'table'
+    return plan.caption if plan.question or not plan.caption else f"On the paper's {what}: {plan.caption}"
 
 
 def notes(plan: StoredPlan, results: Results) -> List[str]:

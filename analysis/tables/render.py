@@ -33,7 +33,7 @@ def _written(plan: StoredPlan, results: Results) -> pd.DataFrame:
 
 
 def _csv(plan: StoredPlan, results: Results) -> str:
-    """One line for each key of each metric of each cell."""
+    """One line for each key of each metric of each cell. Axes have the names of ``results.load``."""
     frame = _written(plan, results)
     axes = [*plan.rows, *plan.columns]
     at = {cell.label: cell.at for cell in plan.cells}
@@ -41,7 +41,9 @@ def _csv(plan: StoredPlan, results: Results) -> str:
     whole = pd.concat([places, frame[_WRITTEN]], axis=1)
     whole.insert(0, 'table', plan.table)
     whole.insert(1, 'profile', plan.profile)
-    return whole.to_csv(index=False, lineterminator='\n', header=['table', 'profile', *axes, *_WRITTEN])
+    return whole.to_csv(
+        index=False, lineterminator='\n', header=['table', 'profile', *(f'axis_{axis}' for axis in axes), *_WRITTEN]
+    )
 
 
 def _json(plan: StoredPlan, results: Results) -> str:

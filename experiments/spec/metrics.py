@@ -5,7 +5,7 @@ names stand here again, and a test compares them.
 """
 
 import difflib
-from typing import Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from experiments.spec.config import Run
 from experiments.spec.schema import READINGS, SPEED, Cell, Table
@@ -21,12 +21,6 @@ _ERRORS = tuple(
     f'{kind}_error'
     for kind in ('localisation', 'classification', 'duplicate', 'background', 'both', 'missed', 'calibration')
 )
-_LOWER_IS_BETTER = {'mMR', *_COMPETING, *_ERRORS}
-
-
-def lower_is_better(keys: Iterable[str]) -> bool:
-    """Whether lower values of metrics are better, as for miss rates, duplicates, errors and times."""
-    return all(key.rpartition('/')[2] in _LOWER_IS_BETTER or key.endswith('_ms') for key in keys)
 
 
 def check_metrics(table: Table, cell: Cell, run: Run) -> None:

@@ -19,7 +19,7 @@ file                                          model                 written by
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple
+from typing import Annotated, Any, Dict, Iterable, List, Literal, Optional, Tuple
 
 from pydantic import (
     BeforeValidator,
@@ -40,8 +40,15 @@ READINGS = ('without_nms', 'with_nms')
 LESS, GREATER = 'less', 'greater'
 #: Prefix of the keys of speeds. Speeds are measured separately and are not fractions.
 SPEED = 'speed/'
+#: Metrics for which lower is better, by the end of the key: miss rates, duplicates, errors and times.
+LOWER_IS_BETTER = ('/mMR', '/duplicates', '/score_margin', '_error', '_ms')
 Overrides = Dict[StrictStr, Any]
 Position = Dict[StrictStr, StrictStr]
+
+
+def lower_is_better(keys: Iterable[str]) -> bool:
+    """Whether lower values of metrics are better."""
+    return all(key.endswith(LOWER_IS_BETTER) for key in keys)
 
 
 class Value(Model):

@@ -70,6 +70,33 @@ def test_a_training_of_several_tables_has_the_same_seeds_in_each(full, publish):
         assert [list(cell.runs) for cell in load_plan(publish.target.parent, 'desk', name).cells] == seeds
 
 
+def test_runs_of_other_settings_are_not_mixed(full, publish):
+    """The table's file has changed since three seeds were published; then one seed is trained."""
+    full.plan(seeds=(0, 1, 2))
+    for seed in (1, 2):
+        full.all_results(seed=seed)
+    publish()
+    path = full.runs / 'desk/tables/table3.json'
+    plan = json.loads(path.read_text())
+    plan['cells'][0].update(overrides={'optim_wrapper.optimizer.lr': 0.1}, runs={'0': 'abcdefabcdef'})
+    path.write_text(json.dumps(plan))
+    done = publish()
+    assert done.returncode == 0 and 'the published runs have other settings and are left out' in done.stderr
+    assert [len(cell.runs) for cell in load_plan(publish.target.parent, 'desk', 'table3').cells] == [0, 3, 3, 3]
+
+
+def test_two_runs_of_one_seed(full, publish):
+    """Tables that contradict each other; one line says so."""
+    full.plan(seeds=(0,))
+    plan = json.loads((full.runs / 'desk/tables/table3.json').read_text())
+    plan['table'], plan['cells'] = 'table2', plan['cells'][:2]
+    for cell, runs in zip(plan['cells'], ({0: run_id(0), 1: run_id(1)}, {0: run_id(1), 1: run_id(2)})):
+        cell['runs'] = runs
+    full.write('desk/tables/table2.json', json.dumps(plan))
+    done = publish()
+    assert done.returncode == 2 and 'of one training is run' in done.stderr and 'Traceback' not in done.stderr
+
+
 def test_a_published_run_is_replaced_only_on_demand(full, publish):
     publish()
     full.result(0, 0.5, 0.5)
@@ -85,7 +112,7 @@ def test_a_speed_measured_since_follows_its_run_and_no_other(full, publish):
     full.speed(0, 20.0)
     full.speed(1, 20.0)
     full.result(1, 0.5, 0.5)  # another training of run 1 than the published one
-    assert publish().stdout == 'table3: 0 runs published, 4 are there, 1 timed since\n'
+    assert publish().stdout == 'table3: 0 runs published, 4 are there, 1 measured again since\n'
     assert 'speed.json' in names(publish.target / run_id(0)) and 'speed.json' not in names(publish.target / run_id(1))
     assert publish().stdout == 'table3: 0 runs published, 4 are there\n'
 

@@ -38,7 +38,7 @@ def test_outcomes_are_written_between_the_marks(store):
     before, outcome, after = parts_of(page)
     assert (before, after) == (parts_of(empty)[0], parts_of(empty)[2]) and page.count(NONE) == len(study_names()) - 1
     assert '**Profile desk. 4 claims: 4 hold, 0 fail' in outcome and '40.0' in outcome and '48 trainings' in outcome
-    assert 'K besides the certain anchor' in outcome and 'From the paper' not in outcome
+    assert 'K besides the certain anchor' in outcome and "On the paper's" not in outcome
     assert '**Holds**: all three choices of the text together are within 0.9 AP' in outcome
     assert make_results.studies_page(page, store.runs) == (page, {})
 

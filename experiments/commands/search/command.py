@@ -15,8 +15,8 @@ from experiments.data.prepare import prepare_runs
 from experiments.launchers.local import in_process
 from experiments.launchers.ray import trial
 from experiments.launchers.ray.launcher import open_ray
-from experiments.spec.metrics import lower_is_better
 from experiments.spec.plan import Plan
+from experiments.spec.schema import lower_is_better
 from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
 

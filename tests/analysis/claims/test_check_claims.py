@@ -20,6 +20,7 @@ from analysis.claims.statistics import (
     Variance,
     control_confidence,
     images_to_settle,
+    rank_interval,
     seeds_to_settle,
 )
 
@@ -38,7 +39,7 @@ def verdict_of(store):
         ((37.1, 37.4, 37.8), (30.2, 29.9, 31.0), 'holds', 'The difference is +7.07 points, 95 % interval +6.0'),
         ((30.2, 29.9, 31.0), (37.1, 37.4, 37.8), 'fails', 'The difference is −7.07 points, 95 % interval −8.1'),
         ((31.0, 31.9, 30.9), (30.2, 29.9, 31.0), 'undecided', ' more seeds per cell ('),
-        ((31.0, 31.9, 30.9), (31.0, 30.9, 31.9), 'undecided', 'would not settle it: the differences are too small.'),
+        ((31.0, 31.9, 30.9), (31.0, 30.901, 31.9), 'undecided', 'would not settle it: the differences are too small.'),
         ((37.1,), (30.2,), 'undecided', 'Nothing is known of the noise of training'),
         ((37.1, 37.4, 37.8), (), 'undecided', 'Not measured: AP without NMS, LA old.'),
     ],
@@ -135,7 +136,7 @@ def test_noise_of_the_nearest_table(store, epochs, borrows):
     (store.runs / 'desk/tables/aside').unlink()
     verdict = verdict_of(store)
     [found] = verdict.findings
-    assert f'The noise of training is that of {borrows}.' in explain.why(verdict)
+    assert f'The noise of training is that of {borrows} with {found.noises[0].epochs} epochs.' in explain.why(verdict)
     spread = {'Table 2': 1.0, 'Table 3': 3.0}[borrows]
     assert found.training_error == pytest.approx(np.sqrt(2) * spread) and found.noises[0].training.freedom == 6
 
@@ -143,9 +144,64 @@ def test_noise_of_the_nearest_table(store, epochs, borrows):
 def test_equal_cells_count_once(store):
     """Two cells that compute the same are one training under two names."""
     write_plan(store, claim(compare('new', 'greater', 'other')), seeds=(0, 1, 2))
-    write_seeds(store, (37.0, 38.0, 39.5), (37.0, 38.0, 39.5), (29.0, 30.0, 31.0))
+    # Run ids are hashes, so the seeds of such cells do not come in one order.
+    write_seeds(store, (37.0, 38.0, 39.5), (39.5, 37.0, 38.0), (29.0, 30.0, 31.0))
     [found] = verdict_of(store).findings
     assert found.noises[0].training.freedom == 4 and len(found.noises[0].groups) == 2
+
+
+def test_a_collapsed_cell_under_two_names(store):
+    """It counts as one among those that vary more, and under both names it is judged by ranks."""
+    names = ('new', 'old', 'other', 'again')
+    claims = [claim(compare('new', 'greater', name), name=name) for name in ('other', 'again')]
+    write_plan(store, *claims, seeds=range(5), values=names)
+    collapsed = (30.2, 29.9, 0.1, 31.0, 30.6)
+    write_seeds(store, (37.1, 37.4, 37.8, 37.2, 36.9), (35.2, 35.1, 35.6, 34.9, 35.3), collapsed, collapsed[::-1])
+    one, other = (verdict.findings[0] for verdict in judge(store.runs, 'desk', ['table1'])[0])
+    assert one.ranks and other.ranks and one.interval == other.interval
+
+
+def test_ranks_of_no_more_seeds_than_the_cell_that_varies_has(store):
+    """With all of a steady cell's, the test would be wrong too often."""
+    steady = 37 + 0.1 * np.arange(12)
+    collapsed = (30.2, 29.9, 0.1, 31.0, 30.6)
+    write_plan(store, claim(compare('new', 'greater', 'other')), seeds=range(12))
+    write_seeds(store, steady, 35 + 0.1 * np.arange(12), collapsed)
+    [found] = verdict_of(store).findings
+    expected = rank_interval([Side(steady[:5]), Side(np.array(collapsed))], 0.95)
+    assert found.ranks and found.interval == pytest.approx(expected)
+    assert found.interval != pytest.approx(rank_interval([Side(steady), Side(np.array(collapsed))], 0.95))
+
+
+def test_seeds_are_counted_from_the_cell_that_has_fewest(store):
+    """Also where another comparison has a cell of fewer, and where that cell is of another table."""
+    rng = np.random.default_rng(0)
+    new, old = 38 + rng.standard_normal(12), 37.8 + rng.standard_normal(9)
+    write_plan(store, claim(BETTER, compare('new', 'greater', 'other')), seeds=range(12))
+    write_seeds(store, new, old, [36.9])
+    found, other = verdict_of(store).findings
+    assert found.verdict == other.verdict == 'undecided' and other.seeds < found.seeds
+    assert explain.settled_with([found, other]) == (found.seeds - 9, found.seeds)
+
+
+def test_why_seeds_would_not_settle_it(store):
+    """Images are blamed where they are the cause."""
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(9)
+    write_plan(store, claim(BETTER), seeds=range(9))
+    write_seeds(store, 38 + noise, 38.001 + noise[::-1])
+    assert '1000 seeds per cell would not settle it: the differences are too small.' in explain.why(verdict_of(store))
+
+
+def test_the_size_in_a_row_is_that_of_its_comparison(store):
+    write_plan(
+        store, claim(dict(BETTER, size=0.5), dict(compare('new', 'greater', 'other'), size=30.0)), seeds=(0, 1, 2)
+    )
+    write_seeds(store, (37.0, 37.5, 38.0), (36.6, 37.0, 37.4), (29.0, 30.0, 31.0))
+    verdict = verdict_of(store)
+    assert verdict.size == 'smaller'
+    row = explain.brief([verdict]).splitlines()[-1]
+    assert row.split('|')[-2].strip() == verdict.findings[0].size == 'as printed'
 
 
 def test_a_cell_of_nine_seeds_keeps_its_own_noise(store):

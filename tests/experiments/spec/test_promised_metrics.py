@@ -9,9 +9,9 @@ import yaml
 from tiny_datasets import write_tiny_coco
 
 from experiments.spec.config import resolve
-from experiments.spec.metrics import check_metrics, lower_is_better, metric_names
+from experiments.spec.metrics import check_metrics, metric_names
 from experiments.spec.plan import make_plan
-from experiments.spec.schema import READINGS, SPEED
+from experiments.spec.schema import READINGS, SPEED, lower_is_better
 from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 

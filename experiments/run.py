@@ -24,7 +24,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Run the command line.
 
     Returns:
-        int: 0 on success, 1 if a run failed or a value is missing, 2 for wrong arguments or files, 130 if stopped.
+        int: 0 on success, 1 if a run failed, a value is missing or nobody reads the output, 2 for wrong arguments or
+            files, 130 if stopped.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -40,7 +41,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 2
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except KeyboardInterrupt:
         print('run.py: stopped; what is finished is kept, and the same command goes on from there', file=sys.stderr)
         return 130

@@ -10,9 +10,21 @@ from typing import Dict, Iterable, Iterator, List, Tuple
 
 from rich.filesize import decimal
 
+from experiments.commands.status import states
 from experiments.store.errors import UserError
 from experiments.store.files import ASIDE
-from experiments.store.runs import BREAKDOWN, DONE, FAILED, IMAGE_GROUPS, RUNNING, STOPPED, Busy, RunFolder
+from experiments.store.runs import (
+    BREAKDOWN,
+    DONE,
+    FAILED,
+    IMAGE_GROUPS,
+    QUEUED,
+    REQUEUED,
+    RUNNING,
+    STOPPED,
+    Busy,
+    RunFolder,
+)
 
 #: Names of mmengine's own logs and copies of configs: its start time.
 _STARTED = re.compile(r'\d{8}_\d{6}(\.py)?')
@@ -70,10 +82,10 @@ def clean(args: argparse.Namespace) -> int:
         args (Namespace): the command line. If it names no table, it covers all runs of the profile.
 
     Returns:
-        int: 0.
+        int: 0, or 1 if something cannot be removed.
 
     Raises:
-        UserError: something cannot be removed.
+        UserError: there are no such runs.
     """
     if args.tables:
         from experiments.commands.plans import folders_of, read_plans
@@ -81,8 +93,11 @@ def clean(args: argparse.Namespace) -> int:
         folders = folders_of(read_plans(args), args)
     else:
         folders = run_folders(args.runs / args.profile)
+        if not (args.runs / args.profile).is_dir():
+            raise UserError(f'there are no runs in {args.runs / args.profile}')
     options = CleanOptions(args.checkpoints, args.unfinished, args.trackers)
-    total, running = 0, 0
+    total, running, code = 0, 0, 0
+    at_slurm = states(args.runs / args.profile, folders) if args.unfinished else {}
     for run_id, folder in folders.items():
         if not folder.config.exists():
             continue
@@ -90,16 +105,20 @@ def clean(args: argparse.Namespace) -> int:
             folder.check()  # a damaged run is left for its owner to inspect
             if folder.status().state == RUNNING:
                 raise Busy(folder.path)
+            if run_id in at_slurm and at_slurm[run_id].state in (QUEUED, REQUEUED):
+                print(f'{run_id}  left alone: Slurm will go on with it')
+                continue
             total += _clean_run(run_id, folder, options, args.yes)
         except Busy:
             running += 1
             print(f'{run_id}  left alone: it is being trained')
         except UserError as error:
             print(f'run.py: {run_id} left alone: {error}', file=sys.stderr)
+            code = 1
     if options.trackers:
         total += _clean_trackers(args.runs / args.profile, running, args.yes)
     print(f'{decimal(total)} removed' if args.yes else f'{decimal(total)} would be removed; nothing was: add --yes')
-    return 0
+    return code
 
 
 def run_folders(runs: Path) -> Dict[str, RunFolder]:
@@ -117,11 +136,11 @@ def _clean_run(run_id: str, folder: RunFolder, options: CleanOptions, remove: bo
 def _go_through(run_id: str, folder: RunFolder, options: CleanOptions, remove: bool) -> int:
     found = {what: paths for what, paths in removable(folder, folder.status(held=remove).state, options) if paths}
     sizes = {what: sum(map(bytes_of, paths)) for what, paths in found.items()}
+    if remove:
+        _remove(path for paths in found.values() for path in paths)
     if found:
         parts = ', '.join(f'{what} {decimal(count)}' for what, count in sizes.items())
         print(f'{run_id}  {"removed" if remove else "would remove"}: {parts}')
-    if remove:
-        _remove(path for paths in found.values() for path in paths)
     return sum(sizes.values())
 
 

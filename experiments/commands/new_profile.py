@@ -16,7 +16,7 @@ import numpy as np
 from experiments.commands.geometry import COCO, Setting, section, silent, too_small
 from experiments.data.annotations import sha256
 from experiments.data.geometry import Geometry, Image, Levels, Ranges, measure, read_images
-from experiments.spec.config import add_profile
+from experiments.spec.config import add_profile, check_profile_name
 from experiments.store.errors import UserError
 from experiments.store.files import make_folder, write_whole
 from o2f.errors import InputError
@@ -67,6 +67,7 @@ def new_profile(args: argparse.Namespace) -> int:
     out: Path = args.out
     if out.suffix != '.py':
         raise UserError(f'--out {out}: a profile is a Python file, such as {out.stem or "my_data"}.py')
+    check_profile_name(out)
     if out.exists():
         raise UserError(f'--out {out} is there already: delete it, or choose another name')
     splits = {name: _look(args.data, name) for name in _NAMES}
@@ -84,11 +85,12 @@ def new_profile(args: argparse.Namespace) -> int:
     text = _text(args.data, splits, tuple(classes), size, levels.ranges)
     make_folder(out.parent)
     write_whole(out, text)
-    add_profile(out)  # it can be read, and its name is none of the suite's
+    add_profile(out)  # it can be read
     print(section(Setting(dataset, (size, size), levels), found))
     print(f'{out} is written. Next:')
     for command in ('doctor table5', 'table5'):
-        print(f'  {shlex.join(["python", "experiments/run.py", *command.split()])} --profile {out} --data {args.data}')
+        words = 'python', 'experiments/run.py', *command.split(), '--profile', str(out), '--data', str(args.data)
+        print(f'  {shlex.join(words)}')
     return 0
 
 

@@ -50,6 +50,10 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     if words[:1] not in ([name] for name in ('-h', '--help', *commands.choices)):
         words.insert(0, 'train')
     args = parser.parse_args(words)
+    given = [key for key, _ in getattr(args, 'set', ())]
+    for key in given:
+        if given.count(key) > 1:
+            parser.error(f'--set {key} is given twice')
     if 'check' in args:
         args.check(args)
     if getattr(args, 'profile', '').endswith('.py'):
@@ -329,9 +333,10 @@ def _clean(add: Add) -> None:
         'processes that died, checkpoints older than the newest, and the logs of mmengine in finished runs.\n'
         'Results, metrics, configs and runs in training always stay.',
     )
-    parser.set_defaults(command='clean')
+    parser.set_defaults(command='clean', check=partial(_check_clean, parser))
     _add_tables(parser, 'tables whose runs to clean (default: all runs of the profile)')
     _add_runs(parser)
+    parser.set_defaults(seeds=None)  # tells whether they were given
     _add_folders(parser, 'runs')
     parser.add_argument('--yes', action='store_true', help='remove it')
     parser.add_argument(
@@ -393,6 +398,12 @@ def _add_profile(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _check_clean(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if not args.tables and (args.seeds or args.only or args.set):
+        parser.error('--seeds, --only and --set select runs of tables: name a table, or leave them out')
+    args.seeds = args.seeds or [0]
+
+
 def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--set', type=_setting, action='append', default=[], metavar='KEY=VALUE', help='override a key of the config'
@@ -434,6 +445,8 @@ def _check_launchers(parser: argparse.ArgumentParser, args: argparse.Namespace) 
         parser.error('--cluster belongs to --launcher slurm')
     if args.processes_per_run is not None and args.launcher != 'local':
         parser.error('--processes-per-run belongs to --launcher local')
+    if args.jobs is not None and args.launcher == 'slurm':
+        parser.error('--jobs: on Slurm, array_parallelism of the --cluster file says how many runs there are at once')
 
 
 def _add_jobs(group: Any) -> None:
@@ -484,7 +497,8 @@ def _number(kind: Callable[[str], Any], fits: Callable[[Any], bool], words: str)
 
 
 _count = _number(int, lambda value: value >= 1, 'a whole number, 1 or more')
-_seed = _number(int, lambda value: value >= 0, 'a whole number, 0 or more')
+#: Each epoch has a seed of its own, which must fit 32 bits.
+_seed = _number(int, lambda value: 0 <= value <= 4_000_000, 'a whole number from 0 to 4000000')
 _positive = _number(float, lambda value: value > 0, 'a number above 0')
 _above_one = _number(float, lambda value: value > 1, 'a number above 1')
 _share = _number(float, lambda value: 0 <= value <= 1, 'a number from 0 to 1, as a run trains in one process')

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Dict, List
 
 from experiments.spec.schema import Position
+from experiments.store.errors import UserError
 from experiments.store.runs import DONE, RunFolder
 
 PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
@@ -21,6 +22,9 @@ def read_plans(args: argparse.Namespace) -> list:
 
     names = table_file.table_names() if args.tables == ['all'] else list(dict.fromkeys(args.tables))
     tables = [table_file.load_table(name) for name in names]
+    for table, name in zip(tables, names):
+        if [other.name for other in tables].count(table.name) > 1:
+            raise UserError(f'{name}: two tables are called {table.name}, and results go by this name: rename one')
     settings = dict(args.set)
     return [
         make_plan(table, table_file.select(table, args.only), args.profile, args.seeds, settings) for table in tables

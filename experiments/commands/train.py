@@ -3,12 +3,13 @@
 import argparse
 import functools
 import sys
+from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from experiments.commands.estimate.memory import memory_needed
 from experiments.commands.plans import configs_of, folders_of, labels_of, read_plans
 from experiments.commands.view import open_view
-from experiments.data.annotations import changed_since, remember
+from experiments.data.annotations import changed_since, differing, remember
 from experiments.data.prepare import prepare_runs
 from experiments.launchers import open_launcher
 from experiments.launchers.local import in_process
@@ -17,7 +18,7 @@ from experiments.spec.config import Run
 from experiments.spec.paths import data_paths
 from experiments.spec.plan import Plan, save_plan, save_profile
 from experiments.store.errors import UserError
-from experiments.store.files import check_locks, locked
+from experiments.store.files import check_locks, locked, read_json
 from experiments.store.runs import DONE, FAILED, RunFolder, Status
 from experiments.training.speed import lacking, measure
 
@@ -44,7 +45,8 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
     _warn_of_changes(plans, todo, folders, args)
     failed = _create(list(todo.values()), folders, args)
     for plan in plans:
-        save_plan(plan, args.runs, lambda line: print(f'run.py: {line}', file=sys.stderr))
+        path = save_plan(plan, args.runs, lambda line: print(f'run.py: {line}', file=sys.stderr))
+        _warn_of_mixtures(path, folders)
     save_profile(args.profile, args.runs)
     runs = [run for run_id, run in todo.items() if run_id not in failed]
     if todo:
@@ -85,6 +87,18 @@ def _warn_of_changes(
         print(
             f'run.py: warning: {name} differs from the file that {len(ids)} run(s) began on, {done} of them finished: '
             f'their results are of that file. Delete their folders to train anew: {" ".join(ids)}',
+            file=sys.stderr,
+        )
+
+
+def _warn_of_mixtures(path: Path, folders: Dict[str, RunFolder]) -> None:
+    """Say where the trainings that a table shows, those of earlier commands too, are of annotations that differ."""
+    run_ids = {run_id for cell in read_json(path)['cells'] for run_id in cell['runs'].values()}
+    mine = run_ids & folders.keys()
+    for name in differing([RunFolder(path.parents[1] / run_id) for run_id in sorted(run_ids - mine) + sorted(mine)]):
+        print(
+            f'run.py: warning: {path.stem}: its trainings are of several contents of {name}, so its means and spreads '
+            'mix them',
             file=sys.stderr,
         )
 

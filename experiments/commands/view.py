@@ -1,5 +1,6 @@
 """Shows the progress of runs: a live table on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import time
 from typing import Dict, List, Optional, TextIO
@@ -48,8 +49,11 @@ class PlainView:
         """Do nothing: this view holds no resources."""
 
     def say(self, text: str) -> None:
-        """Print one line."""
-        print(f'[{format_left(time.monotonic() - self.begin):>7}] {text}', file=self.stream, flush=True)
+        """Print one line. If nobody reads any more, the trainings go on without."""
+        try:
+            print(f'[{format_left(time.monotonic() - self.begin):>7}] {text}', file=self.stream, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Print the progress of a preparation: a line at every fifth of it."""
@@ -116,7 +120,7 @@ class LiveView(PlainView):
         )
         table.add_column('run')
         for name in ('state', 'epoch', 'AP without/with NMS', 'left'):
-            table.add_column(name, justify='right')
+            table.add_column(name, justify='right', no_wrap=True)
         shown = self._fitting(statuses)
         for run_id in shown:
             self._add_row(table, run_id, statuses[run_id])
@@ -134,9 +138,11 @@ class LiveView(PlainView):
         return [run_id for run_id in statuses if run_id in first]
 
     def _add_row(self, table, run_id: str, status: Status) -> None:
+        from rich.text import Text
+
         epoch = f'{status.epoch}/{status.epochs}' if status.epochs else ''
         styles = {RUNNING: 'bold', FAILED: 'red', DONE: 'green', STOPPED: 'yellow', REQUEUED: 'yellow'}
         left = format_left(status.left_s) if status.state == RUNNING else ''
-        table.add_row(
-            self.labels[run_id], status.state, epoch, format_ap(status), left, style=styles.get(status.state, 'dim')
-        )
+        label = Text(self.labels[run_id], no_wrap=True, overflow='ellipsis')  # no markup, on one line
+        cells = label, status.state, epoch, format_ap(status), left
+        table.add_row(*cells, style=styles.get(status.state, 'dim'))

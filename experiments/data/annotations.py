@@ -1,8 +1,9 @@
 """The annotation files of runs: looked at before a training, and known again by their digests afterwards."""
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Dict, Iterable, List, Optional, Sequence
 
 from experiments.spec.config import Run
 from experiments.spec.paths import data_paths, makes_data, substitute_paths
@@ -74,7 +75,24 @@ def digests(config: dict, data: Path, known: Optional[Dict[str, dict]] = None) -
         stat, earlier = path.stat(), (known or {}).get(loader, {})
         entry = dict(path=str(path), bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
         same = all(earlier.get(key) == value for key, value in entry.items())
-        found[loader] = dict(entry, sha256=earlier['sha256'] if same else sha256(path))
+        found[loader] = dict(entry, sha256=earlier['sha256'] if same else _sha256_once(*entry.values()))
+    return found
+
+
+@lru_cache(maxsize=None)
+def _sha256_once(path: str, *_: int) -> str:
+    """The digest of a file of this size and time, for all runs of a command."""
+    return sha256(Path(path))
+
+
+def differing(folders: Iterable[RunFolder]) -> List[str]:
+    """The annotation files, by their last path, that had not the same content in all of these trainings."""
+    stored = [folder.data() for folder in folders if folder.status().epoch]
+    found = []
+    for loader in ('train_dataloader', 'val_dataloader'):
+        entries = [entry[loader] for entry in stored if loader in entry]
+        if len({entry['sha256'] for entry in entries}) > 1:
+            found.append(entries[-1]['path'])
     return found
 
 

@@ -201,8 +201,7 @@ def in_process(function: Callable, *args: Any) -> None:
     """Run ``function(*args, report)`` in a process with torch. The last of ``args`` is called here with its reports.
 
     Raises:
-        OSError, UserError: the function raised it.
-        RuntimeError: the process failed otherwise.
+        OSError, UserError: the function raised it, or its process ended without a word.
     """
     *given, report = args
     context = _context(gpus())
@@ -219,8 +218,16 @@ def in_process(function: Callable, *args: Any) -> None:
                 return
             report(*content)
     except EOFError:
-        raise RuntimeError(f'{function.__name__} ended without a result') from None
+        process.join()
+        raise UserError(
+            f'the process of {function.__name__} was ended (status {process.exitcode}): it may have needed more memory '
+            'than there is'
+        ) from None
+    except BaseException:
+        process.terminate()  # it may wait for a reader of its reports
+        raise
     finally:
+        ours.close()
         process.join()
 
 
@@ -230,6 +237,12 @@ def _report(pipe: Any, function: Callable, args: list) -> None:
         pipe.send(('done', None))
     except (OSError, UserError) as error:
         pipe.send(('error', error))
+    except Exception as error:
+        from o2f.errors import InputError
+
+        if not isinstance(error, InputError):
+            raise
+        pipe.send(('error', UserError(str(error))))
 
 
 def _stop(processes: List[BaseProcess], patience_s: float = 5.0) -> None:

@@ -58,6 +58,8 @@ _NOT_COMPUTED_BY_LOADERS = {'num_workers', 'persistent_workers', 'prefetch_facto
 # Default hooks that only show, save or check, and the types of those that compute.
 _HOOKS_ASIDE = {'timer', 'logger', 'checkpoint', 'visualization', 'dataset_check', 'settings_check', 'loss_check'}
 _HOOKS = {'param_scheduler': 'ParamSchedulerHook', 'sampler_seed': 'DistSamplerSeedHook'}
+#: Helper variables of the config files. Nothing reads them in a finished config.
+HELPERS = {'backend_args', 'classes', 'data_root', 'dataset_type', 'test_pipeline', 'train_pipeline'}
 #: Settings that must be whole numbers of at least 1.
 _COUNTS = (('train_dataloader', 'batch_size'), ('val_dataloader', 'batch_size'), ('train_cfg', 'max_epochs'))
 
@@ -112,14 +114,21 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
         value = (content.get(part) or {}).get(name, 1)
         if type(value) is not int or value < 1:
             raise UserError(f'{source}: {part}.{name}: {value!r} must be a whole number, 1 or more')
+    if content['train_cfg'].get('val_interval', 1) != 1:
+        raise UserError(f'{source}: train_cfg.val_interval must be 1: results have the metrics of every epoch')
     if _has_workers(content) != _has_workers(plain):
         content['augmentation_seed'] = 'sample' if _has_workers(content) else 'epoch'
-    return Run(run_id(content), profile, seed, content)
+    try:
+        return Run(run_id(content), profile, seed, content)
+    except ValueError as error:
+        raise UserError(f'{source}: infinite numbers and NaN cannot be settings') from error
 
 
 def _overridden(config: dict, key: str, value: Any, profile: str, source: str) -> Any:
     """The value of the config that ``value`` replaces. Both must be of the same type."""
     node: Any = config
+    if key.split('.')[0] in HELPERS:
+        raise UserError(f'{source}: {key}: nothing reads it: set it below train_dataloader, val_dataloader and so on')
     for depth, part in enumerate(key.split('.')):
         if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
             node = node[int(part)]
@@ -178,7 +187,7 @@ def run_id(config: dict) -> str:
     computed |= _of_ones_own(config)
     # The folder names identify the data with all of their settings and versions, defaults included.
     computed['generate'] = {name: folder for name, (folder, _) in generated(config).items()}
-    text = json.dumps(computed, sort_keys=True, default=str)
+    text = json.dumps(computed, sort_keys=True, default=str, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -237,13 +246,22 @@ def add_profile(path: Path) -> str:
     name = path.stem
     if not path.is_file():
         raise UserError(f'--profile {path}: there is no such file; run.py new-profile writes one')
-    if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_]*', name):
-        raise UserError(f'--profile {path}: name the file with letters, digits and _ alone, such as my_data.py')
-    if (PROFILES / f'{name}.py').exists():
-        raise UserError(f"--profile {path}: the suite's own profile has this name: rename the file")
+    check_profile_name(path)
     _OWN[name] = path.resolve()
     _profile(_OWN[name])
     return name
+
+
+def check_profile_name(path: Path) -> None:
+    """Check that a file may be a profile by its name.
+
+    Raises:
+        UserError: it is taken, or none for a folder.
+    """
+    if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_]*', path.stem):
+        raise UserError(f'{path}: name the file with letters, digits and _ alone, such as my_data.py')
+    if (PROFILES / f'{path.stem}.py').exists():
+        raise UserError(f"{path}: the suite's own profile has this name: rename the file")
 
 
 def profile_text(name: str) -> Optional[str]:
@@ -305,15 +323,23 @@ def _profile(path: Path) -> Config:
         return _load(path)
     try:
         own = copy.deepcopy(_load(path))
+        for imported in [name for name, value in own.items() if callable(value)]:
+            own.pop(imported)  # a class or a function that the file uses
         base = own.pop('base', None)
         config = own if base is None else copy.deepcopy(_load(_base(base)))
         if base is not None:
             config.merge_from_dict(_resolve_keep(own.to_dict(), config))
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
-    except Exception as error:  # the file is Python: anything may be raised
+    except (Exception, SystemExit) as error:  # the file is Python: anything may be raised
         raise UserError(' '.join(f'{path} is no profile ({type(error).__name__}: {error})'.split())[:400]) from error
     lacking = [key for key in _OF_A_PROFILE if key not in config]
+    special = config.get('variants', {})
+    wrong = [key for key in _OF_A_PROFILE if key in config and not isinstance(config[key], dict)]
+    if not isinstance(special, dict) or any(not isinstance(piece, (dict, type(None))) for piece in special.values()):
+        wrong.append('variants')
+    if wrong:
+        raise UserError(f'{path}: {", ".join(wrong)} must be dict(...); of variants, each value may also be None')
     if lacking:
         raise UserError(f"{path} lacks {', '.join(lacking)}: begin with base = 'desk', as run.py new-profile does")
     return config
@@ -332,7 +358,8 @@ def _base(name: Any) -> Path:
 
 @lru_cache(maxsize=None)
 def _load(path: Path) -> Config:
-    return Config.fromfile(path, import_custom_modules=False)  # custom modules would import torch
+    # Custom modules would import torch. Lazy imports of names would hide those of ordinary modules.
+    return Config.fromfile(path, import_custom_modules=False, lazy_import=False)
 
 
 def _resolve_keep(piece: dict, base: Any) -> dict:

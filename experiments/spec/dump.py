@@ -6,24 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Dict, List, Sequence
 
-from experiments.spec.config import Run
+from experiments.spec.config import HELPERS, Run
 from experiments.spec.paths import data_paths, substitute_paths
 from experiments.spec.plan import Plan
 from experiments.spec.schema import Axis, Cell, Table
 from experiments.store.errors import UserError
 from experiments.store.files import make_folder, write_whole
 
-#: Helper variables of the config files. Nothing reads them in a finished config.
-LEFTOVERS = {
-    'backend_args',
-    'classes',
-    'data_root',
-    'dataset_type',
-    'generate',
-    'max_workers',
-    'test_pipeline',
-    'train_pipeline',
-}
+#: What nothing reads in a finished config.
+LEFTOVERS = {*HELPERS, 'generate', 'max_workers'}
 
 
 def dump_configs(plans: Sequence[Plan], folder: Path, data: Path) -> Dict[Path, List[str]]:

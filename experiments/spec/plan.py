@@ -11,7 +11,7 @@ from experiments.spec.config import Run, profile_text, resolve
 from experiments.spec.metrics import check_metrics
 from experiments.spec.schema import Cell, Overrides, StoredPlan, Table, own_profile, plan_name
 from experiments.store.errors import UserError
-from experiments.store.files import make_folder, write_json, write_whole
+from experiments.store.files import locked, make_folder, write_json, write_whole
 from experiments.store.model import read_stored
 
 
@@ -61,12 +61,22 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
         if overrides:
             resolve(profile, cell.use, cell.overrides, 0, source)  # so that any later error comes from --set
             source = '--set'
+            _refuse_axes(table, overrides)
         merged = {**cell.overrides, **overrides}
         runs = {seed: resolve(profile, cell.use, merged, seed, source) for seed in seeds}
         if runs:  # all seeds have the same metrics
             check_metrics(table, cell, next(iter(runs.values())))
         planned.append(PlannedCell(cell, runs))
     return Plan(table, profile, overrides, planned)
+
+
+def _refuse_axes(table: Table, overrides: Overrides) -> None:
+    """Refuse to override what the cells differ in: their names would not say any more what is trained."""
+    for own in {key for cell in table.cells for key in cell.overrides}:
+        of_cells = [cell.overrides.get(own) for cell in table.cells]
+        for key in overrides:
+            if (own == key or own.startswith(f'{key}.')) and any(value != of_cells[0] for value in of_cells):
+                raise UserError(f'--set {key}: the cells of {table.name} differ in {own}: choose some with --only')
 
 
 def save_plan(plan: Plan, runs: Path, report: Callable[[str], None] = lambda line: None) -> Path:
@@ -82,6 +92,13 @@ def save_plan(plan: Plan, runs: Path, report: Callable[[str], None] = lambda lin
         UserError: the folder cannot be written, or the stored plan is damaged.
     """
     path = runs / plan.profile / 'tables' / f'{plan.name}.json'
+    make_folder(path.parent)
+    with locked(path.with_suffix('.lock')):  # another command may plan other seeds of the table
+        _save(plan, path, runs, report)
+    return path
+
+
+def _save(plan: Plan, path: Path, runs: Path, report: Callable[[str], None]) -> None:
     earlier = _earlier(path)
     if old := _outdated(plan, earlier):
         report(
@@ -98,9 +115,7 @@ def save_plan(plan: Plan, runs: Path, report: Callable[[str], None] = lambda lin
     )
     layout = {key: value for key, value in plan.table if key not in ('name', 'cells')}
     stored = StoredPlan(**layout, cells=cells, table=plan.table.name, profile=plan.profile, overrides=plan.overrides)
-    make_folder(path.parent)
     write_json(path, stored.model_dump(mode='json', by_alias=True))
-    return path
 
 
 def _outdated(plan: Plan, earlier: Dict[tuple, Dict[int, str]]) -> List[str]:

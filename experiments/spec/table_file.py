@@ -150,6 +150,8 @@ class AxisEntry(Model):
     def axis(self, name: str) -> Axis:
         values: Dict[str, Value] = {}
         for entry in self.values:
+            if entry.name == OTHERS:
+                raise ValueError(f'axes.{called(name)}.values: {OTHERS!r} means all other values in claims: rename it')
             if entry.name in values:
                 raise ValueError(f'axes.{called(name)}.values: {entry.name!r} is there twice')
             if len(entry.describe) != len(self.describe):

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -32,7 +33,7 @@ def write_whole(path: Path, content: Union[bytes, str]) -> None:
     Raises:
         UserError: the disk is full or the folder cannot be written. An existing file is untouched.
     """
-    aside = path.with_name(f'{ASIDE}{path.name}.{os.getpid()}')
+    aside = path.with_name(f'{ASIDE}{path.name}.{os.getpid()}.{secrets.token_hex(4)}')  # hosts may share the folder
     data = content.encode() if isinstance(content, str) else content
     try:
         with open(aside, 'wb') as file:
@@ -257,8 +258,8 @@ def write_json(path: Path, content: Any) -> None:
     write_whole(path, json.dumps(content, indent=1, allow_nan=False) + '\n')
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None if there is no such file.
+def read_json(path: Path, cure: str = 'delete it and run again') -> Any:
+    """The content of a JSON file, or None if there is no such file. ``cure`` is for the message if it is damaged.
 
     Raises:
         UserError: the file exists but is not JSON.
@@ -268,7 +269,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f'{path} cannot be read ({error}): delete it and run again') from error
+        raise UserError(f'{path} cannot be read ({error}): {cure}') from error
 
 
 #: The most values that a YAML file may expand to. Each alias (``*name``) counts as all values that it repeats.

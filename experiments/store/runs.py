@@ -112,7 +112,7 @@ class RunFolder:
         return self.path / (f'worker.log.{rank}' if rank else 'worker.log')
 
     def create(self, run: 'Run') -> None:
-        """Create the folder and write the config, unless they exist.
+        """Create the folder and write the config. A run that is not done takes the settings that its id leaves out.
 
         Raises:
             UserError: the folder cannot be written.
@@ -120,7 +120,7 @@ class RunFolder:
         make_folder(self.path)
         if not os.access(self.path, os.W_OK):
             raise cannot_write(self.path, OSError(errno.EACCES, 'it is read-only'))
-        if not self.config.exists():
+        if not self.config.exists() or not self._result.exists() and _text_of(self.config) != run.config_text:
             write_whole(self.config, run.config_text)
 
     def set_tracking(self, names: List[str]) -> None:
@@ -256,7 +256,7 @@ class RunFolder:
 
     def epochs(self) -> List[dict]:
         """The records of :meth:`add_epoch`, one for each finished and evaluated epoch, in order."""
-        content = read_json(self._metrics)
+        content = read_json(self._metrics, 'delete the folder and run again')
         if content is None:
             return []
         if (
@@ -413,3 +413,11 @@ def _short(value: float) -> float:
 def _plain(value: float) -> Optional[float]:
     """A metric as JSON has it: NaN, which stands for an undefined metric, becomes null."""
     return float(value) if math.isfinite(value) else None
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file; empty if it cannot be read."""
+    try:
+        return path.read_text(encoding='utf-8')
+    except (OSError, ValueError):
+        return ''

@@ -186,7 +186,7 @@ def _newest_checkpoint(folder: RunFolder, split_batch: BatchSplit) -> Optional[s
     """The checkpoint to resume from, or None.
 
     Raises:
-        UserError: it is damaged, or from a training with another batch.
+        UserError: it is damaged, or from a training with another batch, or metrics of its epochs are missing.
     """
     path = folder.checkpoint()
     if path is None:
@@ -199,6 +199,10 @@ def _newest_checkpoint(folder: RunFolder, split_batch: BatchSplit) -> Optional[s
         raise UserError(
             f'{path} is damaged ({reason}): delete it, and the run starts again from its first epoch'
         ) from error
+    if len(folder.epochs()) < meta['epoch']:
+        raise UserError(
+            f'{folder.path} lacks metrics of the epochs before {path.name}: delete the folder and run again'
+        )
     if meta.get('batch', split_batch.real) != split_batch.real:
         raise UserError(
             f'{path} was trained with {meta["batch"]} images in a batch, and {split_batch.processes} process(es) have '

@@ -33,10 +33,10 @@ def _findings(plans: List[Plan], args: argparse.Namespace) -> Iterator[Check]:
         broken |= finding.state == FAILS
         yield finding
     yield from machine.launchers(args)
-    yield from data.data(list(runs.values()), args.data)
     yield from data.weights(runs.values())
     if broken:
         return  # the other checks need torch and MMDetection
+    yield from data.data(list(runs.values()), args.data)
     made = all(config.get('generate') for config in runs.values())
     yield from machine.compute(not made, args.processes_per_run or 1, args.launcher != 'local')
     todo = _todo(runs, args)

@@ -39,7 +39,8 @@ def stored(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> Dict[str,
         if folders[run_id].status().state == DONE:
             with contextlib.suppress(UserError):  # a damaged file has no usable times
                 epochs = [entry['seconds'] for entry in folders[run_id].epochs()]
-                seconds.setdefault(cost_key(config), []).append(sum(epochs) / len(epochs))
+                if epochs:
+                    seconds.setdefault(cost_key(config), []).append(sum(epochs) / len(epochs))
     return {kind: EpochCost(sum(means) / len(means), STORED) for kind, means in seconds.items()}
 
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
@@ -148,7 +149,7 @@ def executor(settings: Settings, logs: Path, name: str) -> Any:
         # Some clusters requeue only jobs that ask for it.
         slurm_additional_parameters={'requeue': True, **settings.sbatch},
         # Jobs need this code, whatever the current folder.
-        slurm_setup=[*settings.setup, f'export PYTHONPATH={ROOT}${{PYTHONPATH:+:$PYTHONPATH}}'],
+        slurm_setup=[*settings.setup, f'export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}'],
     )
     return made
 

@@ -15,8 +15,8 @@ def cleaned(finished, tmp_path, capsys):
     runs = tmp_path / 'runs'
     shutil.copytree(finished.runs, runs)
 
-    def run(*args):
-        assert main(['clean', *args, '--profile', 'smoke', '--runs', str(runs)]) == 0
+    def run(*args, code=0):
+        assert main(['clean', *args, '--profile', 'smoke', '--runs', str(runs)]) == code
         return capsys.readouterr()
 
     run.runs = runs / 'smoke'
@@ -89,8 +89,22 @@ def test_a_damaged_result_is_left_alone_and_said(cleaned):
     run = sorted(path.parent for path in cleaned.runs.glob('*/result.json'))[0]
     (run / 'result.json').write_text('{')
     before = files(run)
-    printed = cleaned('--yes', '--checkpoints', '--unfinished')
+    printed = cleaned('--yes', '--checkpoints', '--unfinished', code=1)
     assert f'{run.name} left alone: ' in printed.err and files(run) == before
+
+
+@pytest.mark.parametrize('option', [('--seeds', '7'), ('--only', 't_max=0.6'), ('--set', 'a=1')])
+def test_options_that_select_need_a_table(cleaned, option, capsys):
+    """They would be ignored, and the whole profile be cleaned."""
+    before = files(cleaned.runs)
+    with pytest.raises(SystemExit):
+        cleaned(*option, '--unfinished', '--checkpoints', '--yes')
+    assert 'name a table, or leave them out' in capsys.readouterr().err and files(cleaned.runs) == before
+
+
+def test_a_folder_without_runs(tmp_path, capsys):
+    assert main(['clean', '--runs', str(tmp_path / 'none')]) == 2
+    assert f'there are no runs in {tmp_path / "none" / "desk"}' in capsys.readouterr().err
 
 
 def test_tables_may_be_named_and_options_must_fit(cleaned, capsys):

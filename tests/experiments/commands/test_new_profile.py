@@ -125,6 +125,14 @@ def test_a_table_without_its_data_is_refused(profile, own, capsys, tmp_path, tab
     assert said.count('\n') == 1 and f'has no data for the variant {variant}' in said
 
 
+def test_a_profile_may_import_and_compute(own, tmp_path):
+    path = tmp_path / 'computed.py'
+    text = "base = 'smoke'\nimport math\nfrom pathlib import Path\nseconds = str(Path('a') / 'b')\n"
+    path.write_text(text + 'train_dataloader = dict(batch_size=int(math.sqrt(144)))\n')
+    config = resolve(add_profile(path), (), {}, 0, 'test').config
+    assert config['train_dataloader']['batch_size'] == 12 and config['seconds'] == 'a/b' and 'Path' not in config
+
+
 @pytest.mark.parametrize(
     'name, text, says',
     [
@@ -134,6 +142,13 @@ def test_a_table_without_its_data_is_refused(profile, own, capsys, tmp_path, tab
         ('broken.py', 'base = (\n', 'is no profile (SyntaxError'),
         ('raises.py', 'x = 1 / 0\n', 'is no profile (ZeroDivisionError'),
         ('other.py', "base = 'laptop'\n", 'which is none of the profiles desk, paper, smoke'),
+        ('ends.py', "base = 'desk'\nimport sys\nsys.exit(0)\n", 'is no profile (SystemExit'),
+        (
+            'odd.py',
+            "base = 'desk'\ntrain_dataloader = 5\n",
+            'train_dataloader must be dict',
+        ),
+        ('variants.py', "base = 'desk'\nvariants = dict(fcos=5)\n", 'variants must be dict'),
         ('empty.py', 'x = 1\n', 'lacks model, train_dataloader, val_dataloader, val_evaluator'),
     ],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from analysis.claims.judge import judge
-from experiments.run import _print_tables
+from experiments.run import _print_tables, main
 from experiments.spec.plan import make_plan, save_plan
 from experiments.spec.schema import ImageGroups
 from experiments.spec.table_file import load_table
@@ -245,7 +245,7 @@ def test_a_signal_stops_within_seconds(suite, end):
 @pytest.mark.parametrize(
     'args, says',
     [
-        (('table3', '--seeds', '-1'), "argument --seeds: '-1' must be a whole number, 0 or more"),
+        (('table3', '--seeds', '-1'), "argument --seeds: '-1' must be a whole number from 0 to 4000000"),
         (('table3', '--status', '--dry-run'), 'argument --dry-run: not allowed with argument --status'),
         (('table3', '--wait'), '--wait belongs to --launcher slurm'),
         (('table3', '--cpus-per-run', '1'), 'belong to --launcher ray'),
@@ -258,6 +258,20 @@ def test_a_signal_stops_within_seconds(suite, end):
         (('table3', '--set', 'model.bbox_head.degrees.tmax=1'), "--set: unknown key 'model.bbox_head.degrees.tmax'"),
         (('table3', '--set', 'train_cfg.max_epochs=many'), "'many' is text"),
         (('table3', '--set', 'train_cfg.max_epochs'), 'write it as KEY=VALUE'),
+        (('table3', '--set', 'data_root=/nowhere'), '--set: data_root: nothing reads it: set it below'),
+        (('table3', '--set', 'train_cfg.val_interval=2'), 'train_cfg.val_interval must be 1'),
+        (
+            ('table3', '--set', 'model.bbox_head.degrees={t_min: 0.3}'),
+            'the cells of table3 differ in model.bbox_head.deg',
+        ),
+        (
+            ('table3', '--set', 'model.bbox_head.degrees.t_max=0.7'),
+            'the cells of table3 differ in model.bbox_head.degrees',
+        ),
+        (('table3', '--set', 'model.bbox_head.selection.k=1', '--set', 'model.bbox_head.selection.k=2'), 'given twice'),
+        (('table3', '--set', 'optim_wrapper.optimizer.lr=.inf'), '--set: infinite numbers and NaN cannot be settings'),
+        (('table3', '--seeds', '4294968'), "'4294968' must be a whole number from 0 to 4000000"),
+        (('table3', '--launcher', 'slurm', '--jobs', '3'), '--jobs: on Slurm, array_parallelism of the --cluster file'),
         (('table3', '--set', 'train_dataloader.batch_size=0'), 'train_dataloader.batch_size: 0 must be a whole number'),
         (('table3', '--set', 'train_cfg.max_epochs=1.5'), 'train_cfg.max_epochs: 1.5 must be a whole number'),
         (('table3', '--only', 'k=7'), "no axis 'k'"),
@@ -269,6 +283,14 @@ def test_a_signal_stops_within_seconds(suite, end):
 def test_bad_input_gets_one_line_and_exit_2(suite, args, says):
     done = suite.run(*args, check=2)
     assert says in done.stderr and 'Traceback' not in done.stderr and done.stdout == ''
+
+
+def test_two_tables_of_one_name(tmp_path, capsys):
+    """Their plans and results would be one."""
+    mine = tmp_path / 'table3.yaml'
+    mine.write_text(Path('experiments/tables/table3.yaml').read_text())
+    assert main(['table3', str(mine), '--dry-run']) == 2
+    assert 'two tables are called table3' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('left', ['all', 'not defined', 'without AP', 'broken', 'none'])

@@ -65,3 +65,21 @@ def test_a_long_grid_fits_the_terminal():
         view.show(states)
     text = view.stream.getvalue()
     assert 'cell 150' in text and 'not shown: 194 waiting' in text
+
+
+def test_nobody_reads_any_more(tmp_path):
+    """As with ``2>&1 | head -1``: the trainings go on without a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, 'w') as stream, open_view({'a': 'cell a'}, stream) as view:
+        for epoch in (1, 2):
+            view.show({'a': Status(RUNNING, epoch, 12, 65, METRICS)})
+
+
+def test_names_are_no_markup_and_take_one_line():
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, 'w') as stream:
+        with open_view({'a': '[/x] [bold]' + 'long ' * 40}, stream) as view:
+            view.show({'a': Status(FAILED, message='no luck')})
+        shown = read_all(ours, until='failed')
+    assert '[/x] [bold]' in shown and '…' in shown

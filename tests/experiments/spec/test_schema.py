@@ -207,6 +207,7 @@ def test_a_claim_may_name_either_reading(tmp_path):
         ({**TABLE, 'rows': []}, 'rows: rows and columns must name each axis once (x, y)'),
         ({**TABLE, 'rows': [], 'columns': [], 'axes': {}}, 'rows: rows and columns must name each axis once'),
         ({**TABLE, 'columns': 'x'}, 'columns: must be a list'),
+        (with_axis('x', key='a', values=[1, 'others']), "axes.x.values: 'others' means all other values in claims"),
         (with_axis('x', key='a', values=[1, 1]), "axes.x.values: '1' is there twice"),
         (with_axis('x', key='a', values=[]), 'axes.x.values: must be a list with something in it'),
         (with_axis('x', key='a', values=[[1]]), 'axes.x: values: [1] must be one plain value'),

@@ -19,6 +19,19 @@ def folder(tmp_path):
     return folder
 
 
+def test_settings_that_the_id_leaves_out(folder):
+    """A run that is not done takes those of the newest command; one that is done keeps its own."""
+
+    def created(level):
+        folder.create(resolve('smoke', (), {'log_level': level}, 0, 'test'))
+        return f"log_level = '{level}'" in folder.config.read_text()
+
+    assert created('INFO') and created('DEBUG')
+    folder.add_epoch(1, {'without_nms/AP': 0.25}, {}, 9.5, 0.5)
+    folder.finish('abc', 'smoke', 0, dict(device='cpu'))
+    assert not created('INFO')
+
+
 def test_the_states_in_turn(folder):
     assert folder.status().state == WAITING
     with folder.lock():

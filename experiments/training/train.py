@@ -85,21 +85,13 @@ def train(
     if group.leads:
         workers = [config[f'{name}_dataloader'].num_workers for name in ('train', 'val')]
         origin['memory'] = peak_memory(max(workers))
-        _finish(folder, run_id, profile, config, origin)
+        folder.finish(run_id, profile, config.randomness.seed, origin)
 
 
 def _is_trained(folder: RunFolder, epochs: int) -> bool:
     """Whether the metrics and the checkpoint of the last epoch exist."""
     checkpoint = folder.checkpoint()
     return len(folder.epochs()) == epochs and checkpoint is not None and checkpoint.name == f'epoch_{epochs}.pth'
-
-
-def _finish(folder: RunFolder, run_id: str, profile: str, config: Config, origin: dict) -> None:
-    if not folder.epochs():
-        raise UserError(
-            f'{folder.config}: train_cfg.max_epochs is {config.train_cfg.max_epochs}, so nothing was trained'
-        )
-    folder.finish(run_id, profile, config.randomness.seed, origin)
 
 
 def _origin(split_batch: BatchSplit, parts: int) -> dict:

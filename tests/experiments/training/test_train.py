@@ -220,9 +220,14 @@ def test_an_image_that_training_cannot_read_is_named(here, tmp_path, split, harm
     assert re.fullmatch(rf'{re.escape(str(image))} cannot be read: {says}', str(raised.value))
 
 
-def test_a_run_without_epochs_is_named(here, tmp_path):
-    with pytest.raises(UserError, match='config.py: train_cfg.max_epochs is 0, so nothing was trained'):
-        start(tmp_path / 'run', run_of({'train_cfg.max_epochs': 0}), here)
+def test_epochs_whose_metrics_are_lost_are_not_left_out(here, tmp_path):
+    """A result would be of fewer epochs than were trained."""
+    run = run_of({'train_cfg.max_epochs': 2})
+    start(tmp_path / 'run', run, here)
+    (tmp_path / 'run' / 'result.json').unlink()
+    (tmp_path / 'run' / 'metrics.json').unlink()
+    with pytest.raises(UserError, match='lacks metrics of the epochs before epoch_2.pth: delete the folder and run again'):
+        start(tmp_path / 'run', run, here)
 
 
 def test_a_value_out_of_range_is_named(here, tmp_path):

@@ -24,9 +24,9 @@ from experiments.store.files import HOME  # noqa: E402
 from experiments.store.model import naming  # noqa: E402
 from experiments.store.runs import BREAKDOWN, EPOCHS, IMAGE_GROUPS, SPEED_FILE  # noqa: E402
 
-ALWAYS = (EPOCHS, IMAGE_GROUPS, BREAKDOWN, SPEED_FILE)
 #: What may be measured after a training, by timing it or by ``run.py evaluate``.
 LATER = (IMAGE_GROUPS, BREAKDOWN, SPEED_FILE)
+ALWAYS = (EPOCHS, *LATER)
 RESULT = 'result.json'
 
 

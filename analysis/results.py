@@ -324,12 +324,17 @@ def over_seeds(
 
 def command(runs: Path, profile: str, name: str) -> str:
     """The command that trains a table and writes its plan into ``runs``."""
-    table, *overrides = name.split('+')
-    words = ['python', 'experiments/run.py', table, *(word for override in overrides for word in ('--set', override))]
+    words = words_of(name)
     own = own_profile(runs, profile)
     words += [] if profile == 'desk' else ['--profile', str(own) if own.exists() else profile]
     words += [] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]
     return shlex.join(words)
+
+
+def words_of(name: str) -> List[str]:
+    """The words of the command line that trains the plan of this name."""
+    table, *overrides = name.split('+')
+    return ['python', 'experiments/run.py', table, *(word for override in overrides for word in ('--set', override))]
 
 
 def _natural(name: str) -> Tuple[int, int, str]:

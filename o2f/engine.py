@@ -28,5 +28,5 @@ class EpochHook(Hook):
 
 
 def heads_with_epochs(model: nn.Module) -> List[Any]:
-    """The modules of a model that must learn which epoch it is."""
-    return [module for module in model.modules() if hasattr(module, 'set_epoch')]
+    """The heads of a model, and of models within it, that must learn which epoch it is."""
+    return [part for name, part in model.named_modules() if name.endswith('bbox_head') and hasattr(part, 'set_epoch')]

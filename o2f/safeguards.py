@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Set
 
 import mmengine.dist
 import mmengine.hooks
@@ -70,6 +70,9 @@ class DatasetCheckHook(Hook):
 class SettingsCheckHook(Hook):
     """Refuses settings that would train or test wrongly without a word, and warns of a warm-up that is too long."""
 
+    def __init__(self) -> None:
+        self._checked: Set[int] = set()  # datasets whose files were read, once before all epochs
+
     def before_train(self, runner: Runner) -> None:
         """Check classes, NMS, epochs, learning rate and warm-up.
 
@@ -77,7 +80,7 @@ class SettingsCheckHook(Hook):
             InputError: ``num_classes`` or labels do not fit ``classes``, the evaluation would lack its NMS, the head
                 would not learn which epoch it is, or the learning rate would be scaled twice.
         """
-        _check_classes(runner, runner.train_dataloader.dataset)
+        self._check_classes(runner, runner.train_dataloader.dataset)
         if runner.val_loop is not None and isinstance(_inner(runner), (TwoReadingsFCOS, TwoReadingsCondInst)):
             nms_of(_inner(runner).test_cfg)
         _check_epochs(runner)
@@ -90,7 +93,7 @@ class SettingsCheckHook(Hook):
         Raises:
             InputError: ``num_classes`` and ``classes`` differ.
         """
-        _check_classes(runner, runner.val_dataloader.dataset)
+        self._check_classes(runner, runner.val_dataloader.dataset)
         _order_categories(runner.val_evaluator.metrics)
 
     def before_test(self, runner: Runner) -> None:
@@ -103,17 +106,22 @@ class SettingsCheckHook(Hook):
             raise InputError(
                 '--tta merges the views of an image by NMS, and only of the detections without NMS: leave it out'
             )
-        _check_classes(runner, runner.test_dataloader.dataset)
+        self._check_classes(runner, runner.test_dataloader.dataset)
         _order_categories(runner.test_evaluator.metrics)
+
+    def _check_classes(self, runner: Runner, dataset: Any) -> None:
+        _check_number_of_classes(runner, dataset)
+        if id(dataset) not in self._checked:
+            _check_labels(dataset)
+            self._checked.add(id(dataset))
 
 
 def _inner(runner: Runner) -> Any:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def _check_classes(runner: Runner, dataset: Any) -> None:
-    """Compare labels and ``num_classes`` of all modules with ``classes``."""
-    _check_labels(dataset)
+def _check_number_of_classes(runner: Runner, dataset: Any) -> None:
+    """Compare ``num_classes`` of all modules with ``classes``, as MMDetection's ``NumClassCheckHook`` does."""
     classes = getattr(dataset, 'metainfo', {}).get('classes')
     if classes is None:
         return

@@ -97,19 +97,16 @@ def settled_with(findings: Sequence[Finding]) -> Optional[Tuple[int, int]]:
     open_ = [each for each in findings if each.verdict != HOLDS]
     if any(each.effect is None for each in open_):
         return None
-    known = [each for each in open_ if each.seeds is not None and each.estimate is not None]
     against = [each for each in open_ if each.towards < 0]
-    if against:
-        last = min((each for each in against if each in known), key=_seeds_wanted, default=None)
-    else:
-        last = max(known, key=_seeds_wanted) if len(known) == len(open_) else None
-    if last is None or last.estimate is None or last.seeds is None:
+    known = [
+        (each.seeds, min(number for _, number in each.estimate.sides))
+        for each in against or open_
+        if each.seeds is not None and each.estimate is not None
+    ]
+    if not known or not against and len(known) < len(open_):
         return None
-    return last.seeds - min(number for _, number in last.estimate.sides), last.seeds
-
-
-def _seeds_wanted(found: Finding) -> int:
-    return found.seeds or 0
+    total, fewest = min(known) if against else max(known)
+    return total - fewest, total
 
 
 def side(each: pd.Series) -> str:

@@ -14,8 +14,8 @@ def errors_table(plan: StoredPlan, runs: Path, warnings: List[str]) -> str:
     """A Markdown table of the AP50 that each error costs, and of the calibration error, in %: the mean over seeds.
 
     Each cell has a row for each of the readings that the table shows of it. (n=2) says that only two of its runs store
-    their breakdown. Cells of which no run stores its breakdown
-    are left out. The text is empty if that leaves fewer than two, as there is nothing to compare.
+    their breakdown. Cells of which none does are left out. The text is empty if that leaves fewer than two, as there is
+    nothing to compare.
 
     Args:
         plan (StoredPlan): the plan of the table.

@@ -87,17 +87,18 @@ def clean(args: argparse.Namespace) -> int:
     Raises:
         UserError: there are no such runs.
     """
+    runs = args.runs / args.profile
     if args.tables:
         from experiments.commands.plans import folders_of, read_plans
 
         folders = folders_of(read_plans(args), args)
+    elif runs.is_dir():
+        folders = run_folders(runs)
     else:
-        folders = run_folders(args.runs / args.profile)
-        if not (args.runs / args.profile).is_dir():
-            raise UserError(f'there are no runs in {args.runs / args.profile}')
+        raise UserError(f'there are no runs in {runs}')
     options = CleanOptions(args.checkpoints, args.unfinished, args.trackers)
     total, running, code = 0, 0, 0
-    at_slurm = states(args.runs / args.profile, folders) if args.unfinished else {}
+    at_slurm = states(runs, folders) if args.unfinished else {}
     for run_id, folder in folders.items():
         if not folder.config.exists():
             continue
@@ -105,7 +106,7 @@ def clean(args: argparse.Namespace) -> int:
             folder.check()  # a damaged run is left for its owner to inspect
             if folder.status().state == RUNNING:
                 raise Busy(folder.path)
-            if run_id in at_slurm and at_slurm[run_id].state in (QUEUED, REQUEUED):
+            if at_slurm and at_slurm[run_id].state in (QUEUED, REQUEUED):
                 print(f'{run_id}  left alone: Slurm will go on with it')
                 continue
             total += _clean_run(run_id, folder, options, args.yes)
@@ -116,7 +117,7 @@ def clean(args: argparse.Namespace) -> int:
             print(f'run.py: {run_id} left alone: {error}', file=sys.stderr)
             code = 1
     if options.trackers:
-        total += _clean_trackers(args.runs / args.profile, running, args.yes)
+        total += _clean_trackers(runs, running, args.yes)
     print(f'{decimal(total)} removed' if args.yes else f'{decimal(total)} would be removed; nothing was: add --yes')
     return code
 

@@ -219,10 +219,8 @@ def in_process(function: Callable, *args: Any) -> None:
             report(*content)
     except EOFError:
         process.join()
-        raise UserError(
-            f'the process of {function.__name__} was ended (status {process.exitcode}): it may have needed more memory '
-            'than there is'
-        ) from None
+        why = ': it may have needed more memory than there is' if process.exitcode == -signal.SIGKILL else ''
+        raise UserError(f'the process of {function.__name__} was ended (status {process.exitcode}){why}') from None
     except BaseException:
         process.terminate()  # it may wait for a reader of its reports
         raise

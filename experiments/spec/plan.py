@@ -53,15 +53,16 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
     """Resolve ``cells`` of ``table``.
 
     Raises:
-        UserError: see :func:`experiments.spec.config.resolve` and :func:`experiments.spec.metrics.check_metrics`.
+        UserError: the cells differ in what ``overrides`` set; see also :func:`experiments.spec.config.resolve` and
+            :func:`experiments.spec.metrics.check_metrics`.
     """
+    _refuse_axes(table, overrides)
     planned = []
     for cell in cells:
         source = f'table file {table.name}.yaml'
         if overrides:
             resolve(profile, cell.use, cell.overrides, 0, source)  # so that any later error comes from --set
             source = '--set'
-            _refuse_axes(table, overrides)
         merged = {**cell.overrides, **overrides}
         runs = {seed: resolve(profile, cell.use, merged, seed, source) for seed in seeds}
         if runs:  # all seeds have the same metrics
@@ -73,9 +74,10 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
 def _refuse_axes(table: Table, overrides: Overrides) -> None:
     """Refuse to override what the cells differ in: their names would not say any more what is trained."""
     for own in {key for cell in table.cells for key in cell.overrides}:
-        of_cells = [cell.overrides.get(own) for cell in table.cells]
+        if all(cell.overrides.get(own) == table.cells[0].overrides.get(own) for cell in table.cells):
+            continue
         for key in overrides:
-            if (own == key or own.startswith(f'{key}.')) and any(value != of_cells[0] for value in of_cells):
+            if f'{own}.'.startswith(f'{key}.'):
                 raise UserError(f'--set {key}: the cells of {table.name} differ in {own}: choose some with --only')
 
 

@@ -5,6 +5,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import mannwhitneyu
 from scipy.stats import t as student
 
 from analysis.claims.statistics import (
@@ -14,6 +15,7 @@ from analysis.claims.statistics import (
     estimate,
     image_error,
     interaction,
+    no_longer,
     pooled,
     rank_interval,
     watched_confidence,
@@ -124,6 +126,23 @@ def test_ranks_cover_with_heavy_tails(number):
         found += interval is not None
     print(f'\nranks, five seeds: coverage {100 * covered / found:.1f} %')
     assert found == number and covered / found >= 0.93
+
+
+@pytest.mark.parametrize('number', [60, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('steady, too_often', [(12, True), (3, False)])
+def test_ranks_where_one_side_varies_more(number, steady, too_often):
+    """Five seeds of a cell with three times the spread. All of twelve others would be too many, three are not."""
+    rng = np.random.default_rng(4)
+    wrong = np.zeros(2)
+    for _ in range(number):
+        sides = [Side(spread * rng.standard_normal(seeds)) for spread, seeds in ((1.0, steady), (3.0, 5))]
+        for i, (one, other) in enumerate((sides, no_longer(sides))):
+            wrong[i] += mannwhitneyu(one.values, other.values, method='exact').pvalue <= 0.05
+    every, cut = 100 * wrong / number
+    print(
+        f'\nranks, 5 seeds of three times the spread and {steady}: wrong in {cut:.1f} %, of all seeds in {every:.1f} %'
+    )
+    assert cut <= 7 + 8 * (number < 100) and (number < 100 or (every > 8) == too_often)
 
 
 def decided_when_watched(number, effect, most=12):

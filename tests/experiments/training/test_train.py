@@ -226,7 +226,9 @@ def test_epochs_whose_metrics_are_lost_are_not_left_out(here, tmp_path):
     start(tmp_path / 'run', run, here)
     (tmp_path / 'run' / 'result.json').unlink()
     (tmp_path / 'run' / 'metrics.json').unlink()
-    with pytest.raises(UserError, match='lacks metrics of the epochs before epoch_2.pth: delete the folder and run again'):
+    with pytest.raises(
+        UserError, match='lacks metrics of the epochs before epoch_2.pth: delete the folder and run again'
+    ):
         start(tmp_path / 'run', run, here)
 
 

@@ -14,7 +14,7 @@ SAYS = {
     'read-only': r'cannot write \S+: it is read-only. Make it writable or choose another folder',
     'damaged': r'epoch_1.pth is damaged \(.+\): delete it, and the run starts again from its first epoch',
     'half-a-result': r'result.json cannot be read .*: delete it and run again',
-    'half-of-metrics': r'metrics.json cannot be read .*: delete it and run again',
+    'half-of-metrics': r'metrics.json cannot be read .*: delete the folder and run again',
     'diverges': r'training diverged: the loss was (nan|inf) in epoch \d, iteration \d+. A smaller learning rate',
 }
 

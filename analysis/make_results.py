@@ -241,7 +241,7 @@ def _again(plan: StoredPlan, runs: Path) -> str:
 
 
 def _command(plan: StoredPlan, cell: Cell, runs: Path) -> str:
-    words = results.words_of(plan.name)
+    words = results.words_of(plan.name, plan.overrides)
     words += [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
     own = own_profile(runs, plan.profile)  # the readers' own data are in a folder of their own
     if own.exists():

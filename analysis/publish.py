@@ -1,7 +1,7 @@
 """Copy finished runs to the folder of published results: python analysis/publish.py [table3 ...] [--to results].
 
 For each run it copies what tables, claims, figures and the report read: the result, the metrics after every epoch, the
-speed, and the metrics without each group of test images. A speed that was measured since follows its run. The config
+speed, and the metrics without each group of test images. What was measured since follows its run. The config
 is written as its difference from the base config of the table, which is the simplest config of those published first.
 Weights and logs are not copied. The qualitative results for Figs. 6 to 9 are copied too, and so is a profile of one's
 own. A training that several tables show gets the same seeds in each.
@@ -151,9 +151,11 @@ def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[st
 
 
 def _differ(cell: Dict[str, Any], before: Dict[str, Any]) -> bool:
-    """Whether a cell trains otherwise than before. A run in common tells that it does not."""
-    settings = any(cell.get(key) != before.get(key) for key in ('use', 'overrides'))
-    return settings and not cell['runs'].items() & before['runs'].items()
+    """Whether a cell trains otherwise than before: a seed in common tells. The profile and the data count as well."""
+    common = cell['runs'].keys() & before['runs'].keys()
+    if common:
+        return any(cell['runs'][seed] != before['runs'][seed] for seed in common)
+    return any(cell.get(key) != before.get(key) for key in ('use', 'overrides'))
 
 
 def _share_seeds(tables: Path) -> None:
@@ -166,18 +168,19 @@ def _share_seeds(tables: Path) -> None:
     for path in sorted(tables.glob('*.json')):
         with naming(path):
             plans[path] = json.loads(path.read_text(encoding='utf-8'))
-    cells = [cell for plan in plans.values() for cell in plan['cells'] if cell['runs']]
+    cells = [(path, cell) for path, plan in plans.items() for cell in plan['cells'] if cell['runs']]
     seeds_of: Dict[str, Dict[str, str]] = {}
-    for cell in cells:
+    for path, cell in cells:
         seeds = dict(cell['runs'])
         for run in cell['runs'].values():
             for seed, other in seeds_of.get(run, {}).items():
                 if seeds.setdefault(seed, other) != other:
                     raise UserError(
-                        f'seed {seed} of one training is run {other} in one table and {seeds[seed]} in another'
+                        f'{path}: run {run} has other seeds in other tables: {other} and {seeds[seed]} are both seed '
+                        f'{seed}; publish the tables that have run {run} anew'
                     )
         seeds_of.update(dict.fromkeys(seeds.values(), seeds))
-    for cell in cells:
+    for _, cell in cells:
         cell['runs'] = dict(sorted(seeds_of[next(iter(cell['runs'].values()))].items(), key=lambda item: int(item[0])))
     for path, plan in plans.items():
         cli.write(path, _json(plan), '--to')

@@ -7,6 +7,7 @@ A plan that cannot be read is an error. A result that cannot be trusted is left 
 lacks a metric, that metric is.
 """
 
+import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -16,7 +17,18 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 
 import pandas as pd
 
-from experiments.spec.schema import SPEED, Cell, Epoch, Epochs, ImageGroups, Result, Speed, StoredPlan, own_profile
+from experiments.spec.schema import (
+    SPEED,
+    Cell,
+    Epoch,
+    Epochs,
+    ImageGroups,
+    Overrides,
+    Result,
+    Speed,
+    StoredPlan,
+    own_profile,
+)
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.model import Metrics, Stored, called, read_stored, short
@@ -240,7 +252,7 @@ def load_plan(runs: Path, profile: str, name: str) -> StoredPlan:
 
 def load_results(runs: Path, profile: str, plan: StoredPlan) -> Results:
     """Read the results of a plan's runs. Missing files are skipped. Broken files are skipped with a warning, and a
-    metric that a file lacks is named in one."""
+    metric that a file lacks is named in one, as are speeds that cannot be compared."""
     results: Dict[str, Result] = {}
     speeds: Dict[str, Speed] = {}
     warnings: List[str] = []
@@ -252,6 +264,10 @@ def load_results(runs: Path, profile: str, plan: StoredPlan) -> Results:
         _read(Result, folder / 'result.json', fractions, 1.0, expected, results, warnings)
         if timed:
             _read(Speed, folder / SPEED_FILE, timed, None, dict(run=run), speeds, warnings)
+    for seed in sorted({plan.runs[run] for run in speeds}):
+        if len({speed.sitting for run, speed in speeds.items() if plan.runs[run] == seed}) > 1:
+            again = f'{command(runs, profile, plan.name, plan.overrides)} --seeds {seed}'
+            warnings.append(f'{plan.name}: detectors of seed {seed} were not timed together: {again} does that')
     return Results(plan, results, speeds, warnings)
 
 
@@ -322,19 +338,22 @@ def over_seeds(
     return frame.groupby('epoch')['value'].agg(['mean', 'min', 'max', 'count'])
 
 
-def command(runs: Path, profile: str, name: str) -> str:
-    """The command that trains a table and writes its plan into ``runs``."""
-    words = words_of(name)
+def command(runs: Path, profile: str, name: str, overrides: Optional[Overrides] = None) -> str:
+    """The command that trains a table and writes its plan into ``runs``. Without ``overrides``, those that the plan's
+    name shows are taken."""
+    words = words_of(name, overrides)
     own = own_profile(runs, profile)
     words += [] if profile == 'desk' else ['--profile', str(own) if own.exists() else profile]
     words += [] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]
     return shlex.join(words)
 
 
-def words_of(name: str) -> List[str]:
-    """The words of the command line that trains the plan of this name."""
-    table, *overrides = name.split('+')
-    return ['python', 'experiments/run.py', table, *(word for override in overrides for word in ('--set', override))]
+def words_of(name: str, overrides: Optional[Overrides] = None) -> List[str]:
+    """The words of the command line that trains the plan of this name; see :func:`command`."""
+    table, *settings = name.split('+')
+    if overrides is not None:
+        settings = [f'{key}={json.dumps(value, ensure_ascii=False)}' for key, value in overrides.items()]
+    return ['python', 'experiments/run.py', table, *(word for setting in settings for word in ('--set', setting))]
 
 
 def _natural(name: str) -> Tuple[int, int, str]:

@@ -91,9 +91,9 @@ def deciding(findings: Sequence[Finding], one_is_enough: bool = False) -> Option
 
 
 def settled_with(findings: Sequence[Finding]) -> Optional[Tuple[int, int]]:
-    """How many more seeds per cell, counted from the fewest, and how many in total, would settle an undecided claim, if
-    effects and spread stay the same. Settled means that one comparison fails, or else that all hold. None if no number
-    would, or if unknown."""
+    """How many more seeds the cells need at most, and how many in total, to settle an undecided claim, if effects and
+    spread stay the same. Settled means that one comparison fails, or else that all hold. None if no number would, or if
+    unknown."""
     open_ = [each for each in findings if each.verdict != HOLDS]
     if any(each.effect is None for each in open_):
         return None
@@ -105,8 +105,8 @@ def settled_with(findings: Sequence[Finding]) -> Optional[Tuple[int, int]]:
     ]
     if not known or not against and len(known) < len(open_):
         return None
-    total, fewest = min(known) if against else max(known)
-    return total - fewest, total
+    needed = [min(known)] if against else known
+    return max(total - fewest for total, fewest in needed), max(total for total, _ in needed)
 
 
 def side(each: pd.Series) -> str:
@@ -239,8 +239,10 @@ def _what_would_settle(findings: Sequence[Finding], open_: List[Finding]) -> str
     images = max((found.more_images or 0.0 for found in open_), default=0.0)
     enough = f'{images:.1f} times as many test images' if images and all(f.more_images for f in open_) else ''
     if settled is None:
+        if any(found.estimate is None for found in open_):
+            return ''  # by ranks: what more seeds would show is not known
         instead = f' About {enough} would, with these seeds.' if enough else ''
-        if any(found.estimate and needs_images(found.estimate, found.confidence) for found in open_):
+        if any(found.estimate and needs_images(found.estimate, found.settling_level) for found in open_):
             return (
                 f'More seeds alone would not settle it: the differences are too small for these test images.{instead}'
             )
@@ -264,10 +266,7 @@ def _best(verdict: Verdict) -> str:
         return f'It is better than {others}, by at most {high:.2f} {unit}, with 95 % confidence.'
     if verdict.verdict == FAILS:
         return f'It is worse than {others}, by at most {-low:.2f} {unit}, with 95 % confidence.'
-    return (
-        f'It is at most {-low:.2f} {unit} below {others} and at most {high:.2f} above, with 95 % confidence '
-        '(multiple comparisons with the best).'
-    )
+    return f'It is at most {-low:.2f} {unit} below {others} and at most {high:.2f} above, with 95 % confidence.'
 
 
 def _size(verdict: Verdict) -> str:
@@ -519,7 +518,7 @@ def _noise_content(source: Noise) -> Dict[str, Any]:
         tables=source.tables,
         epochs=source.epochs,
         cells=[group.runs for group in source.groups],
-        left_out=[group.runs for group in source.heavy],
+        left_out=[group.runs for cell in source.heavy for group in cell],
         equal=source.equal,
         variance=source.training.value,
         freedom=source.training.freedom,

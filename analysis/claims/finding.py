@@ -114,6 +114,11 @@ class Finding:
         return math.nan if self.effect is None else self.sign * self.effect
 
     @property
+    def settling_level(self) -> float:
+        """The level of the interval that must leave out 0 to settle it, if the effect stays on its side."""
+        return self.confidence if self.towards > 0 else self.level
+
+    @property
     def of_interest(self) -> float:
         """The smallest difference of interest."""
         key = self.comparison.left.key.rpartition('/')[2]
@@ -301,7 +306,7 @@ def _of_estimate(found: Finding, estimated: Estimate, shown: Callable[[float], f
     found = _judged(found, at)
     if found.verdict != UNDECIDED:
         return found
-    level = found.confidence if found.towards > 0 else found.level
+    level = found.settling_level
     return dataclasses.replace(
         found, seeds=seeds_to_settle(estimated, level), more_images=images_to_settle(estimated, level)
     )

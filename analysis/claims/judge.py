@@ -54,7 +54,7 @@ class Verdict:
             'smaller' if one is smaller, else 'larger'. None if the paper prints none.
         matters (str): 'no' if no difference matters, 'yes' if all do, else 'open'.
         best (tuple, optional): how far the cell that is claimed to be the best is above the best of the others: Hsu's
-            interval, whose ends are at most and at least 0.
+            interval or, where cells share trainings, one of Bonferroni's; its ends are at most and at least 0.
         share (Judgement, optional): the same of gaps as a share of the metric with NMS.
         threshold (Judgement, optional): the suite's own threshold.
     """

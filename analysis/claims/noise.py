@@ -32,7 +32,7 @@ class Noise(NamedTuple):
         training (Variance): the variance of one training's value.
         interaction (Variance): see :class:`~analysis.claims.statistics.Side`.
         groups (tuple[Group]): the cells that it is pooled over.
-        heavy (tuple[Group]): cells whose variance is far above theirs. They are left out.
+        heavy (tuple[tuple[Group]]): cells whose variance is far above theirs, each with its equals. They are left out.
         equal (bool): whether the cells' variances may be equal.
         statistic (Statistic): what was pooled, which is of boxes if no masks were trained with several seeds.
     """
@@ -40,9 +40,13 @@ class Noise(NamedTuple):
     training: Variance
     interaction: Variance
     groups: Tuple[Group, ...]
-    heavy: Tuple[Group, ...]
+    heavy: Tuple[Tuple[Group, ...], ...]
     equal: bool
     statistic: Statistic
+
+    def leaves_out(self, group: Group) -> bool:
+        """Whether a cell is left out, because its variance is far above that of others."""
+        return any(group in cell for cell in self.heavy)
 
     @property
     def tables(self) -> Tuple[str, ...]:
@@ -71,7 +75,7 @@ class NoiseModel:
         if key not in self._known:
             self._known[key] = self._nearest(own, statistic)
         noise = self._known[key]
-        if noise is None or own in noise.heavy:
+        if noise is None or noise.leaves_out(own):
             return noise
         seeds = len(self._values(own, statistic))
         if seeds >= MANY_SEEDS or not noise.equal and seeds >= ENOUGH_SEEDS:
@@ -92,7 +96,7 @@ class NoiseModel:
 
     def _left_out(self, group: Optional[Group], statistic: Statistic) -> bool:
         noise = self.of(group.runs[0], statistic) if group else None
-        return noise is not None and group in noise.heavy
+        return group is not None and noise is not None and noise.leaves_out(group)
 
     def _nearest(self, own: Group, statistic: Statistic) -> Optional[Noise]:
         found: List[Noise] = []
@@ -126,10 +130,11 @@ class NoiseModel:
                 names.setdefault(np.sort(values[group]).tobytes(), []).append(group)
         cells = list(names.values())
         kept, heavy, equal = alike([values[several[0]] for several in cells])
-        left_out = [group for i in heavy for group in cells[i]]
-        return self._noise([cells[i][0] for i in kept], left_out, equal, statistic)
+        return self._noise([cells[i][0] for i in kept], [tuple(cells[i]) for i in heavy], equal, statistic)
 
-    def _noise(self, groups: List[Group], heavy: List[Group], equal: bool, statistic: Statistic) -> Optional[Noise]:
+    def _noise(
+        self, groups: List[Group], heavy: List[Tuple[Group, ...]], equal: bool, statistic: Statistic
+    ) -> Optional[Noise]:
         training = pooled([self._values(group, statistic) for group in groups])
         if training is None:
             return None

@@ -89,14 +89,14 @@ def _of_epochs(function: Callable, table: str, runs: Path, profile: str, warn: W
     plan = load_plan(runs, profile, table)
     stored, warnings = load_epochs(runs, profile, plan)
     _tell(warnings, warn)
-    again = command(runs, profile, table)
+    again = command(runs, profile, table, plan.overrides)
     if not stored:
         raise UserError(f'no run of {table} has finished an epoch: run {again} first')
     try:
         return function(plan, stored)
     except ValueError as error:
         raise UserError(
-            f'{error}: run {command(RUNS, profile, table)} --runs OTHER, then this on that folder'
+            f'{error}: run {command(RUNS, profile, table, plan.overrides)} --runs OTHER, then this on that folder'
         ) from error
 
 
@@ -106,7 +106,8 @@ def _of_results(function: Callable, table: str, runs: Path, profile: str, warn: 
     results = load_results(runs, profile, plan)
     _tell(results.warnings, warn)
     if not results.runs:
-        raise UserError(f'no run of {table} is finished: run {command(runs, profile, table)} first')
+        again = command(runs, profile, table, plan.overrides)
+        raise UserError(f'no run of {table} is finished: run {again} first')
     return function(plan, results)
 
 

@@ -208,7 +208,7 @@ def _command(plan: StoredPlan, cell: Cell, seed: int) -> str:
     """The command that trains a run of a cell again."""
     words = [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
     seeds = ['--seeds', str(seed)] if seed else []
-    return f'{command(RUNS, plan.profile, plan.name)} {shlex.join([*words, *seeds, "--runs", AGAIN])}'
+    return f'{command(RUNS, plan.profile, plan.name, plan.overrides)} {shlex.join([*words, *seeds, "--runs", AGAIN])}'
 
 
 def _first_metric(plan: StoredPlan, cell: Cell) -> str:

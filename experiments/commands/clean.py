@@ -6,11 +6,11 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Tuple
+from typing import Dict, Iterable, Iterator, List, Set, Tuple
 
 from rich.filesize import decimal
 
-from experiments.commands.status import states
+from experiments.launchers.slurm.jobs import Records, query
 from experiments.store.errors import UserError
 from experiments.store.files import ASIDE
 from experiments.store.runs import (
@@ -18,8 +18,6 @@ from experiments.store.runs import (
     DONE,
     FAILED,
     IMAGE_GROUPS,
-    QUEUED,
-    REQUEUED,
     RUNNING,
     STOPPED,
     Busy,
@@ -85,7 +83,7 @@ def clean(args: argparse.Namespace) -> int:
         int: 0, or 1 if something cannot be removed.
 
     Raises:
-        UserError: there are no such runs.
+        UserError: there are no such runs, or Slurm must be asked for some of them and does not answer.
     """
     runs = args.runs / args.profile
     if args.tables:
@@ -98,7 +96,7 @@ def clean(args: argparse.Namespace) -> int:
         raise UserError(f'there are no runs in {runs}')
     options = CleanOptions(args.checkpoints, args.unfinished, args.trackers)
     total, running, code = 0, 0, 0
-    at_slurm = states(runs, folders) if args.unfinished else {}
+    at_slurm = _at_slurm(runs, folders) if args.unfinished else set()
     for run_id, folder in folders.items():
         if not folder.config.exists():
             continue
@@ -106,8 +104,8 @@ def clean(args: argparse.Namespace) -> int:
             folder.check()  # a damaged run is left for its owner to inspect
             if folder.status().state == RUNNING:
                 raise Busy(folder.path)
-            if at_slurm and at_slurm[run_id].state in (QUEUED, REQUEUED):
-                print(f'{run_id}  left alone: Slurm will go on with it')
+            if run_id in at_slurm:
+                print(f'{run_id}  left alone: its job waits or runs')
                 continue
             total += _clean_run(run_id, folder, options, args.yes)
         except Busy:
@@ -125,6 +123,17 @@ def clean(args: argparse.Namespace) -> int:
 def run_folders(runs: Path) -> Dict[str, RunFolder]:
     """All runs in the folder of a profile."""
     return {path.parent.name: RunFolder(path.parent) for path in sorted(runs.glob('*/config.py'))}
+
+
+def _at_slurm(runs: Path, folders: Dict[str, RunFolder]) -> Set[str]:
+    """Runs whose jobs wait or run: even if none trains at this moment, they need what they have."""
+    try:
+        placed = query(Records(runs / 'slurm'), folders, must_know=True)
+    except UserError as error:
+        raise UserError(
+            f'--unfinished: runs were submitted to Slurm, and it is not known which wait: {error}'
+        ) from error
+    return {run_id for run_id, status in placed.items() if status.live and status.status.state != DONE}
 
 
 def _clean_run(run_id: str, folder: RunFolder, options: CleanOptions, remove: bool) -> int:

@@ -1,7 +1,6 @@
 """``run.py status`` and ``run.py --dry-run``: print runs, their states, and what remains."""
 
 import argparse
-from pathlib import Path
 from typing import Dict
 
 from experiments.commands.plans import configs_of, folders_of, labels_of, read_plans
@@ -44,20 +43,11 @@ def dry_run(args: argparse.Namespace) -> int:
 
 def _overview(plans: list, args: argparse.Namespace) -> Dict[str, Status]:
     folders = folders_of(plans, args)
-    statuses = states(args.runs / args.profile, folders)
+    placed = query(Records(args.runs / args.profile / 'slurm'), folders)
+    statuses = {run_id: entry.status for run_id, entry in placed.items()}
     print_overview(statuses, folders, labels_of(plans, args))
     print_left(statuses, sum(len(plan.cells) for plan in plans))
     return statuses
-
-
-def states(runs: Path, folders: Dict[str, RunFolder]) -> Dict[str, Status]:
-    """The status of each run, from its folder, and from Slurm if it was submitted there.
-
-    Args:
-        runs (Path): folder of the profile's runs.
-        folders (dict): folder of each run by its id.
-    """
-    return {run_id: placed.status for run_id, placed in query(Records(runs / 'slurm'), folders).items()}
 
 
 def print_overview(statuses: Dict[str, Status], folders: Dict[str, RunFolder], labels: Dict[str, str]) -> None:

@@ -93,9 +93,8 @@ def _warn_of_changes(
 
 def _warn_of_mixtures(path: Path, folders: Dict[str, RunFolder]) -> None:
     """Say where the trainings that a table shows, those of earlier commands too, are of annotations that differ."""
-    run_ids = {run_id for cell in read_json(path)['cells'] for run_id in cell['runs'].values()}
-    mine = run_ids & folders.keys()
-    for name in differing([RunFolder(path.parents[1] / run_id) for run_id in sorted(run_ids - mine) + sorted(mine)]):
+    cells = [sorted(cell['runs'].values(), key=folders.__contains__) for cell in read_json(path)['cells']]
+    for name in differing([[RunFolder(path.parents[1] / run_id) for run_id in cell] for cell in cells]):
         print(
             f'run.py: warning: {path.stem}: its trainings are of several contents of {name}, so its means and spreads '
             'mix them',

@@ -85,15 +85,24 @@ def _sha256_once(path: str, *_: int) -> str:
     return sha256(Path(path))
 
 
-def differing(folders: Iterable[RunFolder]) -> List[str]:
-    """The annotation files, by their last path, that had not the same content in all of these trainings."""
-    stored = [folder.data() for folder in folders if folder.status().epoch]
-    found = []
-    for loader in ('train_dataloader', 'val_dataloader'):
-        entries = [entry[loader] for entry in stored if loader in entry]
-        if len({entry['sha256'] for entry in entries}) > 1:
-            found.append(entries[-1]['path'])
-    return found
+def differing(cells: Iterable[Sequence[RunFolder]]) -> List[str]:
+    """The annotation files, by their last path, that had not the same content in all trainings of a cell, or that were
+    changed in place between those of two cells. Cells may have different files."""
+    found: Dict[tuple, Dict[str, str]] = {}
+    for place, folders in enumerate(cells):
+        for folder in folders:
+            for loader, entry in _stored(folder).items():
+                for group in ((place, loader), (entry['path'],)):
+                    found.setdefault(group, {})[entry['sha256']] = entry['path']
+    return list(dict.fromkeys([*paths.values()][-1] for paths in found.values() if len(paths) > 1))
+
+
+def _stored(folder: RunFolder) -> Dict[str, dict]:
+    """The digests of a training that has begun. Of a damaged file nothing is known."""
+    try:
+        return folder.data() if folder.status().epoch else {}
+    except UserError:
+        return {}
 
 
 def sha256(path: Path) -> str:

@@ -19,11 +19,12 @@ import copy
 import difflib
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 
@@ -60,8 +61,20 @@ _HOOKS_ASIDE = {'timer', 'logger', 'checkpoint', 'visualization', 'dataset_check
 _HOOKS = {'param_scheduler': 'ParamSchedulerHook', 'sampler_seed': 'DistSamplerSeedHook'}
 #: Helper variables of the config files. Nothing reads them in a finished config.
 HELPERS = {'backend_args', 'classes', 'data_root', 'dataset_type', 'test_pipeline', 'train_pipeline'}
-#: Settings that must be whole numbers of at least 1.
-_COUNTS = (('train_dataloader', 'batch_size'), ('val_dataloader', 'batch_size'), ('train_cfg', 'max_epochs'))
+#: Settings that must be whole numbers, and the least that each may be.
+_COUNTS = {
+    'train_dataloader.batch_size': 1,
+    'train_dataloader.num_workers': 0,
+    'val_dataloader.batch_size': 1,
+    'val_dataloader.num_workers': 0,
+    'train_cfg.max_epochs': 1,
+    'auto_scale_lr.base_batch_size': 1,
+}
+#: What every profile has.
+_OF_A_PROFILE = ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'optim_wrapper', 'train_cfg')
+#: Settings that must be mappings, and those that may also be None.
+_MAPPINGS = (*_OF_A_PROFILE, 'train_dataloader.dataset', 'val_dataloader.dataset')
+_MAPPINGS_IF_ANY = ('auto_scale_lr', 'default_hooks')
 
 
 @dataclass(frozen=True)
@@ -100,8 +113,8 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
         Run: the training that fills the cell.
 
     Raises:
-        UserError: there is no such profile or variant, a key is not in the config, or a value is of another type than
-            the one it replaces, or the batch or the number of epochs is not a whole number of at least 1.
+        UserError: there is no such profile or variant, a key is not in the config, a value is of another type than the
+            one it replaces, or the config cannot be one of a training, such as with a batch of 0.
     """
     config = compose(profile, use, source)
     plain = config.to_dict()
@@ -110,18 +123,45 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
     )
     config.randomness = dict(seed=seed)
     content = config.to_dict()
-    for part, name in _COUNTS:
-        value = (content.get(part) or {}).get(name, 1)
-        if type(value) is not int or value < 1:
-            raise UserError(f'{source}: {part}.{name}: {value!r} must be a whole number, 1 or more')
+    _check(content, source)
+    _note_workers(content, plain)
+    return Run(run_id(content), profile, seed, content)
+
+
+def _check(content: dict, source: str) -> None:
+    """Check what is read before a training begins, and would otherwise fail without its name."""
+    for key in (*_MAPPINGS, *_MAPPINGS_IF_ANY):
+        value = _at(content, key, {})
+        if not isinstance(value, dict) and not (value is None and key in _MAPPINGS_IF_ANY):
+            raise UserError(f'{source}: {key} must be a mapping, not {value!r:.80}')
+    for key, least in _COUNTS.items():
+        value = _at(content, key, least)
+        if type(value) is not int or value < least:
+            raise UserError(f'{source}: {key}: {value!r} must be a whole number, {least} or more')
     if content['train_cfg'].get('val_interval', 1) != 1:
         raise UserError(f'{source}: train_cfg.val_interval must be 1: results have the metrics of every epoch')
-    if _has_workers(content) != _has_workers(plain):
-        content['augmentation_seed'] = 'sample' if _has_workers(content) else 'epoch'
-    try:
-        return Run(run_id(content), profile, seed, content)
-    except ValueError as error:
-        raise UserError(f'{source}: infinite numbers and NaN cannot be settings') from error
+    for key, value in _scalars(content):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f'{source}: {key}: infinite numbers and NaN cannot be settings')
+
+
+def _at(config: dict, key: str, default: Any = None) -> Any:
+    """The value at a dotted key, or the default where a part of the key is missing, or above it is None."""
+    *above, last = key.split('.')
+    for part in above:
+        config = config.get(part) or {}
+    return config.get(last, default)
+
+
+def _scalars(value: Any, key: str = '') -> Iterator[Tuple[str, Any]]:
+    """The values of a config that contain no others, by their dotted keys."""
+    inside = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else None
+    )
+    if inside is None:
+        yield key, value
+    for part, item in inside or ():
+        yield from _scalars(item, f'{key}.{part}' if key else str(part))
 
 
 def _overridden(config: dict, key: str, value: Any, profile: str, source: str) -> Any:
@@ -204,9 +244,14 @@ def _of_ones_own(config: dict) -> dict:
     return {key: _computed(value) for key, value in found.items() if value}
 
 
-def _has_workers(config: dict) -> bool:
-    """Whether images are loaded by processes, which seed each sample. The training process is seeded for each epoch."""
-    return config['train_dataloader'].get('num_workers', 0) > 0
+def _note_workers(config: dict, before: dict) -> None:
+    """Note where images are loaded by processes and were not, or the reverse: then augmentations are drawn otherwise.
+
+    Processes seed each sample. The training process is seeded for each epoch.
+    """
+    now, then = (each['train_dataloader'].get('num_workers', 0) > 0 for each in (config, before))
+    if now != then:
+        config['augmentation_seed'] = 'sample' if now else 'epoch'
 
 
 def _computed(value: Any) -> Any:
@@ -323,12 +368,10 @@ def _profile(path: Path) -> Config:
         return _load(path)
     try:
         own = copy.deepcopy(_load(path))
-        for imported in [name for name, value in own.items() if callable(value)]:
-            own.pop(imported)  # a class or a function that the file uses
         base = own.pop('base', None)
-        config = own if base is None else copy.deepcopy(_load(_base(base)))
-        if base is not None:
-            config.merge_from_dict(_resolve_keep(own.to_dict(), config))
+        config = Config() if base is None else copy.deepcopy(_load(_base(base)))
+        _drop_helpers(own, config)
+        config.merge_from_dict(_resolve_keep(own.to_dict(), config))
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
     except (Exception, SystemExit) as error:  # the file is Python: anything may be raised
@@ -342,11 +385,21 @@ def _profile(path: Path) -> Config:
         raise UserError(f'{path}: {", ".join(wrong)} must be dict(...); of variants, each value may also be None')
     if lacking:
         raise UserError(f"{path} lacks {', '.join(lacking)}: begin with base = 'desk', as run.py new-profile does")
+    _check(config.to_dict(), str(path))
+    if base is not None:
+        _note_workers(config, _load(_base(base)))
     return config
 
 
-#: What every profile has.
-_OF_A_PROFILE = ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'optim_wrapper', 'train_cfg')
+def _drop_helpers(own: Config, base: Config) -> None:
+    """Take away what is no setting: paths, classes and functions that the file uses. A config file cannot hold them."""
+    for name in list(own):
+        for key, value in _scalars(own[name], name):
+            if value is not None and type(value) not in (bool, int, float, str):
+                if name in (*base, *_OF_A_PROFILE, 'variants'):
+                    raise UserError(f'{key} is a {type(value).__name__}: write it as text or as a plain number')
+                own.pop(name)
+                break
 
 
 def _base(name: Any) -> Path:

@@ -14,7 +14,7 @@ from experiments.store.errors import UserError
 from experiments.store.files import make_folder, write_whole
 
 #: What nothing reads in a finished config.
-LEFTOVERS = {*HELPERS, 'generate', 'max_workers'}
+LEFTOVERS = {*HELPERS, 'augmentation_seed', 'generate', 'max_workers'}
 
 
 def dump_configs(plans: Sequence[Plan], folder: Path, data: Path) -> Dict[Path, List[str]]:

@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from experiments.spec.config import Run, profile_text, resolve
 from experiments.spec.metrics import check_metrics
@@ -53,10 +53,10 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
     """Resolve ``cells`` of ``table``.
 
     Raises:
-        UserError: the cells differ in what ``overrides`` set; see also :func:`experiments.spec.config.resolve` and
+        UserError: the cells are named by what ``overrides`` set; see also :func:`experiments.spec.config.resolve` and
             :func:`experiments.spec.metrics.check_metrics`.
     """
-    _refuse_axes(table, overrides)
+    _refuse_axes(table, cells, overrides)
     planned = []
     for cell in cells:
         source = f'table file {table.name}.yaml'
@@ -71,14 +71,27 @@ def make_plan(table: Table, cells: Sequence[Cell], profile: str, seeds: Sequence
     return Plan(table, profile, overrides, planned)
 
 
-def _refuse_axes(table: Table, overrides: Overrides) -> None:
-    """Refuse to override what the cells differ in: their names would not say any more what is trained."""
-    for own in {key for cell in table.cells for key in cell.overrides}:
-        if all(cell.overrides.get(own) == table.cells[0].overrides.get(own) for cell in table.cells):
-            continue
-        for key in overrides:
-            if f'{own}.'.startswith(f'{key}.'):
-                raise UserError(f'--set {key}: the cells of {table.name} differ in {own}: choose some with --only')
+def _refuse_axes(table: Table, cells: Sequence[Cell], overrides: Overrides) -> None:
+    """Refuse to override what ``cells`` are named by: their names would not say any more what is trained."""
+    of_table = [dict(_leaves(cell.overrides)) for cell in table.cells]
+    of_cells = {own for cell in cells for own, _ in _leaves(cell.overrides)}
+    named = [own for own in of_cells if any(leaves.get(own) != of_table[0].get(own) for leaves in of_table)]
+    for key in overrides:
+        for own in sorted(named):
+            if f'{own}.'.startswith(f'{key}.') or key.startswith(f'{own}.'):
+                raise UserError(
+                    f'--set {key}: these cells of {table.name} are named by {own}; choose others with --only, or write '
+                    'a table of your own'
+                )
+
+
+def _leaves(values: dict, above: str = '') -> Iterator[Tuple[str, Any]]:
+    """Dotted keys of values that are no mappings, and these values."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f'{above}{key}.')
+        elif key != '_delete_':
+            yield f'{above}{key}', value
 
 
 def save_plan(plan: Plan, runs: Path, report: Callable[[str], None] = lambda line: None) -> Path:
@@ -101,34 +114,24 @@ def save_plan(plan: Plan, runs: Path, report: Callable[[str], None] = lambda lin
 
 
 def _save(plan: Plan, path: Path, runs: Path, report: Callable[[str], None]) -> None:
-    earlier = _earlier(path)
-    if old := _outdated(plan, earlier):
+    earlier, cells = _earlier(path), []
+    planned = {_place(entry.cell.at): {seed: run.id for seed, run in entry.runs.items()} for entry in plan.cells}
+    for cell in plan.table.cells:
+        of_cell = earlier.get(_place(cell.at), {})
+        kept = {seed: run_id for seed, run_id in of_cell.items() if run_id == _id_now(plan, cell, seed)}
+        cells.append(cell.model_copy(update=dict(runs={**kept, **planned.get(_place(cell.at), {})})))
+    here = {run_id for cell in cells for run_id in cell.runs.values()}
+    before = [run_id for cell in cells for run_id in earlier.get(_place(cell.at), {}).values()]
+    if old := [run_id for run_id in dict.fromkeys(before) if run_id not in here]:
         report(
             f'{plan.name}: {len(old)} run(s) are of earlier settings of this table or profile. It leaves them out from '
             f'now on; they stay in {runs / plan.profile}: {" ".join(old)}'
         )
-    earlier = {
-        at: {seed: run_id for seed, run_id in of_cell.items() if run_id not in old} for at, of_cell in earlier.items()
-    }
-    now = {_place(planned.cell.at): {seed: run.id for seed, run in planned.runs.items()} for planned in plan.cells}
-    cells = tuple(
-        cell.model_copy(update=dict(runs={**earlier.get(_place(cell.at), {}), **now.get(_place(cell.at), {})}))
-        for cell in plan.table.cells
-    )
     layout = {key: value for key, value in plan.table if key not in ('name', 'cells')}
-    stored = StoredPlan(**layout, cells=cells, table=plan.table.name, profile=plan.profile, overrides=plan.overrides)
+    stored = StoredPlan(
+        **layout, cells=tuple(cells), table=plan.table.name, profile=plan.profile, overrides=plan.overrides
+    )
     write_json(path, stored.model_dump(mode='json', by_alias=True))
-
-
-def _outdated(plan: Plan, earlier: Dict[tuple, Dict[int, str]]) -> List[str]:
-    """The ids of runs that were planned earlier in cells of the table, and that would be other runs today."""
-    found = [
-        run_id
-        for cell in plan.table.cells
-        for seed, run_id in earlier.get(_place(cell.at), {}).items()
-        if run_id != _id_now(plan, cell, seed)
-    ]
-    return list(dict.fromkeys(found))
 
 
 def _id_now(plan: Plan, cell: Cell, seed: int) -> str:

@@ -434,7 +434,10 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
         known = f'Known tables: {", ".join(table_names(folder))}; studies: {", ".join(study_names())}'
         raise UserError(f'no table {name!r}: there is no file {path}. {known}')
     if not _NAME.fullmatch(path.stem):  # a plan's name has a + before each override
-        raise UserError(f"{path}: name the file with letters, digits, spaces, '_', '-' and '.' alone")
+        raise UserError(
+            f"{path}: name the file with letters, digits, spaces, '_', '-' and '.' alone, and begin with none of the "
+            'last two or a space'
+        )
     with naming(path):
         table = TableFile.model_validate(read_yaml(path)).table(path.stem)
         for claim in table.claims:

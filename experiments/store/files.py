@@ -277,7 +277,10 @@ MOST_VALUES = 100_000
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """Refuses a mapping with a key twice. PyYAML would take the last one, and what the first one says would be lost."""
+    """Refuses a mapping with a key twice. PyYAML would take the last one, and what the first one says would be lost.
+
+    1e-4 is a number, as in JSON and YAML 1.2; for PyYAML it would be text, as it has no point.
+    """
 
     def compose_mapping_node(self, anchor: Optional[str]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -288,6 +291,11 @@ class UniqueKeys(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=says, problem_mark=key.start_mark)
             first[key.tag, key.value] = key.start_mark.line + 1
         return node
+
+
+UniqueKeys.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$'), list('-+.0123456789')
+)
 
 
 def read_yaml(path: Path) -> Any:

@@ -8,7 +8,8 @@ import pytest
 import stored_claims
 from stored_files import ROOT, run_id
 
-from analysis import make_results
+from analysis import make_results, results
+from experiments.commands.parser import parse
 
 
 def make(store, out, *args):
@@ -90,3 +91,10 @@ def test_the_page_of_the_docs_is_made_of_the_published_results():
     assert text == (ROOT / 'docs' / 'results.md').read_text()
     assert all((ROOT / 'docs' / 'images' / name).exists() for name in pictures)
     assert short in (ROOT / 'README.md').read_text()
+
+
+@pytest.mark.parametrize('value', [1e-5, None, True, 'x+y', 'w/f.pth', '1e-4', [1, {'a': 2.5}], ''])
+def test_printed_settings_are_read_as_they_were(value):
+    words = results.words_of('table3+a.b=...', {'a.b': value, 'c': 1})
+    assert words[:3] == ['python', 'experiments/run.py', 'table3']
+    assert parse(words[2:]).set == [('a.b', value), ('c', 1)]

@@ -17,12 +17,14 @@ IDS = dict(train=(9, 25), val=(139, 285))  # the first ids of each split, as the
 def write_tiny_coco(folder, width=200, height=120):
     """Two images for training and two for validation, with COCO's 80 categories, polygons, one crowd as RLE, and in
     the first training image a box without area, as train2017 has two of."""
+    import o2f  # noqa: F401  (before MMDetection)
+
+    (folder / 'annotations').mkdir(parents=True)
     from mmdet.datasets import CocoDataset
 
     names = CocoDataset.METAINFO['classes']
     categories = [dict(id=n, name=name, supercategory='thing') for n, name in zip(CATEGORY_IDS, names)]
     draw = np.random.default_rng(0)
-    (folder / 'annotations').mkdir(parents=True)
     for split, ids in IDS.items():
         (folder / f'{split}2017').mkdir()
         images, annotations = [], []

@@ -8,6 +8,7 @@ from experiments.launchers.slurm import task as task_module
 from experiments.launchers.slurm.jobs import Records, Submission, query
 from experiments.launchers.slurm.settings import Settings, read_settings
 from experiments.launchers.slurm.task import MAX_STALLED_STARTS, Task, rendezvous_port, started_file
+from experiments.run import main
 from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 
@@ -93,6 +94,27 @@ def test_without_squeue_the_folder_still_tells_that_a_job_was_requeued(says, pla
     assert status.state == 'stopped' and status.message.startswith('job 7_0, requeued 2×, not training now')
     with pytest.raises(UserError, match='squeue is not installed'):
         placed(must_know=True)
+
+
+@pytest.mark.parametrize(
+    'squeue, code, stays',
+    [
+        ('7_0|PENDING|Priority|0|\n', 0, True),
+        ('7_0|RUNNING|None|0|\n', 0, True),  # it has not taken the run's lock yet
+        ('7_0|COMPLETED|None|0|\n', 0, False),
+        (1, 2, True),
+    ],
+)
+def test_clean_leaves_alone_what_slurm_goes_on_with(says, placed, tmp_path, capsys, squeue, code, stays):
+    checkpoint, config = placed.folder.path / 'epoch_1.pth', placed.folder.config
+    checkpoint.write_bytes(b'x')
+    config.write_text('a = 1')
+    placed.folder.fail('the disk was full')
+    says(squeue=squeue)
+    assert main(['clean', '--unfinished', '--yes', '--profile', tmp_path.name, '--runs', str(tmp_path.parent)]) == code
+    printed = capsys.readouterr()
+    assert checkpoint.exists() == stays
+    assert code == 0 or 'it is not known which wait: squeue: exit status 1' in printed.err
 
 
 @pytest.mark.parametrize('name', EXAMPLES)

@@ -103,6 +103,17 @@ def test_the_notes_name_the_machine_of_the_speeds(table5):
     assert 'measured on' not in rendered(table5, 'table5')
 
 
+def test_speeds_of_different_hours_are_named(table5):
+    """Their ratios are compared, so detectors of one seed are timed in turns."""
+    for number, sitting in ((0, 'a'), (2, 'a')):
+        table5.speed(number, 20.0, sitting=sitting)
+    assert load(table5, 'table5')[1].warnings == []
+    table5.speed(2, 20.0, sitting='b')
+    [warning] = results.load_results(table5.runs, 'desk', results.load_plan(table5.runs, 'desk', 'table5')).warnings
+    assert warning.startswith('table5: detectors of seed 0 were not timed together: python experiments/run.py table5 ')
+    assert warning.endswith(' --seeds 0 does that')
+
+
 def test_a_missing_speed_is_a_dash_and_makes_the_cell_incomplete(table5):
     assert load(table5, 'table5')[1].missing_cells == 0
     (table5.runs / 'desk' / run_id(2) / 'speed.json').unlink()

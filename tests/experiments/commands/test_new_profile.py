@@ -10,6 +10,7 @@ import pytest
 from experiments.data.objects import read_objects
 from experiments.run import main
 from experiments.spec import config as composing
+from experiments.spec import config as config_module
 from experiments.spec.config import add_profile, profile_text, resolve
 from experiments.spec.paths import generated
 from experiments.store.errors import UserError
@@ -125,12 +126,24 @@ def test_a_table_without_its_data_is_refused(profile, own, capsys, tmp_path, tab
     assert said.count('\n') == 1 and f'has no data for the variant {variant}' in said
 
 
+def test_whether_processes_load_the_images_changes_the_run(own, tmp_path):
+    """Augmentations are drawn otherwise then. How many processes there are does not matter."""
+    path, ids = tmp_path / 'mine.py', []
+    for workers in (0, 1, 2):
+        path.write_text(f"base = 'smoke'\ntrain_dataloader = dict(num_workers={workers})\n")
+        for cached in (config_module._load, config_module._profile, config_module._composed):
+            cached.cache_clear()
+        ids.append(resolve(add_profile(path), (), {}, 0, 'test').id)
+    assert ids[0] == resolve('smoke', (), {}, 0, 'test').id != ids[1] == ids[2]
+
+
 def test_a_profile_may_import_and_compute(own, tmp_path):
     path = tmp_path / 'computed.py'
-    text = "base = 'smoke'\nimport math\nfrom pathlib import Path\nseconds = str(Path('a') / 'b')\n"
+    text = "base = 'smoke'\nimport math\nfrom pathlib import Path\nHERE = Path('a')\nseconds = str(HERE / 'b')\n"
     path.write_text(text + 'train_dataloader = dict(batch_size=int(math.sqrt(144)))\n')
     config = resolve(add_profile(path), (), {}, 0, 'test').config
-    assert config['train_dataloader']['batch_size'] == 12 and config['seconds'] == 'a/b' and 'Path' not in config
+    assert config['train_dataloader']['batch_size'] == 12 and config['seconds'] == 'a/b'
+    assert not {'HERE', 'Path', 'math'} & config.keys()
 
 
 @pytest.mark.parametrize(
@@ -148,6 +161,23 @@ def test_a_profile_may_import_and_compute(own, tmp_path):
             "base = 'desk'\ntrain_dataloader = 5\n",
             'train_dataloader must be dict',
         ),
+        (
+            'path.py',
+            "from pathlib import Path\nbase = 'desk'\nload_from = Path('w.pth')\n",
+            'load_from is a PosixPath: ',
+        ),
+        (
+            'numpy.py',
+            "import numpy\nbase = 'desk'\noptim_wrapper = dict(optimizer=dict(lr=numpy.float64(0.1)))\n",
+            'optim_wrapper.optimizer.lr is a float64: write it as text or as a plain number',
+        ),
+        ('epochs.py', "base = 'desk'\ntrain_cfg = dict(max_epochs=0)\n", 'epochs.py: train_cfg.max_epochs: 0 must'),
+        (
+            'infinite.py',
+            "base = 'desk'\noptim_wrapper = dict(optimizer=dict(lr=float('inf')))\n",
+            'infinite.py: optim_wrapper.optimizer.lr: infinite',
+        ),
+        ('hooks.py', "base = 'desk'\ndefault_hooks = [1]\n", 'hooks.py'),
         ('variants.py', "base = 'desk'\nvariants = dict(fcos=5)\n", 'variants must be dict'),
         ('empty.py', 'x = 1\n', 'lacks model, train_dataloader, val_dataloader, val_evaluator'),
     ],

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from tiny_datasets import write_tiny_coco, write_tiny_crowdhuman
 
-from experiments.data.annotations import changed_since, digests, remember
+from experiments.data.annotations import changed_since, differing, digests, remember
 from experiments.data.prepare import prepare
 from experiments.spec.config import resolve
 from experiments.store.errors import UserError
@@ -73,3 +73,22 @@ def test_data_that_were_changed_are_named(folder, tmp_path):
     other.write_text(other.read_text() + ' ')
     assert changed_since(run, of_run, elsewhere) == [str(other)]
     assert digests(resolve('smoke', (), {}, 0, 'test').config, folder) == {}  # folders name generated data
+
+
+def test_mixtures_of_contents_are_named(tmp_path):
+    """Within a cell wherever the file lies, between cells in the same place. Cells may have files of their own."""
+
+    def trained(name, path, sha256):
+        of_run = RunFolder(tmp_path / name)
+        of_run.path.mkdir()
+        of_run.set_data(dict(train_dataloader=dict(path=path, sha256=sha256)))
+        of_run.add_epoch(1, {}, {}, 1.0, 0.0)
+        return of_run
+
+    a, moved, changed = trained('a', 'a.json', '1'), trained('b', 'moved.json', '1'), trained('c', 'moved.json', '2')
+    other = trained('d', 'other.json', '3')
+    assert differing([[a, moved], [other]]) == []
+    assert differing([[a], [other, RunFolder(tmp_path / 'none')]]) == []
+    assert differing([[a, changed]]) == differing([[moved], [changed]]) == ['moved.json']
+    (changed.path / 'data.json').write_text('{')  # it is said where it is trained
+    assert differing([[a, changed]]) == []

@@ -125,11 +125,29 @@ def test_the_config_text_is_the_config(tmp_path):
         ({T_MAX: 'high'}, "'high' is text, but profile desk has a number there"),
         ({T_MAX: True}, 'True is true or false'),
         ({'model.bbox_head': 3}, '3 is a number, but profile desk has a mapping there'),
+        ({'train_dataloader': None}, 'train_dataloader must be a mapping, not None'),
+        ({'val_dataloader.dataset': None}, 'val_dataloader.dataset must be a mapping'),
+        ({'train_cfg': None}, 'train_cfg must be a mapping'),
+        ({'val_evaluator': None}, 'val_evaluator must be a mapping'),
+        (
+            {'train_dataloader.num_workers': None},
+            'train_dataloader.num_workers: None must be a whole number, 0 or more',
+        ),
+        (
+            {'optim_wrapper.optimizer.lr': float('nan')},
+            'optim_wrapper.optimizer.lr: infinite numbers and NaN cannot be',
+        ),
     ],
 )
 def test_a_wrong_override_is_named(overrides, says):
     with pytest.raises(UserError, match=f'here: .*{says}'):
         resolve('desk', (), overrides, 0, 'here')
+
+
+@pytest.mark.parametrize('base', [0, None])
+def test_the_batch_that_the_rate_is_for_is_a_number(base):
+    with pytest.raises(UserError, match='auto_scale_lr.base_batch_size: .* must be a whole number, 1 or more'):
+        resolve('paper', (), {'auto_scale_lr.base_batch_size': base}, 0, 'here')
 
 
 def test_unknown_profile_and_setting_of_the_data():

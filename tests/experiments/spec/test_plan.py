@@ -49,6 +49,50 @@ def test_runs_of_other_settings_are_left_out(tmp_path, monkeypatch):
     assert len(said) == 1
 
 
+def test_a_cell_keeps_runs_that_it_shared_with_one_that_was_edited(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    text = """
+title: Two names
+axes:
+  k:
+    label: K
+    values:
+      - {name: a, set: {model.bbox_head.selection.k: 7}}
+      - {name: b, set: {model.bbox_head.selection.k: 7}}
+rows: []
+columns: [k]
+metrics: {AP: [without_nms/AP]}
+"""
+    file.write_text(text)
+    table = load_table(str(file))
+    save_plan(make_plan(table, table.cells, 'smoke', [0, 1, 2], {}), tmp_path)
+    file.write_text(text.replace('k: 7', 'k: 9', 1))
+    table, said = load_table(str(file)), []
+    save_plan(make_plan(table, table.cells[:1], 'smoke', [0], {}), tmp_path, said.append)
+    assert [sorted(cell.runs) for cell in load_plan(tmp_path, 'smoke', 'mine').cells] == [[0], [0, 1, 2]] and not said
+
+
+@pytest.mark.parametrize(
+    'only, setting, refused',
+    [
+        ({'la': 't=0.1'}, {'model.bbox_head.degrees.t': 0.5}, True),
+        ({'la': 't=0.1'}, {'model.bbox_head': {}}, True),
+        ({'la': 'one-to-one'}, {'model.bbox_head.selection.k': 1}, True),
+        # One-to-two alone sets this weight.
+        ({'la': 'one-to-two'}, {'model.bbox_head.loss_cls.ambiguous_weight': 0.5}, True),
+        ({'la': 't=0.1'}, {'model.bbox_head.loss_cls.ambiguous_weight': 0.5}, False),
+        ({'la': 't=0.1'}, {'train_cfg.max_epochs': 2}, False),
+    ],
+)
+def test_what_cells_are_named_by_is_not_set(only, setting, refused):
+    table = load_table('table1')
+    if not refused:
+        assert make_plan(table, select(table, only.items()), 'smoke', [0], setting).runs()
+        return
+    with pytest.raises(UserError, match=f'--set {next(iter(setting))}: these cells of table1 are named by'):
+        make_plan(table, select(table, only.items()), 'smoke', [0], setting)
+
+
 def test_overrides_make_another_plan(tmp_path):
     plain, other = plan_of({}, [0]), plan_of({}, [0], {'train_cfg.max_epochs': 2})
     assert save_plan(plain, tmp_path) != save_plan(other, tmp_path)

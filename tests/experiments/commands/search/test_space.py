@@ -85,5 +85,5 @@ def test_ranges_that_are_none(axes, name, text, says):
 
 def test_a_range_of_what_is_set(tmp_path):
     part = read_range(TABLE.axes, 't_max', '0.3:0.8')
-    with pytest.raises(UserError, match='the cells of table3 differ in model.bbox_head.degrees.t_max'):
+    with pytest.raises(UserError, match='cells of table3 are named by model.bbox_head.degrees.t_max'):
         settings(plan(overrides={'model.bbox_head.degrees.t_max': 0.5}), [part], 3, 0, tmp_path)

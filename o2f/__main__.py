@@ -9,6 +9,7 @@ Some scripts, such as ``tools/test.py``, import MMDetection's models before they
 import os
 import runpy
 import sys
+from typing import NoReturn
 
 from o2f.errors import InputError, of_worker
 
@@ -20,15 +21,19 @@ def main() -> None:
         print(usage)
         return
     if len(sys.argv) < 2:
-        sys.exit(usage)
+        _refuse(usage)
     del sys.argv[0]
-    if not os.path.exists(sys.argv[0]):
-        sys.exit(f'o2f: there is no script {sys.argv[0]}')
+    if not os.path.isfile(sys.argv[0]):
+        _refuse(f'o2f: there is no script {sys.argv[0]}')
     try:
         runpy.run_path(sys.argv[0], run_name='__main__')
     except InputError as error:
-        print(f'o2f: {of_worker(error)}', file=sys.stderr)
-        sys.exit(2)
+        _refuse(f'o2f: {of_worker(error)}')
+
+
+def _refuse(line: str) -> NoReturn:
+    print(line, file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == '__main__':

@@ -13,8 +13,7 @@ class EpochHook(Hook):
     """Tells the head before each epoch which epoch it is, and how many there are (j and N of Eq. 3).
 
     The hook stores nothing and takes the epoch from the runner, so a resumed run continues with the right targets.
-    Heads without ``set_epoch``, such as MMDetection's own, are left alone. Detectors within others, as in a
-    semi-supervised training, hear of it as well.
+    Heads without ``set_epoch``, such as MMDetection's own, are left alone. Detectors within others hear of it as well.
     """
 
     def before_train_epoch(self, runner: Runner) -> None:

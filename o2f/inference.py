@@ -16,7 +16,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import DefaultScope, init_default_scope
 
-from o2f.errors import InputError
+from o2f.errors import InputError, one_line
 from o2f.io.checkpoints import Checkpoint, load_strictly, read_checkpoint
 from o2f.io.safe_config import check_names, parse_config
 from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS
@@ -85,7 +85,7 @@ class Detector:
         try:
             self.model = self.model.to(device).eval()
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f'device {device!r} cannot be used ({_line(error)}): try cpu') from error
+            raise InputError(f'device {device!r} cannot be used ({one_line(error)}): try cpu') from error
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, score: float = 0.0, nms: bool = False) -> Detections:
@@ -103,8 +103,8 @@ class Detector:
             Detections: the detections of the image.
 
         Raises:
-            InputError: the array is not such an image, or ``nms`` is True and the detector's ``test_cfg`` has no NMS or
-                one that is not installed.
+            InputError: the array is not such an image, or ``nms`` is True and the detector has no second reading, or no
+                NMS in its ``test_cfg``, or one that is not installed.
         """
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             found = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
@@ -129,7 +129,7 @@ class Detector:
                 batch = self.model.data_preprocessor(batch)
                 return self.model.predict(batch['inputs'], batch['data_samples'], with_nms=nms)[0]
         except NotImplementedError as error:  # mmcv-lite has only one kind of NMS
-            raise InputError(_line(error)) from error
+            raise InputError(one_line(error)) from error
 
 
 @contextlib.contextmanager
@@ -187,7 +187,7 @@ def read_config(path: Path) -> Config:
     except FileNotFoundError:
         raise InputError(f'{path} is missing: name a config file of MMDetection') from None
     except Exception as error:  # the config is code, which can raise anything
-        raise InputError(f'{path} cannot be read as a config ({type(error).__name__}: {_line(error)})') from error
+        raise InputError(f'{path} cannot be read as a config ({type(error).__name__}: {one_line(error)})') from error
 
 
 def _pipeline(config: Any, source: str) -> List[dict]:
@@ -217,7 +217,7 @@ def _build(config: Config, source: str) -> Tuple[BaseModel, Compose]:
             # Weights are loaded later. None are initialised or downloaded.
             return revert_sync_batchnorm(MODELS.build(copy.deepcopy(config.model))), transform
     except Exception as error:  # constructors can raise anything if a setting is wrong
-        raise InputError(f'{source} cannot be built: {_line(error)}') from error
+        raise InputError(f'{source} cannot be built: {one_line(error)}') from error
 
 
 def _classes(content: Checkpoint, config: Config, model: BaseModel) -> Tuple[Tuple[str, ...], Any]:
@@ -251,8 +251,3 @@ def _palette(palette: Any, number: int) -> Any:
         return 'random'
     fit = colours.shape == (number, 3) and ((colours >= 0) & (colours <= 255)).all()
     return [tuple(map(int, colour)) for colour in colours] if fit else 'random'
-
-
-def _line(error: BaseException) -> str:
-    """The message of an error on one line."""
-    return ' '.join(str(error).split()) or type(error).__name__

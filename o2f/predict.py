@@ -19,6 +19,7 @@ With a detector that draws masks, each detection also has a 'segmentation'.
 
 import argparse
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -45,10 +46,13 @@ from pycocotools import mask as rle  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 
-from o2f.errors import InputError  # noqa: E402
+from o2f.errors import InputError, one_line  # noqa: E402
 from o2f.inference import Detections, Detector  # noqa: E402
 from o2f.io.coco_ids import Names, names_of  # noqa: E402
 from o2f.io.images import DRAWN, find_images, read_image  # noqa: E402
+
+#: Errors in writing that are the folder's, and not of one image.
+_OF_THE_FOLDER = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -118,7 +122,9 @@ def _predict(args: argparse.Namespace) -> int:
             except InputError:  # of the arguments, and not of this image
                 raise
             except Exception as error:  # one image must not cost the others: it may be too thin, or too large for a GPU
-                print(f'predict: {path} failed: {_line(error)}', file=sys.stderr)
+                if isinstance(error, OSError) and error.errno in _OF_THE_FOLDER:
+                    raise _cannot_write(args.out / drawn[name], error) from error
+                print(f'predict: {path} failed: {one_line(error)}', file=sys.stderr)
                 broken += 1
     finally:  # also if it is stopped
         if images or broken:
@@ -135,11 +141,6 @@ def _left_out(others: Sequence[Path]) -> str:
         return ''
     kinds = sorted({path.suffix.lower() or path.name for path in others})
     return f', {len(others)} files left out ({", ".join(kinds[:8])}{", ..." if kinds[8:] else ""})'
-
-
-def _line(error: Exception) -> str:
-    """The message of an error, on one line."""
-    return ' '.join(str(error).split()) or type(error).__name__
 
 
 def drawn_names(names: Sequence[str]) -> Dict[str, str]:
@@ -168,21 +169,22 @@ def _files(images: Path, out: Path) -> Tuple[List[Tuple[str, Path]], List[Path]]
                 f'{images} has no images{_left_out(others)}: it needs files such as .jpg, .png, .bmp, .tif or .webp'
             )
         files = [(path.relative_to(images).as_posix(), path) for path in paths]
-        _keep_originals(files, out)
-        return files, others
-    if not images.exists():
+    elif images.exists():
+        files, others = [(images.name, images)], []
+    else:
         raise InputError(f'{images} is missing: name an image or a folder of images')
-    if out.resolve() in (images.parent.resolve(), images.resolve().parent):
-        raise InputError(f'--out {out} would overwrite {images}: choose another folder')
-    return [(images.name, images)], []
+    _keep_originals(files, out)
+    return files, others
 
 
 def _keep_originals(files: Sequence[Tuple[str, Path]], out: Path) -> None:
     """Refuse a folder in which a drawing would replace an image that is read, or that a link to it names."""
-    originals = {place for _, path in files for place in (path.parent.resolve() / path.name, path.resolve())}
+    # Unlike Path.resolve, realpath takes a link to itself as it is.
+    originals = {os.path.realpath(path) for _, path in files}
+    originals |= {os.path.join(os.path.realpath(path.parent), path.name) for _, path in files}
     for drawn in drawn_names([name for name, _ in files]).values():
         place = out / drawn
-        if place.parent.resolve() / place.name in originals:
+        if os.path.join(os.path.realpath(place.parent), place.name) in originals:
             raise InputError(f'--out {out} would overwrite {place}, which is read: choose another folder')
 
 
@@ -207,8 +209,16 @@ def _results(found: Detections, image_id: Any, names: Names) -> Iterator[Dict[st
 def _write(path: Path, content: Any) -> None:
     """Write to a temporary file and rename it, so that the file is complete or unchanged."""
     aside = path.with_name(f'.{path.name}.{os.getpid()}')
-    aside.write_text(json.dumps(content) + '\n', encoding='utf-8')
-    os.replace(aside, path)
+    try:
+        aside.write_text(json.dumps(content) + '\n', encoding='utf-8')
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> InputError:
+    return InputError(f'{path} cannot be written: {error.strerror}: choose another folder with --out')
 
 
 def use_fonts(names: Sequence[str]) -> List[str]:

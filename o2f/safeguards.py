@@ -21,7 +21,7 @@ from o2f.errors import InputError
 from o2f.io.coco_file import check_classes
 from o2f.io.dataset_check import CHANGED, REFUSED, inspect_config, refusal
 from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS
-from o2f.models.postprocess import nms_of
+from o2f.models.postprocess import settings_of
 
 #: The paper's learning rate, and the images of a batch that it is for (section 4.1).
 RATE, BATCH = 0.01, 16
@@ -82,7 +82,7 @@ class SettingsCheckHook(Hook):
         """
         self._check_classes(runner, runner.train_dataloader.dataset)
         if runner.val_loop is not None and isinstance(_inner(runner), (TwoReadingsFCOS, TwoReadingsCondInst)):
-            nms_of(_inner(runner).test_cfg)
+            settings_of(_inner(runner).test_cfg, with_nms=True)
         _check_epochs(runner)
         _check_rate(runner)
         _check_warm_up(runner)
@@ -145,7 +145,7 @@ def _check_epochs(runner: Runner) -> None:
         )
     if not isinstance(runner.train_loop, EpochBasedTrainLoop):
         raise InputError(
-            'train_cfg counts iterations, and the head counts epochs, so it would stay in its first one: set '
+            'train_cfg counts iterations, and o2f trains by epochs: its head would stay in the first one. Set '
             'by_epoch=True and max_epochs'
         )
 
@@ -189,7 +189,7 @@ def _check_labels(dataset: Any) -> None:
             _check_labels(part)
     if getattr(type(dataset), 'load_data_list', None) is not MMDetectionCocoDataset.load_data_list:
         return
-    content = load(dataset.ann_file, backend_args=dataset.backend_args)
+    content = load(dataset.ann_file, file_format='json', backend_args=dataset.backend_args)
     names = {entry['id']: entry['name'] for entry in content['categories']}
     labels = {names[category]: label for category, label in dataset.cat2label.items()}
     expected = {name: label for label, name in enumerate(dataset.metainfo['classes'])}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from o2f.assign.centre_region import AnchorGrid, Radius, candidate_points, num_candidates
 from o2f.assign.detr_cost import detr_cost
+from o2f.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class Instances:
         """(G, 1, 4) width, height, width and height of its image, which make shares of the distances of four edges.
 
         Raises:
-            ValueError: the sizes of the images are not known.
+            InputError: the sizes of the images are not known.
         """
         if self.size is None:
-            raise ValueError("DETR's cost and L1 need img_shape in the meta information of each image")
+            raise InputError(
+                "DETR's cost and L1 need img_shape of each image: add it to meta_keys of the pipeline's PackDetInputs"
+            )
         return self.size.repeat(1, 2).unsqueeze(1)
 
     def split(self, most: int) -> List['Instances']:

@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, TypeGuard, Union
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple, TypeGuard, Union
 
 import numpy as np
 from mmengine.fileio import get
@@ -53,6 +53,7 @@ class CocoFile:
         categories (list[dict]): the categories, with ``id`` and ``name``.
         faults (list[str]): what makes the file unusable, one line for each kind.
         changes (dict[str, Tally]): what was put right, by kind.
+        measured (set): ids of the images whose width and height are not the file's, but were taken from the images.
     """
 
     path: str
@@ -61,6 +62,7 @@ class CocoFile:
     categories: List[dict] = field(default_factory=list)
     faults: List[str] = field(default_factory=list)
     changes: Dict[str, Tally] = field(default_factory=dict)
+    measured: Set[Any] = field(default_factory=set)
 
     def require(self) -> 'CocoFile':
         """This file, if it can be used.
@@ -275,6 +277,7 @@ class _Reader:
             )
             return None, None
         self._change('sizes', name)
+        self.file.measured.add(entry['id'])
         return entry['width'], entry['height']
 
     def _annotation(self, number: int, entry: Any, known: set) -> None:

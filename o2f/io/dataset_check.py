@@ -175,7 +175,7 @@ def inspect(source: Source, all_images: bool = False) -> Report:
 
 
 def _coco(report: Report) -> List[tuple]:
-    """Look at a COCO file. Returns the size of each image as the file has it."""
+    """Look at a COCO file. Returns the size of each image as the file has it, or None twice."""
     source = report.source
     file = read_coco(source.annotations, source.images, light=True, need_annotations=source.training)
     for fault in file.faults:
@@ -194,10 +194,13 @@ def _coco(report: Report) -> List[tuple]:
         wanted = dict(zip(file.category_ids(classes), classes))
     except InputError as error:
         report.add(REFUSED, str(error))
-        return [(entry.get('width'), entry.get('height')) for entry in file.images]
-    _count(report, file, wanted, known)
-    _look_like(report, file)
-    return [(entry.get('width'), entry.get('height')) for entry in file.images]
+    else:
+        _count(report, file, wanted, known)
+        _look_like(report, file)
+    return [
+        (None, None) if entry['id'] in file.measured else (entry.get('width'), entry.get('height'))
+        for entry in file.images
+    ]
 
 
 def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[Any, str]) -> None:

@@ -10,7 +10,7 @@ import mmcv
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from o2f.errors import InputError
+from o2f.errors import InputError, one_line
 
 #: Formats that Pillow lists and that are no pictures: documents, films and data. Reading them may need other programs.
 _NO_PICTURES = {'PDF', 'EPS', 'MPEG', 'GRIB', 'HDF5', 'BUFR', 'FITS', 'WMF', 'PALM', 'XVTHUMB', 'GBR', 'CUR'}
@@ -60,13 +60,11 @@ def _files(folder: Path, leave_out: Path) -> Iterator[Path]:
             continue
         seen.add(here.resolve())
         try:
-            entries = sorted(here.iterdir())
+            entries = [(path, path.is_dir()) for path in sorted(here.iterdir()) if not path.name.startswith('.')]
         except OSError as error:
             raise InputError(f'{here} cannot be read: {error.strerror}') from error
-        for path in entries:
-            if path.name.startswith('.'):
-                continue
-            if path.is_dir():
+        for path, is_folder in entries:
+            if is_folder:
                 (links if path.is_symlink() else folders).append(path)
             elif path.is_file() or path.is_symlink():  # a link to nothing is named when it is read
                 yield path
@@ -181,4 +179,4 @@ def named(path: Union[str, Path]) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise InputError(f'{path} cannot be read: its pixels are too many (a decompression bomb?)') from error
     except Exception as error:  # decoders can raise anything on damaged files
-        raise InputError(f'{path} cannot be read: {" ".join(str(error).split()) or type(error).__name__}') from error
+        raise InputError(f'{path} cannot be read: {one_line(error)}') from error

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from o2f.errors import InputError
 from o2f.models.head import OneToFewHead
+from o2f.models.postprocess import candidates_of_level, settings_of
 
 
 class ExportedCandidates(NamedTuple):
@@ -53,13 +54,12 @@ class EndToEnd(nn.Module):
             raise InputError(f'{kind} cannot be exported: it must be a detector of boxes with a OneToFewHead')
         self.model = model
         self.settings = settings = model.test_cfg
+        _, self.number = settings_of(settings, with_nms=False)
         if settings.get('min_bbox_size', -1) > 0:
             raise InputError(
                 f'test_cfg.min_bbox_size is {settings.min_bbox_size}, in pixels of the image before it is resized, '
                 'which the graph does not see: set it to 0'
             )
-        if 'max_per_img' not in settings:
-            raise InputError('test_cfg has no max_per_img, the number of boxes that the graph gives: set it')
         preprocessor = model.data_preprocessor
         self.divisor = preprocessor.pad_size_divisor
         self.to_rgb = preprocessor._channel_conversion
@@ -116,7 +116,7 @@ class EndToEnd(nn.Module):
             Candidates: the candidates of the level.
         """
         scores = (cls_logits.float().sigmoid() * factor_logits.float().sigmoid()).permute(0, 2, 3, 1).flatten(1)
-        scores, place = self.top(scores, self.score_thr, self.settings.get('nms_pre', scores.shape[1]))
+        scores, place = self.top(scores, self.score_thr, candidates_of_level(self.settings, scores.shape[1]))
         anchor = place // cls_logits.shape[1]
         points = points_of(cls_logits, stride)[anchor]
         reach = distances.flatten(2).transpose(1, 2).gather(1, anchor.unsqueeze(-1).expand(-1, -1, 4))
@@ -128,7 +128,7 @@ class EndToEnd(nn.Module):
         if self.settings.get('min_bbox_size', -1) >= 0:
             sides = found.boxes[..., 2:] - found.boxes[..., :2]
             found = found._replace(scores=found.scores * (sides > 0).all(dim=-1))
-        scores, place = self.top(found.scores, 0.0, self.settings.max_per_img)
+        scores, place = self.top(found.scores, 0.0, self.number)
         there = scores > 0
         boxes = found.boxes.gather(1, place.unsqueeze(-1).expand(-1, -1, 4)) * there.unsqueeze(-1)
         return boxes, scores, torch.where(there, found.labels.gather(1, place), -1)

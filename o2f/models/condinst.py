@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from o2f.assign.matching_score import Instances
 from o2f.assign.selection import Selected
 from o2f.models.head import OneToFewHead
+from o2f.models.postprocess import candidates_of_level
 
 
 @MODELS.register_module()
@@ -179,7 +180,7 @@ class OneToFewCondInstHead(OneToFewHead):
     def _candidates(self, cls_scores: Tensor, joint: Tensor, cfg: dict) -> Tuple[Tensor, Tensor, Tensor]:
         if self.threshold == 'joint':
             return super()._candidates(cls_scores, joint, cfg)
-        point = joint.amax(dim=1).topk(min(cfg.get('nms_pre', len(joint)), len(joint))).indices
+        point = joint.amax(dim=1).topk(min(candidates_of_level(cfg, len(joint)), len(joint))).indices
         row, label = (cls_scores[point] > cfg.get('score_thr', 0)).nonzero(as_tuple=True)
         point = point[row]
         scores, order = joint[point, label].sort(descending=True)

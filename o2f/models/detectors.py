@@ -41,21 +41,20 @@ class TwoReadingsFCOS(FCOS):
                 x2 y2 in pixels, ``scores`` (n,) and ``labels`` (n,), best first.
 
         Raises:
-            InputError: ``test_cfg`` has no NMS, and ``with_nms`` is True.
+            InputError: ``test_cfg`` has no ``max_per_img``, or no NMS and ``with_nms`` is True.
         """
-        nms = postprocess.nms_of(self.test_cfg) if with_nms else None
+        nms, most = postprocess.settings_of(self.test_cfg, with_nms)
         maps = self.extract_feat(batch_inputs)
         metas = [sample.metainfo for sample in batch_data_samples]
         settings = dict(batch_img_metas=metas, rescale=rescale, with_nms=False)
         candidates = self.bbox_head.predict_by_feat(*self.bbox_head(maps), **settings)
         if self.detects_with_second:
+            second_nms, _ = postprocess.settings_of(self.test_cfg, with_nms=True)
             its = self.bbox_head.second.detect_by_feat(self.bbox_head, maps, **settings)
             for sample, found in zip(batch_data_samples, its):
-                second_nms = postprocess.nms_of(self.test_cfg)
-                detections = postprocess.postprocess(found, second_nms, self.test_cfg.max_per_img)
-                setattr(sample, postprocess.SECOND_FIELD, detections)
+                setattr(sample, postprocess.SECOND_FIELD, postprocess.postprocess(found, second_nms, most))
         for sample, found in zip(batch_data_samples, candidates):
-            both = postprocess.with_and_without_nms(found, nms, self.test_cfg.max_per_img)
+            both = postprocess.with_and_without_nms(found, nms, most)
             for reading, detections in both.items():
                 setattr(sample, postprocess.FIELDS[reading], detections)
         return batch_data_samples
@@ -102,9 +101,9 @@ class TwoReadingsCondInst(CondInst):
                 ``scores`` and ``labels`` (n,), and ``masks`` (n, h, w) bool.
 
         Raises:
-            InputError: ``test_cfg`` has no NMS, and ``with_nms`` is True.
+            InputError: ``test_cfg`` has no ``max_per_img``, or no NMS and ``with_nms`` is True.
         """
-        nms = postprocess.nms_of(self.test_cfg) if with_nms else None
+        nms, most = postprocess.settings_of(self.test_cfg, with_nms)
         x = self.extract_feat(batch_inputs)
         candidates = self.bbox_head.predict_by_feat(
             *self.bbox_head(x),
@@ -115,7 +114,7 @@ class TwoReadingsCondInst(CondInst):
         found = []
         for of_image in candidates:
             of_image.index = torch.arange(len(of_image), device=of_image.scores.device)
-            found.append(postprocess.with_and_without_nms(of_image, nms, self.test_cfg.max_per_img))
+            found.append(postprocess.with_and_without_nms(of_image, nms, most))
         wanted = [torch.cat([detections.index for detections in both.values()]).unique() for both in found]
         either = [of_image[index] for of_image, index in zip(candidates, wanted)]
         either = self.mask_head.predict(x, batch_data_samples, rescale=rescale, results_list=either)

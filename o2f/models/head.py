@@ -26,6 +26,7 @@ from o2f.models import further_losses
 from o2f.models.further_losses import centerness_target
 from o2f.models.ignore_regions import ignored_points
 from o2f.models.loss import at_least_float32, log_joint
+from o2f.models.postprocess import candidates_of_level
 from o2f.models.predictions import Predictions
 
 
@@ -45,7 +46,8 @@ class OneToFewHead(AnchorFreeHead):
         loss_bbox (dict): config of the box loss of Eq. 5.
         box_weight (str): 'centerness' weights the box loss of each positive by FCOS's centerness target, as released.
             'uniform' is Eq. 5 as the paper writes it. 'degree' weights it by the positive degree.
-        normaliser (str): what L_cls is divided by: the number of 'positives', or the sum of their 'degrees'.
+        normaliser (str): what L_cls is divided by: the number of 'positives', or the sum of their 'degrees'. With the
+            latter, the box loss too is divided by at least 1, as in YOLOv10.
         score_factor (str): the second factor of the joint score p. 'centerness' is the paper's. '3dmf' is DeFCN's 3D
             max filtering, in place of the centerness branch. 'none' is plain POTO, where p is the classification score.
             'pss' is PSS's: p = s(cls) s(centerness) s(pss), where only the layers of pss learn from ``loss_cls`` and
@@ -59,7 +61,8 @@ class OneToFewHead(AnchorFreeHead):
         loss_rank (dict, optional): config of a loss on the order of joint scores, see
             [`RankingLoss`][o2f.RankingLoss].
         second (dict, optional): settings of a second branch that only training sees, where they differ from this
-            head's. See [`SecondBranch`][o2f.SecondBranch].
+            head's. It takes over neither the auxiliary loss nor the losses on edges, centerness and ranks. See
+            [`SecondBranch`][o2f.SecondBranch].
         ignore_regions (bool): leave anchors in regions to ignore out of the negatives.
         norm_cfg (dict): config of the normalisation layers.
         conv_bias (bool): whether the convolutions of the towers have a bias.
@@ -424,7 +427,7 @@ class OneToFewHead(AnchorFreeHead):
     def predict_by_feat(self, cls_scores: List[Tensor], *args: Any, **kwargs: Any) -> List[InstanceData]:
         """The candidates or detections of each image, see MMDetection's ``predict_by_feat``.
 
-        MMDetection takes the points in the type of the logits. In bfloat16, points beyond 256 pixels would be rounded.
+        MMDetection takes the points in the type of the logits. In bfloat16, points beyond 1024 pixels would be rounded.
         """
         return super().predict_by_feat([at_least_float32(logits) for logits in cls_scores], *args, **kwargs)
 
@@ -477,7 +480,7 @@ class OneToFewHead(AnchorFreeHead):
         """Choose the candidates of a level from its (H x W, C) classification scores and joint scores.
 
         Returns the joint score, the class and the point of each, best first."""
-        return filter_scores_and_topk(joint, cfg.get('score_thr', 0), cfg.get('nms_pre', joint.numel()))[:3]
+        return filter_scores_and_topk(joint, cfg.get('score_thr', 0), candidates_of_level(cfg, joint.numel()))[:3]
 
 
 def joint_logit(a: Tensor, b: Tensor) -> Tensor:

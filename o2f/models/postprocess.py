@@ -1,6 +1,6 @@
 """From candidates to detections, without and with non-maximum suppression (NMS)."""
 
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 
 from mmcv.ops import batched_nms
 from mmengine.structures import InstanceData
@@ -52,15 +52,32 @@ def with_and_without_nms(candidates: InstanceData, nms: Optional[dict], max_per_
     return {reading: postprocess(candidates, setting, max_per_img) for reading, setting in settings.items()}
 
 
-def nms_of(test_cfg: dict) -> dict:
-    """The NMS settings of a detector.
+def settings_of(test_cfg: Optional[dict], with_nms: bool) -> Tuple[Optional[dict], int]:
+    """The NMS settings of a detector, and the largest number of detections to keep.
+
+    Args:
+        test_cfg (dict | None): the detector's ``test_cfg``.
+        with_nms (bool): whether NMS is wanted. The settings are None if not.
 
     Raises:
-        InputError: it has none. Its detections with NMS would silently be those without.
+        InputError: ``max_per_img`` is no number above 0, or NMS is wanted and there is none. The detections with it
+            would silently be those without.
     """
-    if not test_cfg.get('nms'):
+    nms, most = (test_cfg or {}).get('nms'), (test_cfg or {}).get('max_per_img')
+    if not isinstance(most, int) or most < 1:
+        raise InputError(
+            f'model.test_cfg.max_per_img is {most!r}: set it to the most detections that an image may have, such as 100'
+        )
+    if with_nms and not nms:
         raise InputError(
             "model.test_cfg has no nms, so nothing can be detected with NMS: set it, such as dict(type='nms', "
             'iou_threshold=0.6)'
         )
-    return test_cfg['nms']
+    return (nms if with_nms else None), most
+
+
+def candidates_of_level(test_cfg: dict, there: int) -> int:
+    """How many of ``there`` candidates a level may give: ``nms_pre``, or all if it is not set or below 0, as
+    MMDetection's default of -1 is."""
+    most = test_cfg.get('nms_pre', -1)
+    return there if most < 0 else most

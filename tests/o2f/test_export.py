@@ -208,9 +208,9 @@ def test_a_graph_that_decodes_otherwise_is_refused(tmp_path):
         export.check(graph, path)
 
 
-@pytest.mark.parametrize('lowered', [12, 100])
+@pytest.mark.parametrize('lowered', [12, 22, 100])
 def test_a_detector_that_finds_nothing_on_noise(tmp_path, lowered):
-    """It is compared without the score threshold, or refused if nothing is left to compare."""
+    """It is compared without the score threshold, then with higher logits; or refused if nothing is left to compare."""
     model, path = make_detector(), tmp_path / 'silent.onnx'
     with torch.no_grad():
         model.bbox_head.conv_cls.bias -= lowered
@@ -221,7 +221,9 @@ def test_a_detector_that_finds_nothing_on_noise(tmp_path, lowered):
         with pytest.raises(InputError, match='the graph cannot be compared with the detector'):
             export.check(graph, path)
         return
+    bias = model.bbox_head.conv_cls.bias.clone()
     export.check(graph, path)
+    assert torch.equal(model.bbox_head.conv_cls.bias, bias)
     with torch.no_grad():
         model.bbox_head.conv_reg.bias += 1
     with pytest.raises(InputError, match='onnxruntime finds other boxes than PyTorch'):
@@ -235,7 +237,7 @@ def test_what_cannot_be_exported_is_named():
         EndToEnd(make_detector(min_bbox_size=20))
     endless = make_detector()
     del endless.test_cfg['max_per_img']
-    with pytest.raises(InputError, match='test_cfg has no max_per_img'):
+    with pytest.raises(InputError, match='test_cfg.max_per_img is None: set it'):
         EndToEnd(endless)
     plain = detector_config()
     del plain['data_preprocessor']['mean'], plain['data_preprocessor']['std']

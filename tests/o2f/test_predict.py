@@ -150,17 +150,18 @@ def test_a_broken_image_is_named_and_the_rest_done(own, photos, tmp_path, capsys
     (photos / 'b.jpg').write_bytes(b'')
     (photos / 'c.JPG').write_text('no image')
     (photos / 'd.png').write_bytes(bomb())
+    (photos / 'f.png').symlink_to(photos / 'f.png')
     damaged = bytearray(whole)
     damaged[60] ^= 255
     (photos / 'e.png').write_bytes(damaged)
     assert run(own, photos, '--out', tmp_path / 'out') == 1
     output = capsys.readouterr()
     lines = output.err.splitlines()
-    assert [line.partition('photos/')[2][:5] for line in lines] == ['a.png', 'b.jpg', 'c.JPG', 'd.png', 'e.png']
+    assert [line.partition('photos/')[2][:5] for line in lines] == 'a.png b.jpg c.JPG d.png e.png f.png'.split()
     assert all(line.startswith('predict: ') for line in lines) and 'decompression bomb' in lines[3]
-    assert 'on 3 images' in output.out and output.out.endswith('5 failed\n')
+    assert 'on 3 images' in output.out and output.out.endswith('6 failed\n')
     images = json.loads((tmp_path / 'out' / 'images.json').read_text())['images']
-    assert [image['id'] for image in images] == [6, 7, 8]  # an image's id does not depend on what is broken
+    assert [image['id'] for image in images] == [7, 8, 9]  # an image's id does not depend on what is broken
 
 
 def test_an_image_that_the_detector_fails_on_costs_no_other(own, photos, tmp_path, capsys):
@@ -172,6 +173,15 @@ def test_an_image_that_the_detector_fails_on_costs_no_other(own, photos, tmp_pat
     assert 'on 3 images' in output.out and output.out.endswith('1 failed\n')
     assert len(json.loads((tmp_path / 'out' / 'images.json').read_text())['images']) == 3
     assert json.loads((tmp_path / 'out' / 'detections.json').read_text())
+
+
+def test_a_full_disk_ends_it_with_one_line(own, photos, tmp_path, capsys, mount):
+    """The images are not to blame."""
+    mount(tmp_path / 'out', 'size=8k')
+    assert run(own, photos, '--out', tmp_path / 'out', '--score', 0.25) == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1 and error.startswith(f'predict: {tmp_path}/out/')
+    assert error.endswith(' cannot be written: No space left on device: choose another folder with --out\n')
 
 
 def test_what_is_found_is_kept_where_a_drawing_fails(own, photos, tmp_path, capsys):
@@ -239,7 +249,7 @@ def test_originals_are_never_drawn_on(own, photos, tmp_path, capsys):
         (tmp_path / 'single' / 'a.png', tmp_path / 'single'),
     ):
         assert run(own, images, '--out', out) == 2
-        assert f'--out {out} would overwrite {"" if images == photos else images}' in capsys.readouterr().err
+        assert f'--out {out} would overwrite {"" if images == photos else out / images.name}' in capsys.readouterr().err
     assert (originals / 'a.png').read_bytes() == (photos / 'b.png').read_bytes() == whole
 
 

@@ -190,7 +190,7 @@ def test_settings_that_fit():
     'settings, says',
     [
         (dict(hooks=[EMAHook()]), 'custom_hooks has no EpochHook, so the head would stay in its first epoch: add dict'),
-        (dict(loop=IterBasedTrainLoop), 'train_cfg counts iterations, .*: set by_epoch=True and max_epochs'),
+        (dict(loop=IterBasedTrainLoop), 'train_cfg counts iterations, .* Set by_epoch=True and max_epochs'),
     ],
 )
 def test_a_head_that_would_not_know_the_epoch(settings, says):
@@ -210,12 +210,13 @@ class ByFileOrder(mmdet.datasets.CocoDataset):
 
 def test_labels_by_the_order_of_the_file(tmp_path):
     """MMDetection's dataset labels by it, and the metrics read labels by ``classes``: AP would be 0."""
+    # A file may have any ending.
     content = dict(images=[dict(id=1, file_name='1.jpg', width=64, height=64)], annotations=[])
     for names in ('ba', 'ab'):
         content['categories'] = [dict(id=number, name=name) for number, name in enumerate(names)]
-        (tmp_path / f'{names}.json').write_text(json.dumps(content))
+        (tmp_path / f'{names}.txt').write_text(json.dumps(content))
     right, wrong = (
-        ByFileOrder(ann_file=str(tmp_path / f'{names}.json'), data_prefix=dict(img=''), test_mode=True, pipeline=[])
+        ByFileOrder(ann_file=str(tmp_path / f'{names}.txt'), data_prefix=dict(img=''), test_mode=True, pipeline=[])
         for names in ('ba', 'ab')
     )
     runner = runner_with()
@@ -224,8 +225,19 @@ def test_labels_by_the_order_of_the_file(tmp_path):
         SettingsCheckHook().before_train(runner)
     for dataset in (wrong, RepeatDataset(wrong, 2), ConcatDataset([right, wrong])):
         runner.train_dataloader.dataset = dataset
-        with pytest.raises(InputError, match=r"ByFileOrder gives 'a' of .*ab.json the label 0, .* it is 1 by classes"):
+        with pytest.raises(InputError, match=r"ByFileOrder gives 'a' of .*ab.txt the label 0, .* it is 1 by classes"):
             SettingsCheckHook().before_train(runner)
+
+
+@pytest.mark.parametrize('test_cfg', [None, {}, dict(max_per_img=-1)])
+def test_an_evaluation_of_no_number_of_detections(test_cfg):
+    """It would fail after a whole epoch."""
+    runner = runner_with()
+    runner.model = make_detector()
+    runner.model.bbox_head.num_classes = 2
+    runner.model.test_cfg, runner.val_loop = test_cfg, object()
+    with pytest.raises(InputError, match='model.test_cfg.max_per_img is (None|-1): set it to the most detections'):
+        SettingsCheckHook().before_train(runner)
 
 
 @pytest.mark.parametrize('nms', [None, 'absent'])
@@ -287,9 +299,11 @@ def test_scripts_of_mmdetection_print_one_line(example, tmp_path):
 
 
 def test_a_script_that_is_not_there(monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', ['o2f', 'none.py'])
-    with pytest.raises(SystemExit, match='there is no script none.py'):
-        main()
+    for name in ('none.py', str(TOOLS)):
+        monkeypatch.setattr(sys, 'argv', ['o2f', name])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2 and capsys.readouterr().err == f'o2f: there is no script {name}\n'
     monkeypatch.setattr(sys, 'argv', ['o2f', '--help'])
     main()
     assert capsys.readouterr().out.startswith('usage: ')

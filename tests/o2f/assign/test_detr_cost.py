@@ -130,5 +130,5 @@ def test_images_of_unknown_size_are_named():
     head = make_head(
         batch.cls_logits.shape[-1], batch.strides, selection=dict(type='OneToFewSelection', metric='detr_cost')
     )
-    with pytest.raises(ValueError, match="DETR's cost and L1 need img_shape in the meta information of each image"):
+    with pytest.raises(ValueError, match="DETR's cost and L1 need img_shape of each image: add it to meta_keys"):
         head.loss_by_feat(*batch.head_outputs(), batch.truth(), [{}] * len(batch.instances))

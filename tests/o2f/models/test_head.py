@@ -121,7 +121,7 @@ def test_distances_stay_in_single_precision():
 
 
 def test_boxes_lie_where_they_do_in_single_precision():
-    """Points beyond 256 pixels do not fit bfloat16 either; only scores may differ."""
+    """Points beyond 1024 pixels do not fit bfloat16 either; only scores may differ."""
     head = make_head()
     maps = [torch.zeros(1, 8, 64 // stride, 2048 // stride) for stride in head.strides]
     with torch.no_grad():
@@ -271,10 +271,12 @@ def test_decoding_to_the_original_image():
     assert_same_detections(found[0], slow_predictions(outputs, 0, 0.05, 1000, 100, (64, 96)), scale=(2.0, 4.0))
 
 
-def test_decoding_without_nms_pre():
-    """Settings without nms_pre mean every candidate above the threshold, the weakest of each level included."""
+@pytest.mark.parametrize('nms_pre', [{}, dict(nms_pre=-1)])
+def test_decoding_without_nms_pre(nms_pre):
+    """Without nms_pre, or with MMDetection's -1, every candidate above the threshold counts, the weakest of each level
+    included."""
     outputs = random_outputs()
-    cfg = Config(dict(score_thr=0.2, max_per_img=1000, min_bbox_size=0, nms=None))
+    cfg = Config(dict(score_thr=0.2, max_per_img=1000, min_bbox_size=0, nms=None, **nms_pre))
     found = make_head(test_cfg=cfg).predict_by_feat(*outputs, batch_img_metas=METAS, rescale=False)
     assert_same_detections(found[0], slow_predictions(outputs, 0, 0.2, None, 1000, (64, 96)))
 

@@ -77,8 +77,9 @@ class SettingsCheckHook(Hook):
         """Check classes, NMS, epochs, learning rate and warm-up.
 
         Raises:
-            InputError: ``num_classes`` or labels do not fit ``classes``, the evaluation would lack its NMS, the head
-                would not learn which epoch it is, or the learning rate would be scaled twice.
+            InputError: ``num_classes`` or labels do not fit ``classes``, the evaluation would lack its NMS or
+                its number of detections, the head would not learn which epoch it is, or the learning rate would be
+                scaled twice.
         """
         self._check_classes(runner, runner.train_dataloader.dataset)
         if runner.val_loop is not None and isinstance(_inner(runner), (TwoReadingsFCOS, TwoReadingsCondInst)):

@@ -376,15 +376,11 @@ def _profile(path: Path) -> Config:
         raise UserError(f'{path}: {error}') from error
     except (Exception, SystemExit) as error:  # the file is Python: anything may be raised
         raise UserError(' '.join(f'{path} is no profile ({type(error).__name__}: {error})'.split())[:400]) from error
-    lacking = [key for key in _OF_A_PROFILE if key not in config]
-    special = config.get('variants', {})
-    wrong = [key for key in _OF_A_PROFILE if key in config and not isinstance(config[key], dict)]
-    if not isinstance(special, dict) or any(not isinstance(piece, (dict, type(None))) for piece in special.values()):
-        wrong.append('variants')
-    if wrong:
-        raise UserError(f'{path}: {", ".join(wrong)} must be dict(...); of variants, each value may also be None')
-    if lacking:
+    if lacking := [key for key in _OF_A_PROFILE if key not in config]:
         raise UserError(f"{path} lacks {', '.join(lacking)}: begin with base = 'desk', as run.py new-profile does")
+    special = config.get('variants', {})
+    if not isinstance(special, dict) or any(not isinstance(piece, (dict, type(None))) for piece in special.values()):
+        raise UserError(f'{path}: variants must be dict(...), and each of its values dict(...) or None')
     _check(config.to_dict(), str(path))
     if base is not None:
         _note_workers(config, _load(_base(base)))

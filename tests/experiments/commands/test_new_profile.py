@@ -159,7 +159,7 @@ def test_a_profile_may_import_and_compute(own, tmp_path):
         (
             'odd.py',
             "base = 'desk'\ntrain_dataloader = 5\n",
-            'train_dataloader must be dict',
+            'train_dataloader must be a mapping, not 5',
         ),
         (
             'path.py',
@@ -177,7 +177,7 @@ def test_a_profile_may_import_and_compute(own, tmp_path):
             "base = 'desk'\noptim_wrapper = dict(optimizer=dict(lr=float('inf')))\n",
             'infinite.py: optim_wrapper.optimizer.lr: infinite',
         ),
-        ('hooks.py', "base = 'desk'\ndefault_hooks = [1]\n", 'hooks.py'),
+        ('hooks.py', "base = 'desk'\ndefault_hooks = [1]\n", 'hooks.py: default_hooks must be a mapping'),
         ('variants.py', "base = 'desk'\nvariants = dict(fcos=5)\n", 'variants must be dict'),
         ('empty.py', 'x = 1\n', 'lacks model, train_dataloader, val_dataloader, val_evaluator'),
     ],

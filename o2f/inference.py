@@ -59,7 +59,7 @@ class Detector:
         device (str, optional): the device, such as 'cpu' or 'cuda:1'. The default is a GPU if there is one.
 
     Attributes:
-        model (BaseModel): the detector, in evaluation mode.
+        model (BaseModel): the detector, in evaluation mode. Its ``dataset_meta`` has the classes and the palette.
         config (Config): the config.
         classes (tuple[str]): names of the classes, in the order of their labels.
         palette (list | str): a colour (red, green, blue from 0 to 255) for each class, or the name of one of
@@ -81,6 +81,7 @@ class Detector:
         self.model, self.transform = _build(self.config, source)
         load_strictly(self.model, content.weights, path)
         self.classes, self.palette = _classes(content, self.config, self.model)
+        self.model.dataset_meta = dict(classes=self.classes, palette=self.palette)  # as MMDetection's init_detector
         device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
         try:
             self.model = self.model.to(device).eval()

@@ -18,6 +18,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from o2f.engine import EpochHook, heads_with_epochs
 from o2f.errors import InputError
+from o2f.io.checkpoints import check_labels, check_weights
 from o2f.io.coco_file import check_classes
 from o2f.io.dataset_check import CHANGED, REFUSED, inspect_config, refusal
 from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS
@@ -25,6 +26,8 @@ from o2f.models.postprocess import settings_of
 
 #: The paper's learning rate, and the images of a batch that it is for (section 4.1).
 RATE, BATCH = 0.01, 16
+#: How messages name a checkpoint: mmengine does not say which file it has loaded.
+_CHECKPOINT = 'the checkpoint'
 
 
 @HOOKS.register_module()
@@ -72,16 +75,36 @@ class SettingsCheckHook(Hook):
 
     def __init__(self) -> None:
         self._checked: Set[int] = set()  # datasets whose files were read, once before all epochs
+        self._trained: Any = None  # classes of the checkpoint
+        self._misfit: Optional[InputError] = None  # how the checkpoint differs from the model
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the checkpoint with the model. The runner itself would load what fits, and only log the rest."""
+        meta = checkpoint.get('meta') or {}
+        self._trained = (meta.get('dataset_meta') or {}).get('classes')
+        weights = checkpoint.get('state_dict', checkpoint)
+        self._misfit = None
+        try:
+            check_weights(_inner(runner), {name.removeprefix('module.'): w for name, w in weights.items()}, _CHECKPOINT)
+        except InputError as error:
+            self._misfit = error
 
     def before_train(self, runner: Runner) -> None:
         """Check classes, NMS, epochs, learning rate and warm-up.
 
         Raises:
             InputError: ``num_classes`` or labels do not fit ``classes``, the evaluation would lack its NMS or
-                its number of detections, the head would not learn which epoch it is, or the learning rate would be
-                scaled twice.
+                its number of detections, the head would not learn which epoch it is, the learning rate would be
+                scaled twice, or a training goes on from a checkpoint of another model or with other labels.
         """
         self._check_classes(runner, runner.train_dataloader.dataset)
+        try:
+            self._check_checkpoint(runner.train_dataloader.dataset)
+        except InputError as error:
+            if runner._resume:
+                raise
+            if self._misfit is None:  # otherwise mmengine has logged what it did not load
+                runner.logger.warning(f'training begins from weights for other labels: {error}')
         if runner.val_loop is not None and isinstance(_inner(runner), (TwoReadingsFCOS, TwoReadingsCondInst)):
             settings_of(_inner(runner).test_cfg, with_nms=True)
         _check_epochs(runner)
@@ -101,14 +124,21 @@ class SettingsCheckHook(Hook):
         """The same before a test.
 
         Raises:
-            InputError: as above, or the model is tested with augmentation (``--tta``).
+            InputError: as above, the checkpoint does not fit the model or has other labels for its classes, or the
+                model is tested with augmentation (``--tta``).
         """
         if isinstance(_inner(runner), BaseTTAModel):
             raise InputError(
                 '--tta merges the views of an image by NMS, and only of the detections without NMS: leave it out'
             )
         self._check_classes(runner, runner.test_dataloader.dataset)
+        self._check_checkpoint(runner.test_dataloader.dataset)
         _order_categories(runner.test_evaluator.metrics)
+
+    def _check_checkpoint(self, dataset: Any) -> None:
+        if self._misfit is not None:
+            raise self._misfit
+        check_labels(self._trained, getattr(dataset, 'metainfo', {}).get('classes'), _CHECKPOINT)
 
     def _check_classes(self, runner: Runner, dataset: Any) -> None:
         _check_number_of_classes(runner, dataset)

@@ -26,6 +26,7 @@ from experiments.training.datasets import name_images  # noqa: E402
 from o2f.errors import InputError, of_worker  # noqa: E402
 from o2f.evaluation.metric import OF_CLASS, OF_ERROR, breakdown_table  # noqa: E402
 from o2f.inference import Detector  # noqa: E402
+from o2f.io.checkpoints import check_labels  # noqa: E402
 from o2f.models.detectors import detect_with_second  # noqa: E402
 from o2f.models.postprocess import SECOND_WITH_NMS, WITH_NMS, WITHOUT_NMS  # noqa: E402
 
@@ -80,7 +81,8 @@ def evaluate(
             ``left_out`` and ``breakdown``.
 
     Raises:
-        UserError: the checkpoint cannot be read or does not fit the model, or data are missing or broken.
+        UserError: the checkpoint cannot be read, does not fit the model or has other labels for classes of the data, or
+            data are missing or broken.
     """
     model = load_detector(config, checkpoint)
     try:
@@ -91,6 +93,9 @@ def evaluate(
             runner = _runner(model, filled, folder, say)
             needed = dict(config, train_dataloader=config['val_dataloader'])  # training data are not needed
             prepare([needed], data, progress, lambda function, *args: function(*args))
+            check_labels(
+                model.dataset_meta['classes'], runner.val_dataloader.dataset.metainfo.get('classes'), checkpoint
+            )
             [metric] = runner.val_evaluator.metrics
             metric.leave_out = image_groups or breakdown
             if (classwise or errors or breakdown) and not isinstance(metric, o2f.TwoReadingsMetric):

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, NamedTuple
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from o2f.errors import InputError
 
@@ -88,6 +88,21 @@ def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> N
         path (Path): the source of the weights, for messages.
 
     Raises:
+        InputError: see :func:`check_weights`.
+    """
+    check_weights(model, weights, path)
+    model.load_state_dict(weights, strict=False)
+
+
+def check_weights(model: nn.Module, weights: Dict[str, Tensor], source: object) -> None:
+    """Check that ``weights`` are all weights of ``model``, and can be used.
+
+    Args:
+        model (Module): the detector.
+        weights (dict[str, Tensor]): weights by name.
+        source (Path | str): where they are from, for messages.
+
+    Raises:
         InputError: names are missing or unknown, shapes differ, or weights are not finite.
     """
     wanted = model.state_dict()
@@ -101,14 +116,36 @@ def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> N
     parts = dict(lacks=missing, **{'has besides': unexpected, 'has other shapes:': reshaped})
     trouble = [f'{what} {_first(names)}' for what, names in parts.items() if names]
     if trouble:
-        raise InputError(f'{path} does not fit the model of its config: it {"; it ".join(trouble)}')
+        raise InputError(f'{source} does not fit the model of its config: it {"; it ".join(trouble)}')
     broken = [name for name in wanted if name in weights and not torch.isfinite(weights[name]).all()]
     if broken:
         raise InputError(
-            f'{path} has weights that are not finite: {_first(broken)}: its training diverged; take an earlier '
+            f'{source} has weights that are not finite: {_first(broken)}: its training diverged; take an earlier '
             'checkpoint, or train with a smaller learning rate'
         )
-    model.load_state_dict(weights, strict=False)
+
+
+def check_labels(trained: Any, classes: Any, source: object) -> None:
+    """Check that the classes of the data have the labels that the checkpoint was trained with.
+
+    A class that only one of the two knows is no fault: a detector of persons may be tested on pedestrians.
+
+    Args:
+        trained (sequence[str] | None): the classes of the training in the order of their labels, or None if the
+            checkpoint does not say.
+        classes (sequence[str] | None): those of the data.
+        source (Path | str): where the weights are from, for messages.
+
+    Raises:
+        InputError: a class of both has another label in the training.
+    """
+    labels = {name: label for label, name in enumerate(trained or ())}
+    for label, name in enumerate(classes or ()):
+        if labels.get(name, label) != label:
+            raise InputError(
+                f'{source} was trained with the classes {", ".join(labels)}, where {name!r} has the label '
+                f'{labels[name]}, and it has {label} in the data: write classes in the order of the training'
+            )
 
 
 def _first(names: List[str], few: int = 3) -> str:

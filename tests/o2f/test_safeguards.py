@@ -277,6 +277,61 @@ def test_the_example_and_auto_scale_lr():
     assert config.optim_wrapper.optimizer.lr == 0.01 * 2 / 16
 
 
+@pytest.fixture
+def checkpoint(example, tmp_path):
+    """checkpoint(classes, weights): a file of the example's untrained weights, which changes what is given."""
+
+    def make(classes=CLASSES, **weights):
+        runner = Runner.from_cfg(example())
+        state = runner.model.state_dict()
+        changed = {name.replace('__', '.'): change for name, change in weights.items()}
+        state = {name: changed.get(name, lambda weight: weight)(weight) for name, weight in state.items()}
+        state = {name: weight for name, weight in state.items() if weight is not None}
+        path = tmp_path / 'weights.pth'
+        meta = dict(epoch=0, iter=0, dataset_meta=dict(classes=classes))
+        torch.save(dict(meta=meta, state_dict=state, message_hub=runner.message_hub.state_dict()), path)
+        return str(path)
+
+    return make
+
+
+OTHER_ORDER = CLASSES[1:] + CLASSES[:1]
+UNFIT = [
+    (
+        OTHER_ORDER,
+        None,
+        "trained with the classes RBC, WBC, Platelets, where 'Platelets' has the label 2, and it has 0",
+    ),
+    (CLASSES, lambda weight: None, 'lacks bbox_head.conv_cls.weight'),
+    (CLASSES, lambda weight: weight[:1], r'has other shapes: bbox_head.conv_cls.weight \(1, 64'),
+    (CLASSES, lambda weight: weight * float('nan'), 'has weights that are not finite: bbox_head.conv_cls.weight'),
+]
+
+
+@pytest.mark.parametrize('classes, change, says', UNFIT)
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_checkpoint_that_does_not_fit(example, checkpoint, classes, change, says, resume):
+    """Neither a test nor a resumed training begins. The runner would load what fits and go on."""
+    path = checkpoint(classes, **(dict(bbox_head__conv_cls__weight=change) if change else {}))
+    runner = Runner.from_cfg(example(load_from=path, resume=resume))
+    with pytest.raises(InputError, match=f'the checkpoint .*{says}'):
+        runner.train() if resume else runner.test()
+
+
+def test_a_checkpoint_of_one_s_own_classes(example, checkpoint):
+    """It may know a class by another name, and need not say its classes. A training may begin from any, with a word."""
+    for classes in (('Thrombocytes', *CLASSES[1:]), None):
+        runner = Runner.from_cfg(example(load_from=checkpoint(classes)))
+        assert {'without_nms/AP', 'with_nms/AP'} <= runner.test().keys()
+    runner = Runner.from_cfg(example(load_from=checkpoint(OTHER_ORDER)))
+    runner.load_or_resume()
+    said = []
+    runner.logger.warning = said.append
+    [hook] = [hook for hook in runner.hooks if isinstance(hook, SettingsCheckHook)]
+    hook.before_train(runner)
+    assert said[0].startswith('training begins from weights for other labels: the checkpoint was trained with')
+
+
 def test_augmentation_at_test_time_is_refused():
     from mmdet.models import DetTTAModel
 

@@ -61,6 +61,16 @@ def test_a_run_s_own_checkpoint_gives_its_own_metrics(trained, suite, data):
     assert 'table3 t_min=0.2 t_max=0.6, profile smoke' in done.stderr
 
 
+def test_classes_in_another_order(trained, data, tmp_path):
+    """A detector of the same classes with other labels would be measured wrongly."""
+    content = torch.load(trained.checkpoint(), weights_only=True)
+    first, second, *rest = content['meta']['dataset_meta']['classes']
+    content['meta']['dataset_meta']['classes'] = (second, first, *rest)
+    torch.save(content, tmp_path / 'other.pth')
+    with pytest.raises(UserError, match=f"where '{first}' has the label 1, and it has 0 in the data"):
+        evaluate(CONFIG, tmp_path / 'other.pth', data, lambda *_: None, lambda line: None)
+
+
 def test_classes(trained, data):
     """The AP of all is the mean over the classes that have objects."""
     found, _ = evaluate(CONFIG, trained.checkpoint(), data, lambda *_: None, lambda line: None, classwise=True)

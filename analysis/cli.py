@@ -28,22 +28,44 @@ def parser(prog: str, verb: str, **texts: Any) -> argparse.ArgumentParser:
     return made
 
 
-def add_stored(parser: argparse.ArgumentParser) -> None:
-    """Add the options that select the stored runs."""
-    parser.add_argument('--profile', default='desk', help='profile they were trained with (default: desk)')
-    parser.add_argument('--runs', type=Path, default=RUNS, help='folder of the runs (default: %(default)s)')
+def add_stored(parser: argparse.ArgumentParser, runs: Path = RUNS) -> None:
+    """Add the options that select the stored runs. ``runs`` is the default folder."""
+    parser.add_argument(
+        '--profile', type=_profile, default='desk', help='profile they were trained with (default: desk)'
+    )
+    parser.add_argument('--runs', type=Path, default=runs, help='folder of the runs (default: %(default)s)')
+
+
+def _profile(text: str) -> str:
+    """The name of a profile that is given by its name or, as to run.py, by its file."""
+    return Path(text).stem if text.endswith('.py') else text
 
 
 def run(script: Callable[[argparse.Namespace], int], args: argparse.Namespace, prog: str) -> int:
-    """Run a script. Returns its exit status, or 2 for a user's error, which is printed in one line."""
+    """Run a script. Returns its exit status, or 2 for a user's error or a file that cannot be read or written, either
+    of which is printed in one line."""
     try:
-        return script(args)
+        status = script(args)
+        sys.stdout.flush()  # so that a full disk is found here, not at exit
+        return status
     except UserError as error:
         print(f'{prog}: {error}', file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader, such as head, has closed the pipe; keep the flush at exit quiet
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+        _end_output()
         return 0
+    except OSError as error:  # a file that cannot be read, or standard output on a full disk
+        _end_output()
+        print(f'{prog}: {error.filename or "standard output"}: {error.strerror or error}', file=sys.stderr)
+        return 2
+
+
+def _end_output() -> None:
+    """Print what is still to be printed, or drop it if that fails, so that Python does not try again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def names_of(args: argparse.Namespace) -> List[str]:

@@ -8,9 +8,7 @@ studies go into docs/studies.md, whose questions and designs are written by hand
 """
 
 import argparse
-import os
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
@@ -23,7 +21,7 @@ from analysis.claims import explain, judge  # noqa: E402
 from analysis.claims.finding import FAILS, HOLDS, UNDECIDED  # noqa: E402
 from analysis.tables import render  # noqa: E402
 from analysis.tables.errors import errors_table  # noqa: E402
-from experiments.spec.schema import Cell, Epoch, StoredPlan, own_profile  # noqa: E402
+from experiments.spec.schema import Epoch, StoredPlan  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
 
@@ -53,8 +51,7 @@ def _arguments(argv: Optional[List[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='make_results.py', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument('--profile', default='desk', help='profile of the runs (default: desk)')
-    parser.add_argument('--runs', type=Path, default=HOME / 'results', help='folder of the runs (default: %(default)s)')
+    cli.add_stored(parser, HOME / 'results')
     parser.add_argument('--out', type=Path, default=HOME / 'docs', help='folder of the page (default: %(default)s)')
     return parser.parse_args(argv)
 
@@ -64,7 +61,7 @@ def _write(args: argparse.Namespace) -> int:
     pages = {args.out / 'results.md': text}
     studies = args.out / 'studies.md'
     if studies.is_file():
-        pages[studies], of_studies = studies_page(studies.read_text(encoding='utf-8'), args.runs)
+        pages[studies], of_studies = studies_page(_text(studies), args.runs)
         pictures |= of_studies
     for name, content in pictures.items():
         cli.write_and_say(args.out / 'images' / name, content)
@@ -79,13 +76,10 @@ def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
     left out and named.
 
     Raises:
-        UserError: there are no plans, or one is broken.
+        UserError: there are no plans of the paper's tables, or a plan is broken, or a note is not UTF-8.
     """
-    plans = [results.load_plan(runs, profile, name) for name in results.plan_names(runs, profile)]
-    plans = [plan for plan in plans if not plan.question]  # studies have a page of their own
+    plans = _of_paper(runs, profile)
     names = [plan.name for plan in plans]
-    if not names:
-        raise results.no_plans(runs, profile)
     verdicts, warnings = judge.judge(runs, profile, names)
     stored = [results.load_results(runs, profile, plan) for plan in plans]
     epochs = {run: of_run for plan in plans for run, of_run in results.load_epochs(runs, profile, plan)[0].items()}
@@ -100,6 +94,25 @@ def page(runs: Path, profile: str) -> Tuple[str, Dict[str, bytes], str]:
         parts += [render.render(plan, found).strip(), *shown, _note(runs, plan.name), _errors(plan, runs)]
         parts += [_claims(of_table), _again(plan, runs)]
     return '\n\n'.join(part for part in parts if part) + '\n', pictures, explain.headline(verdicts, HEADLINE)
+
+
+def _of_paper(runs: Path, profile: str) -> List[StoredPlan]:
+    """The plans of the page. Studies have a page of their own, and a table with ``--set`` is not the paper's.
+
+    Raises:
+        UserError: there are none, or a plan is broken.
+    """
+    names = results.plan_names(runs, profile)
+    plans = [results.load_plan(runs, profile, name) for name in names]
+    found = [plan for plan in plans if not plan.question and not plan.overrides]
+    if not names:
+        raise results.no_plans(runs, profile)
+    if not found:
+        raise UserError(
+            f'results.md is about tables as the paper has them, and {Path(runs) / profile / "tables"} has only studies '
+            f'or tables with --set ({", ".join(names)}): make_tables.py and check_claims.py show these'
+        )
+    return found
 
 
 _OUTCOME = re.compile(r'(<!-- outcome of ([\w-]+) -->\n).*?(<!-- end -->)', re.DOTALL)
@@ -150,7 +163,19 @@ def _outcome(name: str, runs: Path, profile: str, pictures: Dict[str, bytes]) ->
 def _note(runs: Path, name: str) -> str:
     """The note written by hand, or ''."""
     path = Path(runs) / 'notes' / f'{name}.md'
-    return path.read_text(encoding='utf-8').strip() if path.exists() else ''
+    return _text(path).strip() if path.exists() else ''
+
+
+def _text(path: Path) -> str:
+    """The content of a text written by hand.
+
+    Raises:
+        UserError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path}: it is not UTF-8 ({error}): save it as UTF-8') from error
 
 
 def _summary(found: List[judge.Verdict]) -> List[str]:
@@ -233,23 +258,17 @@ def _folded(summary: str, text: str) -> str:
 
 def _again(plan: StoredPlan, runs: Path) -> str:
     """The command that trains each cell again."""
-    lines = [_command(plan, cell, runs) for cell in plan.cells if cell.runs]
+    lines = [
+        results.command(runs, plan.profile, plan.name, plan.overrides, cell.at, cell.runs, 'again')
+        for cell in plan.cells
+        if cell.runs
+    ]
     if not lines:
         return ''
     text = '\n'.join(lines)
     return _folded('To train any cell again', f'```\n{text}\n```')
 
 
-def _command(plan: StoredPlan, cell: Cell, runs: Path) -> str:
-    words = results.words_of(plan.name, plan.overrides)
-    words += [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
-    own = own_profile(runs, plan.profile)  # the readers' own data are in a folder of their own
-    if own.exists():
-        words += ['--profile', os.path.relpath(own, HOME), '--data', 'DIR']
-    elif plan.profile != 'desk':
-        words += ['--profile', plan.profile]
-    return shlex.join([*words, '--seeds', *map(str, cell.runs), '--runs', 'again'])
-
-
 if __name__ == '__main__':
+    cli.print_in_any_locale()
     sys.exit(main())

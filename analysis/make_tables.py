@@ -36,7 +36,7 @@ def _make(args: argparse.Namespace) -> int:
         print('\n'.join(texts), end='', flush=True)
     for name, text in zip(names, texts) if args.out else ():
         content = text.encode('utf-8', errors='replace')
-        cli.write_and_say(args.out / f'{name}{render.SUFFIXES[args.format]}', content)
+        cli.write_and_say(args.out / f'{results.plan_of(name)}{render.SUFFIXES[args.format]}', content)
     return _strict(found) if args.strict else 0
 
 

@@ -21,7 +21,7 @@ from experiments.spec.schema import StoredPlan, own_profile  # noqa: E402
 from experiments.store.configs import CONFIG, config_text, inheriting_text, read_config  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
-from experiments.store.model import naming  # noqa: E402
+from experiments.store.model import naming, read_stored  # noqa: E402
 from experiments.store.runs import BREAKDOWN, EPOCHS, IMAGE_GROUPS, SPEED_FILE  # noqa: E402
 
 #: What may be measured after a training, by timing it or by ``run.py evaluate``.
@@ -136,11 +136,15 @@ def _copy_captures(source: Path, target: Path) -> None:
 def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[str, Any]:
     """The content of a plan's file with only published runs, including those of seeds that only the target has.
 
-    Published runs of a cell that has other settings now are left out."""
+    Published runs of a cell that has other settings now are left out.
+
+    Raises:
+        UserError: the published plan is damaged.
+    """
     path = target / 'tables' / f'{name}.json'
-    earlier = json.loads(path.read_text(encoding='utf-8'))['cells'] if path.exists() else []
+    earlier = _published(path)['cells'] if path.exists() else []
     for cell in content['cells']:
-        [before] = [each for each in earlier if each['at'] == cell['at']] or [dict(cell, runs={})]
+        before = next((each for each in earlier if each['at'] == cell['at']), dict(cell, runs={}))
         if _differ(cell, before) and before['runs']:
             at = ' '.join(f'{axis}={value}' for axis, value in cell['at'].items())
             cli.warner('publish.py')(f'{name} {at}: the published runs have other settings and are left out')
@@ -148,6 +152,22 @@ def _only_published(content: Dict[str, Any], target: Path, name: str) -> Dict[st
         runs = sorted({**before['runs'], **cell['runs']}.items(), key=lambda item: int(item[0]))
         cell['runs'] = {seed: run for seed, run in runs if (target / run / RESULT).exists()}
     return content
+
+
+def _published(path: Path) -> Dict[str, Any]:
+    """The content of the file of a plan that was published earlier.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        read_stored(StoredPlan, path)
+    except ValueError as error:
+        raise UserError(
+            f'{path}: {error}: restore it from what was published (git checkout), or delete it and publish its table '
+            'again'
+        ) from error
+    return json.loads(path.read_text(encoding='utf-8'))
 
 
 def _differ(cell: Dict[str, Any], before: Dict[str, Any]) -> bool:
@@ -162,12 +182,9 @@ def _share_seeds(tables: Path) -> None:
     """Give a training that several tables show the same seeds in each. One run in common tells that it is the same.
 
     Raises:
-        UserError: two runs of one seed are said to be the same training.
+        UserError: two runs of one seed are said to be the same training, or a plan is damaged.
     """
-    plans = {}
-    for path in sorted(tables.glob('*.json')):
-        with naming(path):
-            plans[path] = json.loads(path.read_text(encoding='utf-8'))
+    plans = {path: _published(path) for path in sorted(tables.glob('*.json'))}
     cells = [(path, cell) for path, plan in plans.items() for cell in plan['cells'] if cell['runs']]
     seeds_of: Dict[str, Dict[str, str]] = {}
     for path, cell in cells:
@@ -191,4 +208,5 @@ def _json(content: Any) -> bytes:
 
 
 if __name__ == '__main__':
+    cli.print_in_any_locale()
     sys.exit(main())

@@ -8,9 +8,10 @@ lacks a metric, that metric is.
 """
 
 import json
+import os
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Type, TypeVar, Union
@@ -24,18 +25,22 @@ from experiments.spec.schema import (
     Epochs,
     ImageGroups,
     Overrides,
+    Position,
     Result,
     Speed,
     StoredPlan,
     own_profile,
+    printed_numbers,
 )
+from experiments.spec.subset import split_profile
+from experiments.spec.table_file import FOLDER, study_names, table_names
 from experiments.store.errors import UserError
-from experiments.store.files import RUNS
+from experiments.store.files import HOME, RUNS
 from experiments.store.model import Metrics, Stored, called, read_stored, short
 from experiments.store.runs import EPOCHS, IMAGE_GROUPS, SPEED_FILE, wall_seconds
 
 _KINDS = ('table', 'fig')
-_NUMBER = re.compile(r'[0-9]+(\.[0-9]+)?')
+_PROFILES = FOLDER.parent / 'profiles'
 S = TypeVar('S', bound=Stored)
 
 
@@ -129,12 +134,14 @@ class Results:
         runs (dict): results by run id.
         speeds (dict): speeds by run id, if they were measured.
         warnings (list): a line for each file that is broken or lacks a metric of the table.
+        broken (list): those lines of them that are about broken files.
     """
 
     plan: StoredPlan
     runs: Dict[str, Result]
     speeds: Dict[str, Speed]
     warnings: List[str]
+    broken: List[str] = field(default_factory=list)
 
     def number(self, run: str, key: str) -> Optional[float]:
         """A metric of a run as stored (a fraction, ms or images per second); None if it is missing."""
@@ -213,11 +220,9 @@ def is_speed(keys: Iterable[str]) -> bool:
 
 def paper_numbers(cell: Cell) -> Dict[str, float]:
     """The paper's numbers of a cell by key, as printed."""
-    numbers = {}
+    numbers: Dict[str, float] = {}
     for metric, keys in cell.keys.items():
-        for key, text in zip(keys, cell.paper.get(metric, '').split('/')):
-            if _NUMBER.fullmatch(text):
-                numbers[key] = float(text)
+        numbers.update(zip(keys, printed_numbers(cell.paper.get(metric, '-'))))
     return numbers
 
 
@@ -234,14 +239,21 @@ def no_plans(runs: Path, profile: str) -> UserError:
 def load_plan(runs: Path, profile: str, name: str) -> StoredPlan:
     """Read the plan of a table.
 
+    Args:
+        runs (Path): folder of the runs.
+        profile (str): profile of the runs.
+        name (str): name of the plan, or the path of the table's file, PATH/NAME.yaml.
+
     Raises:
         UserError: there is no such plan, or its file is broken; the message names the file and what to run.
     """
+    asked, name = name, plan_of(name)
     path = Path(runs) / profile / 'tables' / f'{name}.json'
     known = plan_names(runs, profile)
     if name not in known:
         there = f' (there are {", ".join(known)})' if known else ''
-        raise UserError(f'no plan {path}{there}: run {command(runs, profile, name)} first')
+        again = command(runs, profile, asked, typed=True)
+        raise UserError(f'no plan {path}{there}: run {again} first')
     try:
         plan = read_stored(StoredPlan, path)
         _same(plan, table=name.partition('+')[0], profile=profile)
@@ -250,25 +262,31 @@ def load_plan(runs: Path, profile: str, name: str) -> StoredPlan:
         raise UserError(f'{path}: {error}: delete it and run {command(runs, profile, name)} again') from error
 
 
+def plan_of(name: str) -> str:
+    """Name of the plan of a table that is given by its name or, as to run.py, by its file."""
+    return Path(name).stem if name.endswith('.yaml') else name
+
+
 def load_results(runs: Path, profile: str, plan: StoredPlan) -> Results:
     """Read the results of a plan's runs. Missing files are skipped. Broken files are skipped with a warning, and a
     metric that a file lacks is named in one, as are speeds that cannot be compared."""
     results: Dict[str, Result] = {}
     speeds: Dict[str, Speed] = {}
     warnings: List[str] = []
+    broken: List[str] = []
     for run, seed in plan.runs.items():
         folder, keys = Path(runs) / profile / run, plan.keys(run)
         fractions = [key for key in keys if not key.startswith(SPEED)]
         timed = [key for key in keys if key.startswith(SPEED)]
         expected = dict(run=run, profile=profile, seed=seed)
-        _read(Result, folder / 'result.json', fractions, 1.0, expected, results, warnings)
+        _read(Result, folder / 'result.json', fractions, 1.0, expected, results, warnings, broken)
         if timed:
-            _read(Speed, folder / SPEED_FILE, timed, None, dict(run=run), speeds, warnings)
+            _read(Speed, folder / SPEED_FILE, timed, None, dict(run=run), speeds, warnings, broken)
     for seed in sorted({plan.runs[run] for run in speeds}):
         if len({speed.sitting for run, speed in speeds.items() if plan.runs[run] == seed}) > 1:
             again = f'{command(runs, profile, plan.name, plan.overrides)} --seeds {seed}'
             warnings.append(f'{plan.name}: detectors of seed {seed} were not timed together: {again} does that')
-    return Results(plan, results, speeds, warnings)
+    return Results(plan, results, speeds, broken + warnings, broken)
 
 
 def load_epochs(runs: Path, profile: str, plan: StoredPlan) -> Tuple[Dict[str, List[Epoch]], List[str]]:
@@ -338,22 +356,50 @@ def over_seeds(
     return frame.groupby('epoch')['value'].agg(['mean', 'min', 'max', 'count'])
 
 
-def command(runs: Path, profile: str, name: str, overrides: Optional[Overrides] = None) -> str:
-    """The command that trains a table and writes its plan into ``runs``. Without ``overrides``, those that the plan's
-    name shows are taken."""
-    words = words_of(name, overrides)
-    own = own_profile(runs, profile)
-    words += [] if profile == 'desk' else ['--profile', str(own) if own.exists() else profile]
-    words += [] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]
+def command(
+    runs: Path,
+    profile: str,
+    name: str,
+    overrides: Optional[Overrides] = None,
+    at: Optional[Position] = None,
+    seeds: Iterable[int] = (),
+    into: str = '',
+    typed: bool = False,
+) -> str:
+    """The command that trains a table and writes its plan into ``runs``, or into the folder ``into``.
+
+    Without ``overrides``, those that the plan's name shows are taken. ``at`` is the position of the only cell to train.
+    ``typed`` says that the name is the user's, who may have mistyped it. A profile of the user's own is named by its
+    file in ``runs``. What the stored files do not say stands in capitals: PATH of a file, DIR of the user's data.
+    """
+    words = words_of(name, overrides, typed)
+    words += [word for axis, value in (at or {}).items() for word in ('--only', f'{axis}={value}')]
+    words += _profile_words(Path(runs), profile, bool(into))
+    words += ['--seeds', *map(str, seeds)] if seeds else []
+    words += ['--runs', into] if into else [] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]
     return shlex.join(words)
 
 
-def words_of(name: str, overrides: Optional[Overrides] = None) -> List[str]:
+def words_of(name: str, overrides: Optional[Overrides] = None, typed: bool = False) -> List[str]:
     """The words of the command line that trains the plan of this name; see :func:`command`."""
     table, *settings = name.split('+')
     if overrides is not None:
         settings = [f'{key}={json.dumps(value, ensure_ascii=False)}' for key, value in overrides.items()]
+    if not typed and table not in (*table_names(), *study_names()):
+        table = f'PATH/{table}.yaml'  # a plan does not say where the file of a table of one's own lies
     return ['python', 'experiments/run.py', table, *(word for setting in settings for word in ('--set', setting))]
+
+
+def _profile_words(runs: Path, profile: str, elsewhere: bool) -> List[str]:
+    """The options that choose a profile. For runs ``elsewhere``, files are named as the checkout sees them."""
+    own, (base, share) = own_profile(runs, profile), split_profile(profile)
+    if own.exists():
+        path = os.path.relpath(own, HOME) if elsewhere else str(own)
+    elif (_PROFILES / f'{base}.py').exists():
+        return [] if profile == 'desk' else ['--profile', profile]
+    else:
+        path = f'PATH/{base}.py'
+    return ['--profile', path, '--data', 'DIR', *(['--subset', f'{share:g}'] if share else [])]
 
 
 def _natural(name: str) -> Tuple[int, int, str]:
@@ -369,8 +415,10 @@ def _read(
     expected: dict,
     into: Dict[str, S],
     warnings: List[str],
+    broken: List[str],
 ) -> None:
-    """Read a result whose ``keys`` are from 0 to ``most``. If it is broken or lacks one, add a line to the warnings."""
+    """Read a result whose ``keys`` are from 0 to ``most``. If it lacks one, add a line to the warnings; if it is
+    broken, to ``broken``."""
     if not path.exists():
         return
     try:
@@ -385,7 +433,7 @@ def _read(
             cure = 'correct the table file, or delete the run and train it anew if it is of an earlier version'
             warnings.append(f'{path}: metric {", ".join(lacking)} is missing: {cure}')
     except ValueError as error:
-        warnings.append(f'{path}: {error}: left out; delete it and run the table again')
+        broken.append(f'{path}: {error}: left out; delete it and run the table again')
 
 
 def _check_metric(value: Optional[float], key: str, most: Optional[float]) -> None:

@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 
 from analysis.results import SPEED, is_speed, load_epochs, load_image_groups, load_plan, load_results, plan_names
-from experiments.spec.schema import Claim, Comparison, Epoch, ImageGroups, Quantity, Result, Speed, StoredPlan
+from experiments.spec.schema import (
+    Claim,
+    Comparison,
+    Epoch,
+    ImageGroups,
+    Overrides,
+    Quantity,
+    Result,
+    Speed,
+    StoredPlan,
+)
 from experiments.store.errors import UserError
 from experiments.store.model import Metrics
 
@@ -75,14 +85,15 @@ class Group:
     Attributes:
         runs (tuple): their ids.
         tables (tuple): names of the tables.
-        variants (frozenset): the variants that all cells of these tables share, such as the backbone of Table 6.
+        shared (frozenset): what sets these trainings apart from others of as many epochs: the variants and settings
+            that all cells of a table share, such as the backbone of Table 6, and a cell's own data and backbone.
         epochs (int): number of epochs.
-        metrics (frozenset): the names of their metrics.
+        metrics (frozenset): the names of the metrics that all of them have.
     """
 
     runs: Tuple[str, ...]
     tables: Tuple[str, ...]
-    variants: frozenset
+    shared: frozenset
     epochs: int
     metrics: frozenset
 
@@ -120,10 +131,12 @@ class Evidence:
         return known[0] - sum(known[1:]) if len(known) == len(values) else None
 
     def left_out_of(self, runs: Sequence[str], statistic: Statistic) -> Optional[np.ndarray]:
-        """(n, G) a statistic of runs on the same images; None if it is not known of all, or if the images differ."""
+        """(n, G) a statistic of runs on the same images; None if it is not known of all, or if images or groups
+        differ."""
         values = [self.left_out(run, statistic) for run in runs]
         known = [value for value in values if value is not None]
-        return np.stack(known) if len(known) == len(values) and self.same_images(runs) else None
+        same = self.same_images(runs) and len({len(value) for value in known}) == 1
+        return np.stack(known) if len(known) == len(values) and same else None
 
     def same_images(self, runs: Sequence[str]) -> bool:
         """Whether runs were evaluated on the same images, as far as that was stored."""
@@ -185,16 +198,19 @@ def _metric_words(key: str) -> str:
 def load_evidence(runs: Path, profile: str, plans: Sequence[StoredPlan]) -> Tuple[Evidence, List[str]]:
     """The evidence for the plans' claims, and a line for each broken file.
 
-    The noise of training is estimated from all stored runs. So the runs of other tables are read too.
+    The noise of training is estimated from all stored runs. So the runs of other tables are read too, and what is
+    broken there is named as well: without it, intervals differ.
 
     Args:
         runs (Path): folder of the runs.
         profile (str): their profile.
         plans (sequence): the plans.
     """
-    every = [*plans, *_other_plans(runs, profile, {plan.name for plan in plans})]
+    others, warnings = _other_plans(runs, profile, {plan.name for plan in plans})
+    every = [*plans, *others]
     stored = [load_results(runs, profile, plan) for plan in every]
-    warnings = [warning for each in stored[: len(plans)] for warning in each.warnings]
+    warnings += [warning for each in stored[: len(plans)] for warning in each.warnings]
+    warnings += [warning for each in stored[len(plans) :] for warning in each.broken]
     results = {run: result for each in stored for run, result in each.runs.items()}
     speeds = {run: speed for each in stored for run, speed in each.speeds.items()}
     epochs: Dict[str, List[Epoch]] = {}
@@ -210,16 +226,16 @@ def load_evidence(runs: Path, profile: str, plans: Sequence[StoredPlan]) -> Tupl
     return evidence, list(dict.fromkeys(warnings))
 
 
-def _other_plans(runs: Path, profile: str, names: Set[str]) -> List[StoredPlan]:
-    """The other plans of the profile. Those that cannot be read are left out. Plans with other settings differ."""
-    plans = []
+def _other_plans(runs: Path, profile: str, names: Set[str]) -> Tuple[List[StoredPlan], List[str]]:
+    """The other plans of the profile, and a line for each that cannot be read. Plans with other settings differ."""
+    plans, warnings = [], []
     for name in plan_names(runs, profile):
         if name not in names:
             try:
                 plans.append(load_plan(runs, profile, name))
-            except UserError:
-                continue
-    return plans
+            except UserError as error:
+                warnings.append(f'{error} (its runs are left out of the noise of training)')
+    return plans, warnings
 
 
 def _sides(claims: Iterable[Claim]) -> List[Quantity]:
@@ -230,26 +246,34 @@ def _sides(claims: Iterable[Claim]) -> List[Quantity]:
     ]
 
 
+#: Parts of a config that are a cell's data or backbone. Cells that differ there are not trained alike.
+_DATA_AND_BACKBONE = ('generate.', 'model.backbone', 'model.neck', 'train_dataloader.dataset', 'val_dataloader.dataset')
+
+
 def _groups(plans: Sequence[StoredPlan], results: Dict[str, Result]) -> Tuple[Group, ...]:
     """The trainings of all cells. Cells of several tables that share a run are one group."""
-    found: List[Tuple[Set[str], Set[str], Set[str]]] = []  # runs, tables, variants
+    found: List[Tuple[Set[str], Set[str], Set[str]]] = []  # runs, tables, what they share
     for plan in plans:
-        settings = {f'{key}={value}' for key, value in plan.overrides.items()}
-        shared = settings | frozenset.intersection(*(frozenset(cell.use) for cell in plan.cells))
+        of_cells = [{*cell.use} | _texts(cell.overrides) for cell in plan.cells]
+        shared = _texts(plan.overrides).union(set.intersection(*of_cells) if of_cells else ())
         for cell in plan.cells:
             runs = {run for run in cell.runs.values() if run in results}
             if runs:
+                own = {key: value for key, value in cell.overrides.items() if key.startswith(_DATA_AND_BACKBONE)}
                 same = [group for group in found if group[0] & runs]
                 found = [group for group in found if not group[0] & runs]
-                merged = set(runs), {plan.name}, set(shared)
+                merged = set(runs), {plan.name}, shared | _texts(own)
                 for group in same:
                     merged = merged[0] | group[0], merged[1] | group[1], merged[2] & group[2]
                 found.append(merged)
-    return tuple(_group(runs, tables, variants, results) for runs, tables, variants in found)
+    return tuple(_group(runs, tables, shared, results) for runs, tables, shared in found)
 
 
-def _group(runs: Set[str], tables: Set[str], variants: Set[str], results: Dict[str, Result]) -> Group:
-    first = results[min(runs)]
-    return Group(
-        tuple(sorted(runs)), tuple(sorted(tables)), frozenset(variants), first.epochs or 0, frozenset(first.metrics)
-    )
+def _texts(overrides: Overrides) -> Set[str]:
+    return {f'{key}={value}' for key, value in overrides.items()}
+
+
+def _group(runs: Set[str], tables: Set[str], shared: Set[str], results: Dict[str, Result]) -> Group:
+    metrics = frozenset.intersection(*(frozenset(results[run].metrics) for run in runs))
+    epochs = results[min(runs)].epochs or 0
+    return Group(tuple(sorted(runs)), tuple(sorted(tables)), frozenset(shared), epochs, metrics)

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import pandas as pd
 
 from analysis.claims.finding import AS_PRINTED, FAILS, HOLDS, LARGER, NO, SMALLER, UNDECIDED, YES, Finding
-from analysis.claims.judge import Judgement, Verdict
+from analysis.claims.judge import Judgement, Verdict, paper_lead
 from analysis.claims.noise import Noise
 from analysis.claims.statistics import CONFIDENCE, FIRST_LOOK, MOST_SEEDS, needs_images
 from analysis.tables.notes import seeds_in_words
@@ -17,16 +17,23 @@ from analysis.tables.render import table
 
 
 def counts(verdicts: List[Verdict]) -> str:
-    """Counts in words: '12 claims: 5 hold, 3 fail, 4 undecided'; the paper's and those of studies apart."""
-    of_paper, of_studies = apart(verdicts)
-    if of_paper and of_studies:
-        return f'{_counts(of_paper, " of the paper")}; {_counts(of_studies, " of studies")}'
+    """Counts in words: '12 claims: 5 hold, 3 fail, 4 undecided'; the paper's, those of studies and those judged with
+    other settings (``--set``) apart."""
+    kinds = zip(apart(verdicts), (' of the paper', ' of studies', ' with other settings'))
+    found = [(of_kind, whose) for of_kind, whose in kinds if of_kind]
+    if len(found) > 1:
+        return '; '.join(_counts(of_kind, whose) for of_kind, whose in found)
     return _counts(verdicts)
 
 
-def apart(verdicts: List[Verdict]) -> Tuple[List[Verdict], List[Verdict]]:
-    """Verdicts on claims of the paper, and those on claims of studies."""
-    return [each for each in verdicts if not each.plan.question], [each for each in verdicts if each.plan.question]
+def apart(verdicts: List[Verdict]) -> Tuple[List[Verdict], List[Verdict], List[Verdict]]:
+    """Verdicts on claims of the paper, those on claims of studies, and those on either in tables with ``--set``."""
+    as_written = [each for each in verdicts if not each.plan.overrides]
+    return (
+        [each for each in as_written if not each.plan.question],
+        [each for each in as_written if each.plan.question],
+        [each for each in verdicts if each.plan.overrides],
+    )
 
 
 def _counts(verdicts: List[Verdict], whose: str = '') -> str:
@@ -261,7 +268,8 @@ def _best(verdict: Verdict) -> str:
     assert verdict.best is not None
     low, high = verdict.best
     unit = verdict.findings[0].unit
-    others = f'the best of {len(verdict.findings)} others'
+    others = f'the best of {len(verdict.findings)} others' if len(verdict.findings) > 1 else 'the other'
+    low, high = low + 0.0, high + 0.0  # no -0.0
     if verdict.verdict == HOLDS:
         return f'It is better than {others}, by at most {high:.2f} {unit}, with 95 % confidence.'
     if verdict.verdict == FAILS:
@@ -271,11 +279,16 @@ def _best(verdict: Verdict) -> str:
 
 def _size(verdict: Verdict) -> str:
     """The paper's difference beside the measured one."""
-    printed = [each for each in verdict.findings if each.size == verdict.size]
+    printed = [each for each in verdict.findings if verdict.best is not None or each.size == verdict.size]
     if verdict.size is None or not printed:
         return ''
-    if len(verdict.findings) == 1:
+    number = ''
+    if verdict.best is not None:
+        lead = paper_lead(verdict.findings)
+        number = f'Its lead in the paper is {signed(lead or 0.0)} {printed[0].unit}'
+    elif len(verdict.findings) == 1:
         number = f"The paper's difference is {paper(printed[0])}"
+    if number:
         return {
             AS_PRINTED: f'{number}, inside the interval.',
             SMALLER: f'{number}: the measured one is smaller.',
@@ -320,7 +333,7 @@ def _limits(verdict: Verdict) -> List[str]:
     """Whose noise the intervals have, and what they leave out."""
     shown = [found for found in verdict.findings if found.interval is not None]
     sentences = []
-    borrowed = [noise for found in shown for noise in found.noises if verdict.plan.name not in noise.tables]
+    borrowed = [noise for found in shown for noise in found.noises if noise.borrowed]
     if borrowed:
         boxes = ' (of boxes)' if any('mask_' in found.comparison.left.key for found in shown) else ''
         sources = [f'{_tables(noise.tables)} with {noise.epochs} epochs' for noise in borrowed]
@@ -386,8 +399,8 @@ def brief(verdicts: List[Verdict]) -> str:
 
 
 def headline(verdicts: List[Verdict], ids: Sequence[str]) -> str:
-    """A table of the judged claims with these ids, in this order, and the counts of all verdicts."""
-    by_id = {verdict.claim.id: verdict for verdict in verdicts}
+    """A table of the paper's claims with these ids, in this order, and the counts of all verdicts."""
+    by_id = {verdict.claim.id: verdict for verdict in apart(verdicts)[0]}
     rows = [['what the paper claims', 'here', *_NUMBERS]]
     for verdict in (by_id[id_] for id_ in ids if id_ in by_id):
         rows.append([_line(verdict.claim.statement), verdict.verdict, *_numbers(verdict)])

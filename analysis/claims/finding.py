@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import pandas as pd
@@ -148,6 +148,8 @@ class Comparer:
         asked = self._measure(comparison.left)
         left, right = (self.noise.evidence.over_seeds(self.plan, side, self.share) for side in _quantities(comparison))
         paper = None if self.share else paper_difference(self.plan, comparison)
+        if is_speed(asked.keys):
+            left, right = _with_ratios(left), _with_ratios(right)
         found = Finding(comparison, left, right, asked.unit, level, self.confidence, paper)
         if not left.count() or not right.count():
             return found
@@ -158,7 +160,7 @@ class Comparer:
         return _by_ranks(found, sides) if heavy else _by_estimate(found, sides)
 
     def _across(self, comparison: Comparison, than: OtherComparison, level: float) -> Finding:
-        """Whether a difference is larger than one of another table. Images and trainings of both are independent."""
+        """Whether a difference is larger than one of another table, or elsewhere in this one."""
         pair = Comparison(left=than.left, relation=than.relation, right=than.right)
         plan = self.noise.evidence.plans.get(plan_name(than.table, self.plan.overrides))
         own = self.finding(comparison.model_copy(update=dict(more_than=None)), level)
@@ -175,7 +177,9 @@ class Comparer:
         if own.estimate is None or other.estimate is None:
             return dataclasses.replace(found, effect=effect, ranks=own.ranks or other.ranks)
         both = (own.estimate._replace(effect=own.towards), other.estimate._replace(effect=other.towards))
-        return _of_estimate(dataclasses.replace(found, noises=own.noises + other.noises), estimate_of_both(*both))
+        shared = plan is not None and _runs_behind(comparison, self.plan) & _runs_behind(pair, plan)
+        found = dataclasses.replace(found, noises=own.noises + other.noises)
+        return _of_estimate(found, estimate_of_both(*both, shared=bool(shared)))
 
     def sides(self, *quantities: Quantity) -> Tuple[List[Side], List[Optional[Noise]], bool]:
         """The sides of a comparison, or the one side of differences if both quantities are of the same trainings.
@@ -236,7 +240,8 @@ class Comparer:
             for runs, key in timed
             if key.rpartition('/')[2] == kind
         ]
-        return np.log(pd.DataFrame(rows, dtype=float)).to_numpy()
+        speeds = pd.DataFrame(rows, dtype=float)
+        return np.log(speeds.where(speeds > 0)).to_numpy()
 
 
 def _unplanned(comparison: Comparison, table: str) -> Finding:
@@ -247,6 +252,17 @@ def _unplanned(comparison: Comparison, table: str) -> Finding:
         return pd.Series(dtype=float, name=name)
 
     return Finding(comparison, side(comparison.left), side(comparison.right), unit='points', level=CONFIDENCE)
+
+
+def _runs_behind(comparison: Comparison, plan: StoredPlan) -> Set[str]:
+    return {run for side in _quantities(comparison) for run in plan.cell_at(side.at).runs.values()}
+
+
+def _with_ratios(speeds: pd.Series) -> pd.Series:
+    """Speeds that can be compared as ratios: those above 0."""
+    if not (speeds == 0).any():
+        return speeds
+    return speeds.where(speeds > 0).rename(f'{speeds.name} (0, which has no ratio)')
 
 
 def _quantities(comparison: Comparison) -> Tuple[Quantity, Quantity]:
@@ -272,7 +288,7 @@ def paper_difference(plan: StoredPlan, comparison: Comparison) -> Optional[float
             return None
         sides.append(printed[quantity.key] - (printed[quantity.minus] if quantity.minus else 0))
     if is_speed((comparison.left.key,)):
-        return 100 * (sides[0] / sides[1] - 1)
+        return 100 * (sides[0] / sides[1] - 1) if sides[1] else None
     return round(sides[0] - sides[1], 6)
 
 

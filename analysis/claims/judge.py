@@ -107,12 +107,13 @@ def _verdict(comparer: Comparer, claim: Claim) -> Verdict:
         assert threshold is not None  # a claim compares something
         return Verdict(plan, claim, threshold.verdict, threshold.findings, threshold=threshold)
     words = (_against_control if claim.control else _judgement)(comparer, claim.comparisons)
-    gaps = all(side.minus for each in claim.comparisons for side in (each.left, each.right))
+    sides = [side for each in claim.comparisons for side in (each.left, each.right)]
+    gaps = all(side.minus and side.times == 1 and not side.plus for side in sides)  # points cannot be added to a share
     share = _judgement(replace(comparer, share=True), claim.comparisons) if gaps else None
     verdict, size, best = words.verdict, _size(words.findings), None
     if claim.best:
         lead = _lead(comparer, words.findings)
-        verdict, size = _of_lead(lead), compared(_paper_lead(words.findings), lead, 1)
+        verdict, size = _of_lead(lead), compared(paper_lead(words.findings), lead, 1)
         best = lead and (min(0.0, lead[0]), max(0.0, lead[1]))
     return Verdict(plan, claim, verdict, words.findings, size, _matters(words.findings), best, share, threshold)
 
@@ -176,7 +177,7 @@ def _of_lead(lead: Optional[Interval]) -> str:
     return UNDECIDED if lead is None else HOLDS if lead[0] > 0 else FAILS if lead[1] < 0 else UNDECIDED
 
 
-def _paper_lead(findings: Sequence[Finding]) -> Optional[float]:
+def paper_lead(findings: Sequence[Finding]) -> Optional[float]:
     """How far the paper's best cell is above its second best one."""
     printed = [each.sign * each.paper for each in findings if each.paper is not None]
     return min(printed) if len(printed) == len(findings) else None

@@ -1,6 +1,6 @@
 """The noise of training: its variance is pooled over cells that are trained alike.
 
-Cells are trained alike if they have the same schedule, and their tables the same backbone, head and data. A table
+Cells are trained alike if they have the same schedule, backbone and data, and their tables the same head. A table
 without enough seeds takes the noise of the nearest table: one of the same schedule if there is one.
 
 Cells whose variance is far above the others' are left out, by Cochran's test. They must be few, one or one in twenty,
@@ -35,6 +35,7 @@ class Noise(NamedTuple):
         heavy (tuple[tuple[Group]]): cells whose variance is far above theirs, each with its equals. They are left out.
         equal (bool): whether the cells' variances may be equal.
         statistic (Statistic): what was pooled, which is of boxes if no masks were trained with several seeds.
+        borrowed (bool): whether these cells are trained otherwise than the one asked for, or ``statistic`` is another.
     """
 
     training: Variance
@@ -43,6 +44,7 @@ class Noise(NamedTuple):
     heavy: Tuple[Tuple[Group, ...], ...]
     equal: bool
     statistic: Statistic
+    borrowed: bool = False
 
     def leaves_out(self, group: Group) -> bool:
         """Whether a cell is left out, because its variance is far above that of others."""
@@ -71,7 +73,7 @@ class NoiseModel:
         own = self.evidence.group_of(run)
         if own is None:
             return None
-        key = _setting(own), statistic
+        key = _setting(own), own.metrics, statistic
         if key not in self._known:
             self._known[key] = self._nearest(own, statistic)
         noise = self._known[key]
@@ -103,20 +105,23 @@ class NoiseModel:
         for asked in dict.fromkeys((statistic, _of_boxes(statistic))):
             for groups in self._by_nearness(own):
                 noise = self._pool(groups, asked)
-                if noise is not None and noise.training.freedom >= ENOUGH:
+                if noise is None:
+                    continue
+                noise = noise._replace(borrowed=asked != statistic or _setting(groups[0]) != _setting(own))
+                if noise.training.freedom >= ENOUGH:
                     return noise
-                found += [noise] if noise else []
+                found.append(noise)
         return max(found, key=lambda noise: noise.training.freedom, default=None)
 
     def _by_nearness(self, own: Group) -> Iterator[List[Group]]:
         """The cells that are trained alike: first those like ``own``, then those of other tables and schedules."""
-        settings: Dict[tuple, List[Group]] = {}
+        settings: Dict[Tuple[FrozenSet[str], int], List[Group]] = {}
         for group in self.evidence.groups:
             if group.metrics <= own.metrics or group.metrics >= own.metrics:  # the same kind of data
                 settings.setdefault(_setting(group), []).append(group)
 
-        def distance(setting: Tuple[FrozenSet[str], int, FrozenSet[str]]) -> tuple:
-            return abs(setting[1] - own.epochs), setting[0] != own.variants, len(setting[0])
+        def distance(setting: Tuple[FrozenSet[str], int]) -> tuple:
+            return abs(setting[1] - own.epochs), setting[0] != own.shared, len(setting[0])
 
         for setting in sorted(settings, key=distance):
             yield settings[setting]
@@ -146,8 +151,8 @@ class NoiseModel:
         return np.array([value for value in values if value is not None])
 
 
-def _setting(group: Group) -> Tuple[FrozenSet[str], int, FrozenSet[str]]:
-    return group.variants, group.epochs, group.metrics
+def _setting(group: Group) -> Tuple[FrozenSet[str], int]:
+    return group.shared, group.epochs
 
 
 def _of_boxes(statistic: Statistic) -> Statistic:

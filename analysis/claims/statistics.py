@@ -107,18 +107,30 @@ def estimate(sides: Sequence[Side]) -> Optional[Estimate]:
     return Estimate(_difference([side.values for side in sides]), training, image, freedom, of_sides)
 
 
-def estimate_of_both(first: Estimate, second: Estimate) -> Estimate:
-    """The first difference minus the second one, of other trainings and other images."""
+def estimate_of_both(first: Estimate, second: Estimate, shared: bool = False) -> Estimate:
+    """The first difference minus the second one.
+
+    Args:
+        first, second (Estimate): the differences.
+        shared (bool): whether a training is behind both. Otherwise their variances add up. With one, they may go
+            against each other, and then their errors do, which is the most.
+    """
     whole = [each.error**2 for each in (first, second)]
     below = sum(variance**2 / each.freedom for variance, each in zip(whole, (first, second)))
     images = [each.image for each in (first, second) if each.image is not None]
+    both = _of_errors if shared else sum
     return Estimate(
         first.effect - second.effect,
-        first.training + second.training,
-        sum(images) if len(images) == 2 else None,
+        both([first.training, second.training]),
+        both(images) if len(images) == 2 else None,
         sum(whole) ** 2 / below if below else math.inf,  # Satterthwaite
         first.sides + second.sides,
     )
+
+
+def _of_errors(variances: Sequence[float]) -> float:
+    """The variance of a sum whose parts have these variances and correlate fully."""
+    return sum(map(math.sqrt, variances)) ** 2
 
 
 def _difference(of_sides: Sequence[np.ndarray]) -> float:
@@ -361,7 +373,7 @@ def seeds_to_settle(estimated: Estimate, level: float) -> Optional[int]:
 
 def needs_images(estimated: Estimate, level: float) -> bool:
     """Whether the error over test images alone would leave 0 in the interval."""
-    return (estimated.image or 0.0) >= _error_to_settle(estimated, level) ** 2
+    return bool(estimated.image) and (estimated.image or 0.0) >= _error_to_settle(estimated, level) ** 2
 
 
 def images_to_settle(estimated: Estimate, level: float) -> Optional[float]:

@@ -4,6 +4,7 @@ Figures of curves use a table's plan and the epochs of its runs. Figures of imag
 reads what a figure needs and draws it. ``save`` turns it into the content of a file.
 """
 
+import traceback
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,10 @@ from matplotlib.figure import Figure
 from analysis.figures import crowding, curves, fidelity, scaling, schedule
 from analysis.figures.assignment import fig6
 from analysis.figures.detections import detections
+from analysis.figures.fit import Misfit
 from analysis.figures.style import FORMATS, save, styled
 from analysis.results import command, load_epochs, load_plan, load_results, plan_names
 from experiments.store.errors import UserError
-from experiments.store.files import RUNS
 from experiments.store.qualitative import capture_command, load_assignment, load_detections, path_of
 
 __all__ = ['FORMATS', 'FigureEntry', 'draw', 'entries', 'save']
@@ -74,14 +75,35 @@ def draw(name: str, runs: Path, profile: str, warn: Warn = lambda line: None) ->
         warn (callable): called with a line for each broken file, which is left out.
 
     Raises:
-        UserError: there is no such figure, or its data are missing or broken; the message names the command that
-            creates them.
+        UserError: there is no such figure, or its data are missing or broken, and the message names the command that
+            creates them; or its table is not one that the figure can show, and the message says what does not fit.
     """
     known = entries(runs, profile)
     if name not in known:
         raise UserError(f'no figure {name!r}: there are {", ".join(known)}')
+    table = known[name].table
     with styled():
-        return known[name].draw(Path(runs), profile, warn)
+        try:
+            return known[name].draw(Path(runs), profile, warn)
+        except Misfit as error:
+            raise UserError(f'the plan of {table} does not fit the figure {name}: {error}') from error
+        except _OF_CONTENT as error:
+            if table is None:
+                raise
+            what = f'{type(error).__name__} in {_place(error)}: {error}'.removesuffix(': ')
+            raise UserError(f'what is stored of {table} does not fit the figure {name}, which raised {what}') from error
+
+
+#: What a function of a figure may raise on a table that it was not made for. The message says what was raised, because
+#: it may also be a fault of the function.
+_OF_CONTENT = (ArithmeticError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
+
+
+def _place(error: Exception) -> str:
+    """The line of this package that raised the error, or called what did: 'curves.py:52'."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(Path(__file__).parent)]
+    return f'{Path(own[-1].filename).name}:{own[-1].lineno}'
 
 
 def _of_epochs(function: Callable, table: str, runs: Path, profile: str, warn: Warn) -> Figure:
@@ -94,10 +116,9 @@ def _of_epochs(function: Callable, table: str, runs: Path, profile: str, warn: W
         raise UserError(f'no run of {table} has finished an epoch: run {again} first')
     try:
         return function(plan, stored)
-    except ValueError as error:
-        raise UserError(
-            f'{error}: run {command(RUNS, profile, table, plan.overrides)} --runs OTHER, then this on that folder'
-        ) from error
+    except curves.NotStored as error:
+        anew = command(runs, profile, table, plan.overrides, into='OTHER')
+        raise UserError(f'{error}: run {anew}, then this on that folder') from error
 
 
 def _of_results(function: Callable, table: str, runs: Path, profile: str, warn: Warn) -> Figure:

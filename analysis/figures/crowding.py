@@ -5,6 +5,7 @@ from typing import Optional
 from matplotlib.figure import Figure
 
 from analysis.figures.curves import setting
+from analysis.figures.fit import need_axes, need_metric
 from analysis.figures.style import WIDE, line_style, new_figure, note
 from analysis.results import Results
 from experiments.spec.schema import StoredPlan
@@ -21,7 +22,12 @@ def crowding(plan: StoredPlan, results: Results) -> Figure:
     Args:
         plan (StoredPlan): the study, with the axes method and overlap.
         results (Results): its results.
+
+    Raises:
+        Misfit: the study has other axes, or lacks the base or AP.
     """
+    need_axes(plan, method=[_BASE], overlap=[])
+    need_metric(plan, 'AP')
     figure = new_figure(WIDE, 3.2)
     axes = figure.subplots()
     overlaps = plan.axes['overlap'].values

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.figures.fit import Misfit, need_both_readings, need_few_lines
 from analysis.figures.style import COLOURS, DASHES, MARKERS, NARROW, WIDE, line_style, mathematical, new_figure, note
 from analysis.results import is_speed, over_seeds
 from analysis.tables.notes import profile as profile_text
@@ -19,13 +20,22 @@ Value = Callable[[Epoch], Optional[float]]
 ValueOf = Callable[[Cell], Value]
 
 
+class NotStored(ValueError):
+    """The runs were stored without what a figure shows."""
+
+
 def fig5(plan: StoredPlan, stored: Stored) -> Figure:
     """Fig. 5: AP without and with NMS after every epoch for each method, and below it the gap between the two.
 
     Args:
         plan (StoredPlan): a table whose metric has a value without and a value with NMS.
         stored (dict): the epochs of its runs by run id.
+
+    Raises:
+        Misfit: it has other metrics, or too many cells.
     """
+    need_both_readings(plan)
+    need_few_lines(plan, 2, len(MARKERS))
     figure = new_figure(NARROW, 4.4)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
     seeds = 0
@@ -48,8 +58,14 @@ def fig5(plan: StoredPlan, stored: Stored) -> Figure:
 
 
 def curves(plan: StoredPlan, stored: Stored) -> Figure:
-    """A table's first metric after every epoch, a line for each cell, without or with NMS as the cell says."""
-    metric = next(name for name, metric in plan.metrics.items() if not is_speed(metric.keys))
+    """A table's first metric after every epoch, a line for each cell, without or with NMS as the cell says.
+
+    Raises:
+        Misfit: the table has speeds alone.
+    """
+    metric = next((name for name, metric in plan.metrics.items() if not is_speed(metric.keys)), None)
+    if metric is None:
+        raise Misfit('its metrics are speeds alone, which are not measured after an epoch')
     axis, _ = _panels(plan)
     lines = {i: _name(plan, cell, axis) for i, cell in enumerate(plan.cells) if metric in cell.keys}
     label = f'{metric} in %' + _reading({plan.cells[i].keys[metric][0] for i in lines})
@@ -60,7 +76,7 @@ def losses(plan: StoredPlan, stored: Stored) -> Figure:
     """The mean training losses of every epoch: a row of panels for each loss, a line for each training of the table.
 
     Raises:
-        ValueError: no run has losses.
+        NotStored: no run has losses.
     """
     names = sorted(_stored_names(stored, 'losses'), key=lambda name: name == 'loss')  # the sum is the last row
     axis, _ = _panels(plan)
@@ -78,9 +94,11 @@ def positives(plan: StoredPlan, stored: Stored) -> Figure:
     """Mean number of positives per instance in every epoch, by kind, and the sum of their degrees if it is stored.
 
     Raises:
-        ValueError: no run has numbers of positives.
+        NotStored: no run has numbers of positives.
+        Misfit: the table has too many cells.
     """
     names = _stored_names(stored, 'positives')
+    need_few_lines(plan, len(names), len(MARKERS))
     shown = {'certain': 'certain anchors', 'ambiguous': 'ambiguous anchors', 'degree': 'sum of degrees'}
     figure = new_figure(NARROW, 3.0)
     axes, seeds = figure.subplots(), 0
@@ -101,11 +119,11 @@ def mechanism(plan: StoredPlan, stored: Stored) -> Figure:
     """Duplicates per object and the score margin after every epoch without NMS, a line for each cell of the table.
 
     Raises:
-        ValueError: no run has these metrics.
+        NotStored: no run has these metrics.
     """
     rows = {'duplicates per object': 'without_nms/duplicates', 'score margin': 'without_nms/score_margin'}
     if not {*rows.values()} & {*_stored_names(stored, 'metrics')}:
-        raise ValueError('the stored runs have no duplicates and no score margin')
+        raise NotStored('the stored runs have no duplicates and no score margin')
     lines = {i: _name(plan, cell, reading=False) for i, cell in enumerate(plan.cells)}
 
     def row(key: str) -> ValueOf:
@@ -163,7 +181,7 @@ def _stored_names(stored: Stored, part: str) -> List[str]:
     epochs = [epoch for each in stored.values() for epoch in each]
     names = list(dict.fromkeys(name for epoch in epochs for name in getattr(epoch, part)))
     if not names:
-        raise ValueError(f'the stored runs have no {part}')
+        raise NotStored(f'the stored runs have no {part}')
     return names
 
 

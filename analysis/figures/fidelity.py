@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from analysis.claims.fidelity import CLEAR, Agreement, Value, agreement, measured_differences
+from analysis.claims.fidelity import CLEAR, Agreement, Value, agreement, measured_differences, printed_pairs
 from analysis.figures.style import COLOURS, MARKERS, WIDE, new_figure, note
-from analysis.results import command, plan_names
+from analysis.results import command, load_plan, plan_names
 from analysis.tables.render import table
 from experiments.store.errors import UserError
 
@@ -46,11 +46,22 @@ def panels(runs: Path, profile: str) -> List[Panel]:
     """
     now = measured_differences(runs, profile)
     if now.empty:
-        names = plan_names(runs, profile) or ['table3']
-        again = command(runs, profile, names[0])
-        raise UserError(f'no difference that the paper prints has been measured: run {again} first')
+        raise _none_measured(runs, profile)
     shown = [Panel('the desk before (commit 14e4725)', pd.read_csv(BEFORE))] if profile == DESK else []
     return [*shown, Panel('the desk now' if shown else f'profile {profile}', now)]
+
+
+def _none_measured(runs: Path, profile: str) -> UserError:
+    plans = [load_plan(runs, profile, name) for name in plan_names(runs, profile)]
+    printed = [plan.name for plan in plans if not plan.overrides and printed_pairs(plan)]
+    if plans and not printed:
+        there = ', '.join(plan.name for plan in plans)
+        return UserError(
+            f'no table of profile {profile} ({there}) has differences that the paper prints: run a table of the paper '
+            f'first, such as {command(runs, profile, "table3")}'
+        )
+    again = command(runs, profile, (printed or ['table3'])[0])
+    return UserError(f'no difference that the paper prints has been measured: run {again} first')
 
 
 def fidelity(runs: Path, profile: str) -> Figure:

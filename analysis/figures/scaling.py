@@ -5,6 +5,7 @@ from typing import Dict, NamedTuple, Optional
 from matplotlib.figure import Figure
 
 from analysis.figures.curves import setting
+from analysis.figures.fit import need_axes
 from analysis.figures.style import WIDE, line_style, new_figure, note
 from analysis.results import Results, paper_numbers
 from experiments.spec.schema import Position, StoredPlan
@@ -45,7 +46,13 @@ def scaling(plan: StoredPlan, results: Results) -> Figure:
     Args:
         plan (StoredPlan): the study, with the axes strides, method and schedule.
         results (Results): its results.
+
+    Raises:
+        Misfit: the study has other axes, or lacks a method of the ratios or a schedule of the paper's.
     """
+    sides = [side for pair in RATIOS.values() for side in pair]
+    schedules = list(dict.fromkeys(name for side in sides for name in side.paper()))
+    need_axes(plan, strides=[], method=[side.method for side in sides], schedule=schedules)
     figure = new_figure(WIDE, 4.4)
     schedules = list(plan.axes['schedule'].values)
     for axes, (title, (above, below)) in zip(figure.subplots(2, 2, sharex=True, sharey=True).flat, RATIOS.items()):

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.curves import setting
+from analysis.figures.fit import Misfit, need_both_readings
 from analysis.figures.style import WIDE, line_style, mathematical, new_figure, note
-from analysis.results import Results
+from analysis.results import Results, paper_numbers
 from experiments.spec.schema import Cell, StoredPlan
 
 #: The paper's values: section 4.2, and the '1×' schedule.
@@ -42,7 +43,12 @@ def gap(plan: StoredPlan, results: Results) -> Figure:
     Args:
         plan (StoredPlan): Table 3: one axis down, one across, and one metric with two keys.
         results (Results): its results.
+
+    Raises:
+        Misfit: the table has other axes or metrics, or a T^min that is no number.
     """
+    _need_numbers(plan)
+    need_both_readings(plan)
     figure = new_figure(WIDE, 2.9)
     left, right = figure.subplots(1, 2, sharey=True)
     measured = _gap_panel(left, plan, lambda cell: _measured(results, cell))
@@ -55,6 +61,16 @@ def gap(plan: StoredPlan, results: Results) -> Figure:
     figure.legend(handles, labels, loc='outside upper center', ncols=4)
     note(figure, f'Measured: {setting(plan, measured)}'.replace('band', 'bars'))
     return figure
+
+
+def _need_numbers(plan: StoredPlan) -> None:
+    if (len(plan.rows), len(plan.columns)) != (1, 1):
+        raise Misfit('it has not one axis down and one across')
+    for value in plan.row_axes[0].values:
+        try:
+            float(value)
+        except ValueError as error:
+            raise Misfit(f'its {plan.rows[0]} {value} is no number') from error
 
 
 def _t(t_max: float, t_min: float, j: int, epochs: int) -> float:
@@ -93,5 +109,6 @@ def _measured(results: Results, cell: Cell) -> List[float]:
 
 
 def _paper(cell: Cell) -> Optional[List[float]]:
-    low, _, high = next(iter(cell.paper.values()), '').partition('/')
-    return [float(high) - float(low)] if high else None
+    printed = paper_numbers(cell)
+    low, high = (printed.get(key) for key in next(iter(cell.keys.values())))
+    return [high - low] if low is not None and high is not None else None

@@ -50,7 +50,7 @@ class TableView:
 class Contents:
     """The content of the page. ``figures`` are those that belong to no table. ``settings`` are those that most configs
     share. ``config_of`` gives for each run the first run with the same config, ``origin_of`` the name of each finished
-    run's origin. ``warnings`` names files that were left out."""
+    run's origin. ``warnings`` has a line for each file that was left out, and for what else is wrong with the files."""
 
     profile: str
     tables: List[TableView]
@@ -68,6 +68,11 @@ class Contents:
         """The runs that have a result."""
         return [training for training in self.trainings if training.state == FINISHED]
 
+    @property
+    def left_out(self) -> List[str]:
+        """The warnings about files that were left out."""
+        return [line for line in self.warnings if ': left out' in line]
+
 
 def gather(runs: Path, profile: str, names: Optional[Sequence[str]] = None, warn: Warn = lambda line: None) -> Contents:
     """Read, judge and draw all stored results.
@@ -84,7 +89,7 @@ def gather(runs: Path, profile: str, names: Optional[Sequence[str]] = None, warn
     told: List[str] = []
 
     def tell(line: str) -> None:
-        if line not in told:
+        if not any(line.startswith(each.removesuffix(': left out')) for each in told):  # each file once
             told.append(line)
             warn(line)
 
@@ -198,17 +203,25 @@ def _environment() -> Environment:
     return environment
 
 
+#: Whose claims these are, as :func:`explain.apart` sorts them.
+_KINDS = ('paper', 'studies', 'settings')
+
+
+def _kind(plan: StoredPlan) -> str:
+    return _KINDS[2 if plan.overrides else 1 if plan.question else 0]
+
+
 def _counts(contents: Contents) -> dict:
-    """The numbers of the summary. Claims of studies are counted apart from the paper's, if there are both."""
-    of_paper, of_studies = explain.apart([claim.verdict for claim in contents.claims])
+    """The numbers of the summary. The paper's claims, those of studies and those with other settings are counted apart;
+    the first that there are come first, with the number of their tables."""
+    apart = explain.apart([claim.verdict for claim in contents.claims])
+    kinds = [(kind, _verdict_counts(verdicts)) for kind, verdicts in zip(_KINDS, apart) if verdicts]
     finished = contents.finished
     sources = [each.provenance for each in finished if each.provenance]
     started = sorted(day for source in sources if (day := str(source.started or '')[:10]))
     return dict(
-        of_paper=bool(of_paper),
-        shown=sum(not table.plan.question or not of_paper for table in contents.tables),
-        verdict_counts=_verdict_counts(of_paper or of_studies),
-        study_counts=_verdict_counts(of_studies) if of_paper and of_studies else None,
+        kinds=kinds,
+        shown=sum(bool(kinds) and _kind(table.plan) == kinds[0][0] for table in contents.tables),
         seeds=notes.in_words(sorted({training.seed for training in contents.trainings})),
         seconds=sum(results.training_seconds(training.epochs) for training in finished),
         days=list(dict.fromkeys([started[0], started[-1]])) if started else [],

@@ -1,12 +1,11 @@
 """The runs of some plans: their results, the machines that trained them, and how their configs differ."""
 
-import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from analysis.results import RUNS, Results, command, load_epochs, read_or_warn, training_seconds
+from analysis.results import Results, command, load_epochs, read_or_warn, training_seconds
 from experiments.spec.schema import (
     SPEED,
     Breakdown,
@@ -156,7 +155,7 @@ def load_trainings(
         for cell in plan.cells:
             for seed, run in cell.runs.items():
                 if run not in trainings:
-                    again = _command(plan, cell, seed)
+                    again = command(runs, plan.profile, plan.name, plan.overrides, cell.at, [seed], AGAIN)
                     trainings[run] = Training(run, seed, profile, again, _first_metric(plan, cell))
                 training = trainings[run]
                 training.cells.append((plan, cell))
@@ -202,13 +201,6 @@ def _tail(path: Path) -> List[str]:
     except OSError:
         return []
     return [line.rstrip() for line in text.splitlines() if line.strip()]
-
-
-def _command(plan: StoredPlan, cell: Cell, seed: int) -> str:
-    """The command that trains a run of a cell again."""
-    words = [word for axis, value in cell.at.items() for word in ('--only', f'{axis}={value}')]
-    seeds = ['--seeds', str(seed)] if seed else []
-    return f'{command(RUNS, plan.profile, plan.name, plan.overrides)} {shlex.join([*words, *seeds, "--runs", AGAIN])}'
 
 
 def _first_metric(plan: StoredPlan, cell: Cell) -> str:

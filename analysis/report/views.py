@@ -313,8 +313,9 @@ def _run(cell: Optional[Cell], states: Dict[str, bool]) -> Optional[str]:
     return next((run for run in runs if states.get(run)), None)
 
 
-#: A picture with few colours is a drawing, which loses nothing by a palette of this size. Photographs would.
-_PALETTE, _FEW = 64, 12_000
+#: A picture with few colours is a drawing, which loses nothing by a palette of this size. Photographs would. Drawings
+#: with many bands that overlap have some 30,000, and figures of images have 90,000 or more.
+_PALETTE, _FEW = 64, 50_000
 _QUALITY = 88
 
 
@@ -346,13 +347,11 @@ def _picture(entry: figures.FigureEntry, png: bytes) -> Picture:
     image = Image.open(io.BytesIO(png)).convert('RGB')
     file = io.BytesIO()
     if image.getcolors(_FEW):
-        kind = 'png'
-        image.quantize(_PALETTE, dither=Image.Dither.NONE).save(file, kind, optimize=True)
+        image.quantize(_PALETTE, dither=Image.Dither.NONE).convert('RGB').save(file, 'webp', lossless=True)
     else:
-        kind = 'webp'
-        image.save(file, kind, quality=_QUALITY)
+        image.save(file, 'webp', quality=_QUALITY)
     content = base64.b64encode(file.getvalue()).decode('ascii')
-    return Picture(entry, f'data:image/{kind};base64,{content}', *image.size)
+    return Picture(entry, f'data:image/webp;base64,{content}', *image.size)
 
 
 WIDTH, HEIGHT = 200, 56

@@ -40,9 +40,12 @@ def best_note(plan: StoredPlan) -> str:
 
 
 def caption(plan: StoredPlan) -> str:
-    """The caption. The paper's is marked, because its conclusions need not hold for the numbers measured here."""
+    """The caption. The paper's is marked, because its conclusions need not hold for the numbers measured here. They
+    have a source and no question."""
     what = 'figure' if plan.table.startswith('fig') else 'table'
-    return plan.caption if plan.question or not plan.caption else f"On the paper's {what}: {plan.caption}"
+    return (
+        f"On the paper's {what}: {plan.caption}" if plan.caption and plan.source and not plan.question else plan.caption
+    )
 
 
 def notes(plan: StoredPlan, results: Results) -> List[str]:

@@ -18,6 +18,7 @@ file                                          model                 written by
 """
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Dict, Iterable, List, Literal, Optional, Tuple
 
@@ -42,6 +43,8 @@ LESS, GREATER = 'less', 'greater'
 SPEED = 'speed/'
 #: Metrics for which lower is better, by the end of the key: miss rates, duplicates, errors and times.
 LOWER_IS_BETTER = ('/mMR', '/duplicates', '/score_margin', '_error', '_ms')
+#: A number as papers print it.
+_PRINTED = re.compile('-?[0-9]+([.][0-9]+)?')
 Overrides = Dict[StrictStr, Any]
 Position = Dict[StrictStr, StrictStr]
 
@@ -49,6 +52,19 @@ Position = Dict[StrictStr, StrictStr]
 def lower_is_better(keys: Iterable[str]) -> bool:
     """Whether lower values of metrics are better."""
     return all(key.endswith(LOWER_IS_BETTER) for key in keys)
+
+
+def printed_numbers(text: str) -> Tuple[float, ...]:
+    """The numbers of a cell as a paper prints them, joined by '/'; none for '-'.
+
+    Raises:
+        ValueError: a part is no such number.
+    """
+    parts = [] if text == '-' else text.split('/')
+    wrong = [part for part in parts if not _PRINTED.fullmatch(part)]
+    if wrong:
+        raise ValueError(f"{short(text)} must be numbers such as 38.3, joined by '/' without blanks, or '-'")
+    return tuple(map(float, parts))
 
 
 class Value(Model):
@@ -315,6 +331,8 @@ class _Layout(Model):
         for metric, keys in cell.keys.items():
             if metric not in self.metrics or len(keys) != len(self.metrics[metric].keys):
                 raise ValueError(f'{where}.keys.{called(metric)} does not fit what metrics gives')
+        for text in cell.paper.values():
+            printed_numbers(text)
 
 
 class Table(_Layout):

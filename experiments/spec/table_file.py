@@ -65,7 +65,6 @@ percent.
 """
 
 import itertools
-import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Dict, Iterable, List, Literal, Optional, Sequence, Set, Tuple
@@ -96,6 +95,7 @@ from experiments.spec.schema import (
     Threshold,
     Value,
     one_or_several,
+    printed_numbers,
 )
 from experiments.store.errors import UserError
 from experiments.store.files import read_yaml
@@ -443,7 +443,9 @@ def load_table(name: str, folder: Path = FOLDER) -> Table:
         for claim in table.claims:
             for comparison in claim.every_comparison:
                 if comparison.more_than is not None:
-                    _check_other(comparison.more_than, f'claim {called(claim.id)}: more_than', folder)
+                    other = comparison.more_than
+                    file = path if other.table == path.stem else _file(other.table, folder)
+                    _check_other(other, f'claim {called(claim.id)}: more_than', file)
         return table
 
 
@@ -453,9 +455,8 @@ def _file(name: str, folder: Path) -> Path:
     return STUDIES / path.name if not path.is_file() and name in study_names() else path
 
 
-def _check_other(other: OtherComparison, where: str, folder: Path) -> None:
-    """Raise a ValueError unless there is such a table, with such cells and metrics."""
-    path = _file(other.table, folder)
+def _check_other(other: OtherComparison, where: str, path: Path) -> None:
+    """Raise a ValueError unless ``path`` is a table with such cells and metrics."""
     if not path.is_file():
         raise ValueError(f'{where}.table: there is no table {short(other.table)}')
     table = TableFile.model_validate(read_yaml(path)).table(path.stem)
@@ -492,14 +493,10 @@ def _positions(order: Sequence[str], axes: Dict[str, Axis]) -> List[Position]:
 
 
 def _number(text: str, where: str, keys: tuple) -> str:
-    parts = text.split('/')
-    if text != '-' and (len(parts) != len(keys) or not all(map(_is_number, parts))):
-        raise ValueError(f"{where}: {short(text)} must be {len(keys)} number(s) joined by '/', or '-'")
-    return text
-
-
-def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        fits = len(printed_numbers(text)) in (len(keys), 0)
     except ValueError:
-        return False
+        fits = False
+    if not fits:
+        raise ValueError(f"{where}: {short(text)} must be {len(keys)} number(s) such as 38.3 joined by '/', or '-'")
+    return text

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import stored_claims
-from stored_files import ROOT, run_id
+from stored_files import ROOT, axis, run_id
 
 from analysis import make_results, results
 from experiments.commands.parser import parse
@@ -83,6 +83,28 @@ def test_what_is_broken_is_named_and_left_out(claimed, tmp_path):
     assert 'Not measured' in (tmp_path / 'docs' / 'results.md').read_text()
     empty = make(type(claimed)(tmp_path / 'nothing'), tmp_path / 'docs')
     assert empty.returncode == 2 and empty.stderr.count('\n') == 1
+
+
+def test_a_table_with_other_settings_changes_nothing(claimed):
+    """Its plan stands beside the paper's: neither the page, its counts nor the headline are about it."""
+    before = make_results.page(claimed.runs, 'desk')
+    plan = json.loads((claimed.runs / 'desk/tables/table1.json').read_text())
+    name = 'table1+optim_wrapper.optimizer.lr=0.002'
+    plan['overrides'] = {'optim_wrapper.optimizer.lr': 0.002}
+    for number, cell in enumerate(plan['cells'], 10):
+        cell['runs'] = {seed: run_id(number, seed) for seed in (0, 1)}
+        for seed in (0, 1):
+            stored_claims.write_run(claimed, number, 0.1 * (number - 8), seed)
+    claimed.write(f'desk/tables/{name}.json', json.dumps(plan))
+    assert name in results.plan_names(claimed.runs, 'desk')
+    assert make_results.page(claimed.runs, 'desk') == before
+
+
+def test_a_table_that_does_not_fit_its_figure_costs_the_figure_alone(claimed, tmp_path):
+    claimed.plan('fig5', rows=[axis('method', 'Method', *(f'm{i}' for i in range(6)))], columns=[])
+    done = make(claimed, tmp_path / 'docs')
+    assert done.returncode == 0 and 'fig5 is left out: the plan of fig5 does not fit the figure fig5' in done.stderr
+    assert 'fig5.svg' not in (tmp_path / 'docs' / 'results.md').read_text()
 
 
 @pytest.mark.slow

@@ -194,6 +194,20 @@ def test_a_broken_plan_among_the_published_is_named(full, publish):
     assert again.returncode == 2 and str(broken) in again.stderr and 'Traceback' not in again.stderr
 
 
+@pytest.mark.parametrize('content', ['', '[]', '{}', 'null', '"x"', '{"cells": null}', '{"cells": [{"at": {}}]}'])
+def test_a_damaged_published_plan_is_named_with_what_to_do(full, publish, content):
+    """Whether its own table is published or another one."""
+    full.table1()
+    assert publish().returncode == 0
+    broken = publish.target / 'tables' / 'table3.json'
+    broken.write_text(content)
+    for table in ('table3', 'table1'):
+        done = publish(table)
+        assert done.returncode == 2 and done.stderr.count('\n') == 1 and broken.read_text() == content
+        assert done.stderr.startswith(f'publish.py: {broken}: ')
+        assert done.stderr.endswith('or delete it and publish its table again\n')
+
+
 def test_epochs_are_published_on_one_line(full, publish):
     epochs = dict(schema=1, epochs=[dict(epoch=1, metrics={'without_nms/AP': 0.006832747090949801})])
     full.write(f'desk/{run_id(0)}/metrics.json', json.dumps(epochs, indent=1))

@@ -728,3 +728,157 @@ def test_seeds_and_test_images_that_would_settle_it():
 
     assert 3 < seeds and reached(seeds) and not reached(seeds - 1)
     assert images_to_settle(estimated._replace(training=0.2), 0.95) is None  # trainings alone leave it open
+
+
+@pytest.mark.parametrize('shared, factor', [(False, 1), (True, 2)])
+def test_a_training_behind_both_differences(store, shared, factor):
+    """(new − old) − (other − new): the errors are added, as if both went against each other, instead of squared."""
+    write_two_tables(store)
+    path = store.runs / 'desk/tables/table2.json'
+    plan = json.loads(path.read_text())
+    if shared:
+        plan['cells'][1]['runs'] = {str(seed): run_id(0, seed) for seed in range(3)}
+        path.write_text(json.dumps(plan))
+    write_seeds(store, (37.1, 37.4, 37.8), (30.2, 29.9, 31.0), (41.0, 41.5, 41.1), (39.2, 40.4, 39.4))
+    [found] = verdict_of(store).findings
+    noise = found.noises[0].training.value
+    assert found.training_error == pytest.approx(np.sqrt(factor * 4 / 3 * noise))
+
+
+def another_table(store, change, spread=3.0):
+    """A second table, of runs 10 and 11, whose seeds vary more."""
+    plan = write_plan(store, seeds=(0, 1, 2), values=('new', 'old'))
+    shutil.move(store.runs / 'desk/tables/table1.json', store.runs / 'desk/tables/aside')
+    for number, cell in enumerate(plan['cells'], 10):
+        cell['runs'] = {str(seed): run_id(number, seed) for seed in range(3)}
+        for seed in range(3):
+            store.result(number, 0.03 * number + 0.01 * spread * seed, 0.9, seed=seed)
+    change(plan['cells'])
+    store.write('desk/tables/table2.json', json.dumps({**plan, 'table': 'table2'}))
+    shutil.move(store.runs / 'desk/tables/aside', store.runs / 'desk/tables/table1.json')
+
+
+@pytest.mark.parametrize('number, pooled', [(0, {10, 11}), (1, {11}), (2, set())])
+def test_cells_of_another_backbone_or_other_data_are_another_pool(store, number, pooled):
+    """Whether a table sets it for all of its cells or for one alone."""
+
+    def change(cells):
+        for cell in cells[:number]:
+            cell['overrides'] = {'model.backbone.depth': 34}
+
+    another_table(store, change)
+    write_plan(store, claim(BETTER), seeds=(0, 1, 2))
+    write_seeds(store, (37.1, 37.4, 37.8), (30.2, 29.9, 31.0), (29.0, 30.0, 31.5))
+    [found] = verdict_of(store).findings
+    runs = {run for group in found.noises[0].groups for run in group.runs}
+    assert {each for each in (10, 11) if run_id(each) in runs} == pooled
+
+
+def test_more_metrics_make_no_other_pool(store):
+    """A second branch that is read as well adds metrics, and its AP varies like that of others."""
+    write_plan(store, claim(BETTER), seeds=(0, 1, 2))
+    write_seeds(store, (37.1, 37.4, 37.8), (30.2, 29.9, 31.0), (29.0, 30.0, 31.5))
+    for seed, value in enumerate((29.0, 30.0, 31.5)):
+        store.result(2, value / 100, 0.4, seed=seed, metrics={'second_with_nms/AP': 0.4})
+    [found] = verdict_of(store).findings
+    assert found.freedom == 6
+
+
+def test_noise_of_another_schedule_of_the_same_table_is_named(store):
+    """At 3×, one seed; at 1×, three."""
+    write_plan(store, claim(BETTER), seeds=(0,), values=('new', 'old'))
+    path = store.runs / 'desk/tables/table1.json'
+    plan = json.loads(path.read_text())
+    short = [{**cell, 'at': {'la': f'{cell["at"]["la"]}-1x'}, 'runs': {}} for cell in plan['cells']]
+    for number, cell in enumerate(short, 2):
+        cell['runs'] = {str(seed): run_id(number, seed) for seed in range(3)}
+        for seed in range(3):
+            store.result(number, 0.3 + 0.01 * number * seed, 0.4, seed=seed, epochs=12)
+    values = plan['axes']['la']['values']
+    values.update({f'{name}-1x': {**values[name], 'label': f'{name}-1x'} for name in ('new', 'old')})
+    plan['cells'] += short
+    path.write_text(json.dumps(plan))
+    for number, value in enumerate((0.37, 0.33)):
+        store.result(number, value, 0.4, epochs=36)
+    assert 'The noise of training is that of Table 1 with 12 epochs.' in explain.why(verdict_of(store))
+
+
+def test_broken_files_of_other_tables_are_named(store):
+    """Intervals lack their noise."""
+    another_table(store, lambda cells: None)
+    write_plan(store, claim(BETTER), seeds=(0, 1, 2))
+    write_seeds(store, (37.1, 37.4, 37.8), (30.2, 29.9, 31.0), (29.0, 30.0, 31.5))
+    store.write(f'desk/{run_id(10)}/result.json', '{')
+    _, [warning] = judge(store.runs, 'desk', ['table1'])
+    assert f'{run_id(10)}/result.json: ' in warning and 'left out' in warning
+    store.write('desk/tables/table2.json', '{')
+    _, [warning] = judge(store.runs, 'desk', ['table1'])
+    assert 'table2.json: ' in warning and warning.endswith('(its runs are left out of the noise of training)')
+
+
+def test_other_settings_are_counted_apart_and_are_no_headline(store):
+    """A table with --set is another experiment with the same claims."""
+    plan = write_plan(store, claim(BETTER), seeds=(0, 1, 2))
+    write_seeds(store, (37.1, 37.4, 37.8), (30.2, 29.9, 31.0))
+    for cell in plan['cells']:
+        cell['runs'] = {}
+    name = 'table1+optim_wrapper.optimizer.lr=0.002'
+    store.write(f'desk/tables/{name}.json', json.dumps({**plan, 'overrides': {'optim_wrapper.optimizer.lr': 0.002}}))
+    verdicts, _ = judge(store.runs, 'desk', ['table1', name])
+    counted = (
+        '1 claim of the paper: 1 hold, 0 fail, 0 undecided; 1 claim with other settings: 0 hold, 0 fail, 1 undecided'
+    )
+    assert explain.counts(verdicts) == counted
+    assert '| holds | +7.07 points |' in explain.headline(verdicts, ['better'])
+
+
+def test_groups_of_another_number_leave_the_images_out(store):
+    """As a file of another version has them."""
+    write_plan(store, claim(BETTER), seeds=(0, 1), values=('new', 'old'))
+    for seed in (0, 1):
+        write_run(store, 0, 0.8, seed)
+        write_run(store, 1, 0.7, seed)
+    path = store.runs / 'desk' / run_id(0) / 'image_groups.json'
+    content = json.loads(path.read_text())
+    content['left_out'] = {key: values[:-1] for key, values in content['left_out'].items()}
+    path.write_text(json.dumps(content))
+    verdict = verdict_of(store)
+    assert verdict.findings[0].interval and 'about these test images' in explain.why(verdict)
+
+
+def test_a_speed_of_0_has_no_ratio(timed, store):
+    """As the time of NMS without NMS."""
+    timed((9.0, 9.1, 18.3), (10.8, 11.0, 21.9))
+    for seed in range(3):
+        store.speed(0, 1.0, seed, metrics={'speed/without_nms/forward_ms': 0.0})
+    [found] = (verdict := verdict_of(store)).findings
+    assert found.effect is None
+    assert 'Not measured: forward ms without NMS, LA new (0, which has no ratio).' in explain.why(verdict)
+
+
+def test_equal_cells_need_no_images(store):
+    write_plan(store, claim(BETTER, best=True), seeds=(0, 1, 2), values=('new', 'old'))
+    write_seeds(store, (37.1, 37.4, 37.8), (37.1, 37.4, 37.8))
+    verdict = verdict_of(store)
+    assert 'test images.' not in explain.why(verdict).replace('The intervals are about these test images.', '')
+    assert 'points below the other and' in explain.why(verdict) and '-0.00' not in explain.why(verdict)
+
+
+def test_the_papers_lead_of_the_best(store):
+    plan = write_plan(
+        store, claim(compare('new', 'greater', 'old'), compare('new', 'greater', 'other'), best=True), seeds=(0, 1, 2)
+    )
+    write_seeds(store, (37.1, 37.4, 37.8), (35.2, 34.9, 36.0), (34.2, 33.9, 35.0))
+    for cell, paper in zip(plan['cells'], ('39.0/39.3', '38.0/39.0', '30.0/31.0')):
+        cell['paper'] = {'AP': paper}
+    store.write('desk/tables/table1.json', json.dumps(plan))
+    assert 'Its lead in the paper is +1.00 points: the measured one is larger.' in explain.why(verdict_of(store))
+
+
+def test_points_are_not_added_to_a_share(store):
+    """A gap of at least 3 points is judged in points alone."""
+    left, right = (dict(quantity(la, 'with_nms/AP', 'without_nms/AP')) for la in ('new', 'old'))
+    right['plus'] = 3.0
+    write_plan(store, claim(compare(left, 'less', right)), seeds=(0, 1, 2), values=('new', 'old'))
+    write_seeds(store, (37.1, 37.4, 37.8), (30.2, 29.9, 31.0))
+    assert verdict_of(store).share is None

@@ -81,6 +81,42 @@ def test_claims_of_studies_are_not_the_papers(judged):
     )
 
 
+def test_claims_with_other_settings_are_not_the_papers(judged):
+    """A plan with --set stands beside the paper's, and alone."""
+    plan = json.loads((judged.runs / 'desk/tables/table1.json').read_text())
+    name = 'table1+lr=0.002'
+    judged.write(f'desk/tables/{name}.json', json.dumps({**plan, 'overrides': {'lr': 0.002}}))
+    page = words(page_of(judged))
+    assert 'The paper makes 3 claims about the table shown here.' in page
+    assert '1 is undecided. Other settings (--set) test 3 more: 1 holds, 1 fails and 1 is undecided.' in page
+    assert page.count('What the paper claims of it') == page.count('What is claimed of it') == 1
+    assert 'Other settings (--set) test 3 claims about the table shown here.' in words(page_of(judged, name))
+
+
+def test_warnings_are_counted_as_what_they_are(full):
+    """Detectors that were not timed together are shown; a file that is broken is left out."""
+    for number in range(4):
+        full.result(number, 0.2, 0.3, metrics={'without_nms/AR': 0.5, 'with_nms/AR': 0.5})
+        full.speed(number, 20.0, sitting=f's{number}')
+    full.table5()
+    page = page_of(full)
+    assert '<summary>1 warning</summary>' in page and 'were not timed together' in page and 'left out<' not in page
+    full.write(f'desk/{run_id(0)}/result.json', '{')
+    assert '<summary>1 file was left out, and 1 more warning</summary>' in page_of(full)
+
+
+def test_files_of_ones_own_are_named_in_the_commands(full):
+    """A profile by its file in the folder of the runs, a table by a path that the reader must complete."""
+    full.plan('radius')
+    full.write('desk/desk.py', "base = 'smoke'\n")
+    page = html.unescape(page_of(full, 'radius'))
+    assert re.search(
+        r'python experiments/run.py PATH/radius.yaml --only t_min=0.4 --only t_max=0.7 '
+        r'--profile \S+/desk/desk.py --data DIR --seeds 0 --runs again',
+        page,
+    )
+
+
 def test_the_section_of_a_run_has_the_ap_of_each_class_and_the_errors(full):
     """Names are shown as they are written, and a class without an object has no AP. A broken file is named."""
     classes = {'without_nms': {'<b>cat</b>': 0.4321, 'dog': None}, 'with_nms': {'<b>cat</b>': 0.45, 'dog': None}}

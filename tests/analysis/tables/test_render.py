@@ -365,3 +365,18 @@ def test_the_best_numbers_are_bold_in_latex(store):
     text = rendered(store, 'latex', 'table2')
     assert r'AP & 10.0/\textbf{20.0} & \textbf{30.0}/10.0 & \textbf{30.0}/\textbf{20.0} \\' in text
     assert r'AP50 & 50.0/0.0 & 50.0/10.0 & 50.0/\textbf{20.0} \\' in text and 'best of each row' in text
+
+
+def test_the_caption_of_a_table_of_one_s_own_is_no_paper_s(store):
+    store.plan(source='')
+    assert 'A small T^min' in store.cli('table3').stdout and "On the paper's" not in store.cli('table3').stdout
+
+
+@pytest.mark.parametrize('printed', ['38.3/-', '38.3 / 39.5', '1_0/39.5', '+2/3', 'nan/1', ''])
+def test_numbers_of_the_paper_have_one_form(store, printed):
+    """Others would be shown, and neither compared nor marked as the best."""
+    content = store.plan()
+    content['cells'][0]['paper'] = {'AP': printed}
+    store.write('desk/tables/table3.json', json.dumps(content))
+    done = store.cli('table3')
+    assert done.returncode == 2 and "must be numbers such as 38.3, joined by '/' without blanks" in done.stderr

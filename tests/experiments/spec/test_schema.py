@@ -236,8 +236,8 @@ def test_a_claim_may_name_either_reading(tmp_path):
         ({**TABLE, 'paper': {'AR': []}}, "paper: unknown key 'AR'"),
         ({**TABLE, 'paper': {'AP': [['1/2', '-'], ['1/2', '-']]}}, 'paper.AP: 2 rows, but the table has 1'),
         ({**TABLE, 'paper': {'AP': [['1/2']]}}, 'has 1 numbers, but the table has 2 columns'),
-        ({**TABLE, 'paper': {'AP': [['1', '-']]}}, "paper.AP: '1' must be 2 number(s) joined by '/'"),
-        ({**TABLE, 'paper': {'AP': [['a/b', '-']]}}, "paper.AP: 'a/b' must be 2 number(s) joined by '/'"),
+        ({**TABLE, 'paper': {'AP': [['1', '-']]}}, "paper.AP: '1' must be 2 number(s) such as 38.3 joined by '/'"),
+        ({**TABLE, 'paper': {'AP': [['a/b', '-']]}}, "paper.AP: 'a/b' must be 2 number(s) such as 38.3 joined by '/'"),
         (
             {**TABLE, 'metrics': {'AP': {'keys': ['u', 'v'], 'at': {'x': 1}}}},
             "paper.AP: row ['1/2', '-'] has 2 numbers, but the table has 1 columns",
@@ -347,3 +347,24 @@ def test_a_comparison_with_what_another_table_lacks_is_named(tmp_path, change, s
     with pytest.raises(UserError, match=re.escape(says)) as caught:
         table_file.load_table(str(path))
     assert 'mine.yaml' in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_a_difference_elsewhere_in_a_file_of_one_s_own(tmp_path):
+    """``more_than`` may name the file's own table, wherever the file lies."""
+    from experiments.spec import table_file
+
+    content = yaml.safe_load((table_file.FOLDER / 'table3.yaml').read_text())
+    side = dict(key='without_nms/AP', at={'t_max': '0.6', 't_min': '0.2'})
+    other = dict(side, at={'t_max': '0.6', 't_min': '0.4'})
+    pair = dict(left=side, right=other, **{'is': 'greater'})
+    claim = dict(
+        id='more',
+        statement='more',
+        quote='More.',
+        where='section 9',
+        compare=[dict(pair, more_than=dict(table='mine', **pair))],
+    )
+    path = tmp_path / 'mine.yaml'
+    path.write_text(yaml.safe_dump({**content, 'claims': [claim]}, allow_unicode=True))
+    [read] = table_file.load_table(str(path)).claims
+    assert read.comparisons[0].more_than.table == 'mine'

@@ -20,7 +20,7 @@ from o2f.engine import EpochHook, heads_with_epochs
 from o2f.errors import InputError
 from o2f.io.checkpoints import check_labels, check_weights
 from o2f.io.coco_file import check_classes
-from o2f.io.dataset_check import CHANGED, REFUSED, inspect_config, refusal
+from o2f.io.dataset_check import CHANGED, REFUSED, inspect_config, other_file, refusal
 from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS
 from o2f.models.postprocess import settings_of
 
@@ -124,8 +124,8 @@ class SettingsCheckHook(Hook):
         """The same before a test.
 
         Raises:
-            InputError: as above, the checkpoint does not fit the model or has other labels for its classes, or the
-                model is tested with augmentation (``--tta``).
+            InputError: as above, the checkpoint does not fit the model or has other labels for its classes, the
+                evaluator reads another annotation file, or the model is tested with augmentation (``--tta``).
         """
         if isinstance(_inner(runner), BaseTTAModel):
             raise InputError(
@@ -133,6 +133,9 @@ class SettingsCheckHook(Hook):
             )
         self._check_classes(runner, runner.test_dataloader.dataset)
         self._check_checkpoint(runner.test_dataloader.dataset)
+        other = other_file(runner.cfg.get('test_dataloader') or {}, runner.cfg.get('test_evaluator'))
+        if other:
+            raise InputError(other)
         _order_categories(runner.test_evaluator.metrics)
 
     def _check_checkpoint(self, dataset: Any) -> None:

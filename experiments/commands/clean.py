@@ -114,7 +114,9 @@ def clean(args: argparse.Namespace) -> int:
         except UserError as error:
             print(f'run.py: {run_id} left alone: {error}', file=sys.stderr)
             code = 1
-    if options.trackers:
+    if options.trackers:  # they belong to all runs of the profile, whatever tables are named
+        others = [each for name, each in run_folders(runs).items() if name not in folders]
+        running += sum(each.status().state == RUNNING for each in others)
         total += _clean_trackers(runs, running, args.yes)
     print(f'{decimal(total)} removed' if args.yes else f'{decimal(total)} would be removed; nothing was: add --yes')
     return code

@@ -104,7 +104,9 @@ def _header(run: Run, cells: List[str]) -> str:
         lines.append('With another number of GPUs the learning rate follows linearly (auto_scale_lr).')
     if run.config.get('generate'):
         lines.append('Its data are generated: run a cell of the profile with experiments/run.py first.')
-    return ''.join(f'# {line}\n' for line in lines) + '\n'
+    # A name in a table file may have a line break, and what follows it would be code.
+    plain = [''.join(letter if letter.isprintable() else ' ' for letter in line) for line in lines]
+    return ''.join(f'# {line}\n' for line in plain) + '\n'
 
 
 def _write(path: Path, content: str) -> Path:

@@ -5,6 +5,7 @@ the file is loaded. ``noted`` is worth knowing. Annotations are read as the load
 ([`o2f.io.coco_file`][]), and a sample of the images is decoded.
 """
 
+import filecmp
 import hashlib
 import json
 import os
@@ -488,7 +489,8 @@ def _decode(report: Report, expected: Sequence[tuple], all_images: bool) -> None
 
 
 def compare(train: Report, val: Report) -> List[Finding]:
-    """What is worth knowing of two datasets together: classes of only one, and images in both.
+    """What is worth knowing of two datasets together: classes of only one, images in both, and, which is refused,
+    classes that have other labels in one than in the other.
 
     Args:
         train (Report): the training data.
@@ -499,6 +501,12 @@ def compare(train: Report, val: Report) -> List[Finding]:
     def note(says: str, count: int) -> None:
         found.append(Finding(NOTED, str(val.source.annotations), says, count))
 
+    labels = {name: label for label, name in enumerate(train.source.classes or ())}
+    moved = [name for label, name in enumerate(val.source.classes or ()) if labels.get(name, label) != label]
+    if moved:
+        says = f'{val.source.annotations}: class {moved[0]!r} has another label than in {train.source.annotations}'
+        says += ': give classes (metainfo) of both in one order'
+        found.append(Finding(REFUSED, str(val.source.annotations), says, len(moved)))
     for one, other in ((train, val), (val, train)):
         lacks = [name for name, number in one.objects.items() if number and not other.objects.get(name)]
         if lacks and other.objects:
@@ -606,6 +614,25 @@ def sources_of(loader: dict, training: bool) -> List[Source]:
     return found
 
 
+def other_file(loader: dict, evaluator: Any) -> Optional[str]:
+    """What is wrong if an evaluator reads another annotation file than its loader; None if nothing is.
+
+    Files of equal content are no fault. Several datasets in one loader are not compared.
+
+    Args:
+        loader (dict): such as ``config.val_dataloader``.
+        evaluator (dict | list | None): such as ``config.val_evaluator``.
+    """
+    sources = sources_of(loader, training=False)
+    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    files = [Path(each['ann_file']) for each in metrics if isinstance(each, dict) and each.get('ann_file')]
+    for file in files if len(sources) == 1 else []:
+        read = sources[0].annotations
+        if file.is_file() and read.is_file() and not filecmp.cmp(file, read, shallow=False):
+            return f'the evaluator reads {file}, and its loader {read}: give ann_file of both the same file'
+    return None
+
+
 def _is_remote(settings: dict) -> bool:
     """Whether the dataset is read through another backend of mmengine than that of local files."""
     backend = (settings.get('backend_args') or {}).get('backend', 'local')
@@ -705,4 +732,6 @@ def inspect_config(
     both = [finding for one in reports['train'] for other in reports['val'] for finding in compare(one, other)]
     settings = model_settings(config)
     every = [*reports['train'], *reports['val']]
+    other = other_file(config.get('val_dataloader') or {}, config.get('val_evaluator'))
+    both += [Finding(REFUSED, str(sources['val'][0].annotations), other)] if other else []
     return every, both + [finding for report in every if settings for finding in fit(report, **settings)]

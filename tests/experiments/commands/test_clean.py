@@ -85,6 +85,20 @@ def test_a_run_in_other_hands_is_left_alone(cleaned):
     assert not (run / '.aside.checkpoint').exists()
 
 
+def test_trackers_stay_while_any_run_of_the_profile_is_trained(cleaned):
+    """Whatever tables are named: the records belong to all of them."""
+    (cleaned.runs / 'tracking').mkdir()
+    (cleaned.runs / 'tracking' / 'mlflow.db').write_bytes(b'x')
+    other = cleaned.runs / 'abcdefabcdef'
+    other.mkdir()
+    (other / 'config.py').write_text('')
+    with open(other / 'lock', 'a') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert 'tracking  left alone: 1 run(s) are being trained' in cleaned('table1', '--trackers', '--yes').out
+        assert (cleaned.runs / 'tracking' / 'mlflow.db').exists()
+    assert 'tracking  removed' in cleaned('table1', '--trackers', '--yes').out
+
+
 def test_a_damaged_result_is_left_alone_and_said(cleaned):
     run = sorted(path.parent for path in cleaned.runs.glob('*/result.json'))[0]
     (run / 'result.json').write_text('{')

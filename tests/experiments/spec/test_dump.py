@@ -12,7 +12,7 @@ from mmengine.config import Config
 from tiny_datasets import write_tiny_coco
 
 from experiments.data.prepare import prepare
-from experiments.spec.dump import LEFTOVERS, dump_configs, file_name
+from experiments.spec.dump import LEFTOVERS, _header, dump_configs, file_name
 from experiments.spec.paths import data_paths, substitute_paths
 from experiments.spec.plan import make_plan
 from experiments.spec.table_file import load_table, select, table_names
@@ -67,6 +67,13 @@ def test_the_header_says_which_cells_share_a_file(tmp_path):
     assert written[tmp_path / 'table5-FCOS-NMS-1x.py'] == [
         'table5 method=FCOS-NMS schedule=1x', 'table5 method=FCOS schedule=1x'
     ]  # fmt: skip
+
+
+def test_names_with_line_breaks_are_no_code():
+    """MMDetection's tools run a config as Python."""
+    [run] = plan_of('table3', only=ONE).runs().values()
+    head = _header(run, ["a\nprint('run')\r\x0cprint('run')"])
+    assert all(line.startswith('#') for line in head.splitlines() if line) and 'a print' in head
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,14 @@ def test_a_released_checkpoint_on_data_in_coco_s_layout(suite, tmp_path):
             ('evaluate', 'x.pth', '--table', 'table3', *CELL[2:], '--breakdown', '/tmp'),
             'run.py: --breakdown /tmp cannot be written',
         ),
+        (
+            ('evaluate', 'x.pth', '--table', 'table3', *CELL[2:], '--breakdown', './x.pth'),
+            'run.py: --breakdown x.pth would replace the checkpoint: name another file',
+        ),
+        (
+            ('evaluate', 'x.pth', '--table', 'table3', *CELL[2:], '--breakdown', 'f', '--image-groups', 'f'),
+            'run.py: --breakdown f would replace --image-groups: name another file',
+        ),
         (('table5', '--cell', 'FCOS'), 'unrecognized arguments: --cell FCOS'),
     ],
 )

@@ -1,6 +1,7 @@
 """Datasets are looked at before a training depends on them: one clear line names the file and the entry."""
 
 import copy
+import dataclasses
 import json
 
 import cv2
@@ -9,7 +10,18 @@ import pytest
 from PIL import Image
 
 from o2f.errors import InputError
-from o2f.io.dataset_check import CHANGED, NOTED, REFUSED, Source, compare, inspect, inspect_config, model_settings
+from o2f.io.dataset_check import (
+    CHANGED,
+    NOTED,
+    REFUSED,
+    Report,
+    Source,
+    compare,
+    inspect,
+    inspect_config,
+    model_settings,
+    other_file,
+)
 from o2f.io.images import read_image
 
 SOUND = {
@@ -418,6 +430,34 @@ def test_what_is_not_local_is_not_looked_at(settings):
     assert inspect_config(dict(train_dataloader=loader, val_dataloader=loader)) == ([], [])
     local = dict(dataset=dict(type='CocoDataset', ann_file='train.json', backend_args=dict(backend='local')))
     assert len(inspect_config(dict(train_dataloader=local, val_dataloader=loader))[0]) == 1
+
+
+def test_labels_in_another_order_are_refused(tmp_path):
+    """The detector would learn some and be measured by others."""
+    train, val = (Report(Source(tmp_path / f'{name}.json', tmp_path)) for name in ('train', 'val'))
+    for classes, number in ((('cat', 'dog'), 0), (('dog', 'cat'), 2), (('cat',), 0), (None, 0)):
+        train.source = dataclasses.replace(train.source, classes=('cat', 'dog'))
+        val.source = dataclasses.replace(val.source, classes=classes)
+        found = [finding for finding in compare(train, val) if finding.kind == REFUSED]
+        assert [finding.count for finding in found] == [number] * (number > 0)
+    train.source, val.source = (dataclasses.replace(val.source, classes=c) for c in (('cat', 'dog'), ('dog', 'cat')))
+    assert "class 'dog' has another label than in" in compare(train, val)[0].says
+
+
+def test_an_evaluator_of_another_file_is_refused(tmp_path):
+    """A copy of the file is none."""
+    for name, text in (('val', '{}'), ('copy', '{}'), ('test', '{"a": 1}')):
+        (tmp_path / f'{name}.json').write_text(text)
+    loader = dict(dataset=dict(type='CocoDataset', data_root=str(tmp_path), ann_file='val.json'))
+    for name, wrong in (('val', False), ('copy', False), ('test', True), ('missing', False)):
+        file = str(tmp_path / f'{name}.json')
+        for evaluator in (dict(ann_file=file), [dict(type='Other'), dict(ann_file=file)]):
+            assert (other_file(loader, evaluator) is not None) == wrong
+    assert other_file(loader, None) is None
+    says = other_file(loader, dict(ann_file=str(tmp_path / 'test.json')))
+    assert says == f'the evaluator reads {tmp_path}/test.json, and its loader {tmp_path}/val.json: ' + (
+        'give ann_file of both the same file'
+    )
 
 
 def test_what_the_check_needs_of_a_config():

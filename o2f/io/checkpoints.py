@@ -88,7 +88,7 @@ def load_strictly(model: BaseModel, weights: Dict[str, Tensor], path: Path) -> N
         path (Path): the source of the weights, for messages.
 
     Raises:
-        InputError: see :func:`check_weights`.
+        InputError: see [`check_weights`][o2f.io.checkpoints.check_weights].
     """
     check_weights(model, weights, path)
     model.load_state_dict(weights, strict=False)

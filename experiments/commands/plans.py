@@ -1,21 +1,24 @@
 """The plans that a command line selects, and the commands that need only plans: list tables and dump configs."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Dict, List
 
 from experiments.spec.schema import Position
-from experiments.store.errors import UserError
+from experiments.store.errors import NoData, UserError
 from experiments.store.runs import DONE, RunFolder
 
 PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
 
 
 def read_plans(args: argparse.Namespace) -> list:
-    """The plans of a command line's tables. ``all`` means every table of the paper.
+    """The plans of a command line's tables. ``all`` means every table of the paper that the profile has data for. The
+    others are named on standard error.
 
     Raises:
-        UserError: a table, a value of an axis, a profile or a setting does not exist.
+        UserError: a table, a value of an axis, a profile or a setting does not exist, or the profile has no data for a
+            table that was named.
     """
     from experiments.spec import table_file
     from experiments.spec.plan import make_plan
@@ -25,10 +28,15 @@ def read_plans(args: argparse.Namespace) -> list:
     for table, name in zip(tables, names):
         if [other.name for other in tables].count(table.name) > 1:
             raise UserError(f'{name}: two tables are called {table.name}, and results go by this name: rename one')
-    settings = dict(args.set)
-    return [
-        make_plan(table, table_file.select(table, args.only), args.profile, args.seeds, settings) for table in tables
-    ]
+    settings, plans = dict(args.set), []
+    for table in tables:
+        try:
+            plans.append(make_plan(table, table_file.select(table, args.only), args.profile, args.seeds, settings))
+        except NoData as error:
+            if args.tables != ['all']:
+                raise
+            print(f'run.py: {table.name} is left out: {error}', file=sys.stderr)
+    return plans
 
 
 def plans_at(cells: Dict[str, List[Position]], args: argparse.Namespace) -> list:

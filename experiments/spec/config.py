@@ -32,7 +32,7 @@ from experiments.spec.paths import generated
 from experiments.spec.schema import Overrides
 from experiments.spec.subset import split_profile
 from experiments.store.configs import config_text
-from experiments.store.errors import UserError
+from experiments.store.errors import NoData, UserError
 
 # Paths and displays do not change what is computed. Training does not run the test loop.
 _NOT_COMPUTED = {
@@ -138,8 +138,12 @@ def _check(content: dict, source: str) -> None:
         value = _at(content, key, least)
         if type(value) is not int or value < least:
             raise UserError(f'{source}: {key}: {value!r} must be a whole number, {least} or more')
-    if content['train_cfg'].get('val_interval', 1) != 1:
-        raise UserError(f'{source}: train_cfg.val_interval must be 1: results have the metrics of every epoch')
+    for key in ('val_interval', 'val_begin'):
+        if content['train_cfg'].get(key, 1) != 1:
+            raise UserError(f'{source}: train_cfg.{key} must be 1: results have the metrics of every epoch')
+    loop = str(content['train_cfg'].get('type') or '').rpartition('.')[2]
+    if loop == 'IterBasedTrainLoop' or not content['train_cfg'].get('by_epoch', True):
+        raise UserError(f'{source}: train_cfg counts iterations, and degrees and results go by epochs: set max_epochs')
     for key, value in _scalars(content):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f'{source}: {key}: infinite numbers and NaN cannot be settings')
@@ -352,7 +356,7 @@ def _composed(path: Path, use: Tuple[str, ...]) -> Config:
     special = config.pop('variants', {})
     for name in use:
         if special.get(name, {}) is None:
-            raise UserError(f'profile {path.stem} has no data for the variant {name}: its variants[{name!r}] is None')
+            raise NoData(f'profile {path.stem} has no data for the variant {name}: its variants[{name!r}] is None')
         for piece in (_load(VARIANTS / f'{name}.py'), special.get(name, {})):
             config.merge_from_dict(_resolve_keep(copy.deepcopy(dict(piece)), config))
     for names, piece in special.items():

@@ -92,7 +92,7 @@ def evaluate(
             name_images(filled)
             runner = _runner(model, filled, folder, say)
             needed = dict(config, train_dataloader=config['val_dataloader'])  # training data are not needed
-            prepare([needed], data, progress, lambda function, *args: function(*args))
+            prepare([needed], data, progress, lambda function, *args: function(*args), backbone=False)
             check_labels(
                 model.dataset_meta['classes'], runner.val_dataloader.dataset.metainfo.get('classes'), checkpoint
             )

@@ -241,7 +241,12 @@ class RunFolderHook(Hook):
         self.begin: Optional[float] = None
 
     def before_train(self, runner: Runner) -> None:
-        _detect_with_second(runner)  # what cannot be evaluated at the end fails now
+        # What cannot be evaluated at the end fails now.
+        metrics = runner.val_evaluator.metrics
+        if len(metrics) != 1 or not hasattr(metrics[0], 'leave_out'):
+            found = ', '.join(type(metric).__name__ for metric in metrics)
+            raise InputError(f'val_evaluator is {found}, and results need one TwoReadingsMetric or one derived from it')
+        _detect_with_second(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
         if self.begin is None:

@@ -76,6 +76,15 @@ def test_it_fits_the_data(cells, profile, own, capsys):
     assert '36 objects on 12 images' in printed and 'too small for the strides' not in printed
 
 
+def test_all_tables_are_those_that_the_profile_has_data_for(profile, own, tmp_path, capsys):
+    """One's own data are no crowd. A table that is named is an error."""
+    options = ('--profile', str(profile), '--runs', str(tmp_path))
+    assert main(['--status', *options]) == 0
+    said = 'table8 is left out: profile my_cells has no data for the variant crowdhuman'
+    assert said in capsys.readouterr().err
+    assert main(['table8', '--dry-run', *options]) == 2 and said not in capsys.readouterr().err
+
+
 def test_the_objects_are_those_of_the_annotations(cells, profile, own):
     [(_, spec)] = generated(resolve(add_profile(profile), (), {}, 0, 'test').config).values()
     found = list(read_objects(spec.scenes, 'train', cells))

@@ -6,6 +6,7 @@ import re
 import shutil
 import struct
 import zlib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -261,3 +262,14 @@ def test_the_data_are_rebuilt_when_damaged(here, data):
     said = []
     assert ensure(data / 'desk', 'scenes', made['SCENES'][1], write_coco, say=said.append) == scenes
     assert image.read_bytes() == before and image.name in said[0]
+
+
+def test_a_metric_that_results_cannot_come_from_fails_before_training():
+    """MMDetection's own leaves out no groups of images, which is found after the last epoch."""
+    from experiments.training.train import RunFolderHook
+    from o2f.errors import InputError
+
+    metric = type('CocoMetric', (), {})()
+    runner = SimpleNamespace(val_evaluator=SimpleNamespace(metrics=[metric]))
+    with pytest.raises(InputError, match='val_evaluator is CocoMetric, and results need one TwoReadingsMetric'):
+        RunFolderHook.before_train(None, runner)

@@ -261,7 +261,7 @@ def test_a_signal_stops_within_seconds(suite, end):
         (('table3', '--set', 'train_cfg.max_epochs'), 'write it as KEY=VALUE'),
         (('table3', '--set', 'data_root=/nowhere'), '--set: data_root: nothing reads it: set it below'),
         (('table3', '--set', 'train_cfg.val_interval=2'), 'train_cfg.val_interval must be 1'),
-        (('table3', '--set', 'train_cfg.val_begin=2'), 'train_cfg.val_begin must be 1'),
+        (('table3', '--set', 'train_cfg={val_begin: 2}'), 'train_cfg.val_begin must be 1'),
         (('table3', '--set', 'train_cfg.type=IterBasedTrainLoop'), 'train_cfg counts iterations'),
         (
             ('table3', '--set', 'model.bbox_head.degrees={t_min: 0.3}'),

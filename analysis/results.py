@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 import pandas as pd
 
 from experiments.spec.schema import (
+    PROFILES,
     SPEED,
     Cell,
     Epoch,
@@ -33,14 +34,13 @@ from experiments.spec.schema import (
     printed_numbers,
 )
 from experiments.spec.subset import split_profile
-from experiments.spec.table_file import FOLDER, study_names, table_names
+from experiments.spec.table_file import study_names, table_names
 from experiments.store.errors import UserError
 from experiments.store.files import HOME, RUNS
 from experiments.store.model import Metrics, Stored, called, read_stored, short
 from experiments.store.runs import EPOCHS, IMAGE_GROUPS, SPEED_FILE, wall_seconds
 
 _KINDS = ('table', 'fig')
-_PROFILES = FOLDER.parent / 'profiles'
 S = TypeVar('S', bound=Stored)
 
 
@@ -395,7 +395,7 @@ def _profile_words(runs: Path, profile: str, elsewhere: bool) -> List[str]:
     own, (base, share) = own_profile(runs, profile), split_profile(profile)
     if own.exists():
         path = os.path.relpath(own, HOME) if elsewhere else str(own)
-    elif (_PROFILES / f'{base}.py').exists():
+    elif (PROFILES / f'{base}.py').exists():
         return [] if profile == 'desk' else ['--profile', profile]
     else:
         path = f'PATH/{base}.py'

@@ -234,7 +234,7 @@ def _other_plans(runs: Path, profile: str, names: Set[str]) -> Tuple[List[Stored
             try:
                 plans.append(load_plan(runs, profile, name))
             except UserError as error:
-                warnings.append(f'{error} (its runs are left out of the noise of training)')
+                warnings.append(f'{error}: left out')
     return plans, warnings
 
 

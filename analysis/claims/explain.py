@@ -279,15 +279,15 @@ def _best(verdict: Verdict) -> str:
 
 def _size(verdict: Verdict) -> str:
     """The paper's difference beside the measured one."""
-    printed = [each for each in verdict.findings if verdict.best is not None or each.size == verdict.size]
-    if verdict.size is None or not printed:
+    if verdict.size is None:
         return ''
-    number = ''
-    if verdict.best is not None:
-        lead = paper_lead(verdict.findings)
-        number = f'Its lead in the paper is {signed(lead or 0.0)} {printed[0].unit}'
+    lead = paper_lead(verdict.findings)
+    if verdict.claim.best and lead is not None:
+        number = f'Its lead in the paper is {signed(lead)} {verdict.findings[0].unit}'
     elif len(verdict.findings) == 1:
-        number = f"The paper's difference is {paper(printed[0])}"
+        number = f"The paper's difference is {paper(verdict.findings[0])}"
+    else:
+        number = ''
     if number:
         return {
             AS_PRINTED: f'{number}, inside the interval.',

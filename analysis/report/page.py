@@ -89,7 +89,7 @@ def gather(runs: Path, profile: str, names: Optional[Sequence[str]] = None, warn
     told: List[str] = []
 
     def tell(line: str) -> None:
-        if not any(line.startswith(each.removesuffix(': left out')) for each in told):  # each file once
+        if line not in told:
             told.append(line)
             warn(line)
 

@@ -26,14 +26,13 @@ def evaluate(args: argparse.Namespace) -> int:
     table = table_file.load_table(args.table)
     run, cells = find_run(table, args.cell, args.profile, dict(args.set))
     same = f' (of the same model: {"; ".join(cell.label for cell in cells[1:])})' if cells[1:] else ''
-    outputs = [(option, getattr(args, option)) for option in ('image_groups', 'breakdown') if getattr(args, option)]
     taken = {args.checkpoint.resolve(): 'the checkpoint'}
-    for name, path in outputs:
-        option = f'--{name.replace("_", "-")}'
-        if path.resolve() in taken:
-            raise UserError(f'{option} {path} would replace {taken[path.resolve()]}: name another file')
-        taken[path.resolve()] = option
-        _make_room(option, path)
+    for option, path in (('--image-groups', args.image_groups), ('--breakdown', args.breakdown)):
+        if path is not None:
+            if path.resolve() in taken:
+                raise UserError(f'{option} {path} would replace {taken[path.resolve()]}: name another file')
+            taken[path.resolve()] = option
+            _make_room(option, path)
     print(f'{table.name} {cells[0].label}, profile {args.profile}{same}', file=sys.stderr, flush=True)
     from experiments.training import evaluate as evaluation
 

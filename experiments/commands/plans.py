@@ -2,14 +2,11 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Dict, List
 
-from experiments.spec.schema import Position
+from experiments.spec.schema import PROFILES, Position
 from experiments.store.errors import NoData, UserError
 from experiments.store.runs import DONE, RunFolder
-
-PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
 
 
 def read_plans(args: argparse.Namespace) -> list:

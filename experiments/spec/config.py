@@ -29,7 +29,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from mmengine.config import Config
 
 from experiments.spec.paths import generated
-from experiments.spec.schema import Overrides
+from experiments.spec.schema import PROFILES, Overrides
 from experiments.spec.subset import split_profile
 from experiments.store.configs import config_text
 from experiments.store.errors import NoData, UserError
@@ -267,7 +267,6 @@ def _computed(value: Any) -> Any:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-PROFILES = Path(__file__).parents[1] / 'profiles'
 VARIANTS = Path(__file__).parents[1] / 'variants'
 
 

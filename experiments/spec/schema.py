@@ -389,6 +389,10 @@ def plan_name(table: str, overrides: Overrides) -> str:
     return f'{table}+{hashlib.sha256(settings.encode()).hexdigest()[:12]}'
 
 
+#: The profiles that come with the suite.
+PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
+
+
 def own_profile(runs: Path, profile: str) -> Path:
     """Where a profile of the user's own is kept beside its runs, which may be of a subset of its images."""
     return Path(runs) / profile / f'{split_profile(profile)[0]}.py'

@@ -15,6 +15,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from o2f.errors import InputError
+from o2f.io.coco_file import moved_classes
 
 #: A count of batches that these models do not use. Older files lack it.
 _NOT_NEEDED = 'num_batches_tracked'
@@ -128,8 +129,6 @@ def check_weights(model: nn.Module, weights: Dict[str, Tensor], source: object) 
 def check_labels(trained: Any, classes: Any, source: object) -> None:
     """Check that the classes of the data have the labels that the checkpoint was trained with.
 
-    A class that only one of the two knows is no fault: a detector of persons may be tested on pedestrians.
-
     Args:
         trained (sequence[str] | None): the classes of the training in the order of their labels, or None if the
             checkpoint does not say.
@@ -139,13 +138,13 @@ def check_labels(trained: Any, classes: Any, source: object) -> None:
     Raises:
         InputError: a class of both has another label in the training.
     """
-    labels = {name: label for label, name in enumerate(trained or ())}
-    for label, name in enumerate(classes or ()):
-        if labels.get(name, label) != label:
-            raise InputError(
-                f'{source} was trained with the classes {", ".join(labels)}, where {name!r} has the label '
-                f'{labels[name]}, and it has {label} in the data: write classes in the order of the training'
-            )
+    moved = moved_classes(trained, classes)
+    if moved:
+        here, there = list(classes).index(moved[0]), list(trained).index(moved[0])
+        raise InputError(
+            f'{source} was trained with the classes {", ".join(trained)}, where {moved[0]!r} has the label {there}, '
+            f'and it has {here} in the data: write classes in the order of the training'
+        )
 
 
 def _first(names: List[str], few: int = 3) -> str:

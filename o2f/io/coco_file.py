@@ -126,6 +126,15 @@ def check_classes(classes: Any) -> List[str]:
     return names
 
 
+def moved_classes(first: Optional[Sequence[str]], second: Optional[Sequence[str]]) -> List[str]:
+    """The classes of both that have another label, which is their place, in the second than in the first.
+
+    A class that only one of them has is no fault: a detector of persons may be tested on pedestrians.
+    """
+    labels = {name: label for label, name in enumerate(first or ())}
+    return [name for label, name in enumerate(second or ()) if labels.get(name, label) != label]
+
+
 def read_coco(
     path: Union[str, Path],
     images: Union[str, Path, None] = None,

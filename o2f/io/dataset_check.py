@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 import numpy as np
 
 from o2f.errors import InputError
-from o2f.io.coco_file import CocoFile, Tally, is_box, is_number, read_coco
+from o2f.io.coco_file import CocoFile, Tally, is_box, is_number, moved_classes, read_coco
 from o2f.io.images import orientation, read_image
 
 REFUSED, CHANGED, NOTED = 'refused', 'changed', 'noted'
@@ -501,8 +501,7 @@ def compare(train: Report, val: Report) -> List[Finding]:
     def note(says: str, count: int) -> None:
         found.append(Finding(NOTED, str(val.source.annotations), says, count))
 
-    labels = {name: label for label, name in enumerate(train.source.classes or ())}
-    moved = [name for label, name in enumerate(val.source.classes or ()) if labels.get(name, label) != label]
+    moved = moved_classes(train.source.classes, val.source.classes)
     if moved:
         says = f'{val.source.annotations}: class {moved[0]!r} has another label than in {train.source.annotations}'
         says += ': give classes (metainfo) of both in one order'

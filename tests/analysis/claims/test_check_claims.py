@@ -813,7 +813,7 @@ def test_broken_files_of_other_tables_are_named(store):
     assert f'{run_id(10)}/result.json: ' in warning and 'left out' in warning
     store.write('desk/tables/table2.json', '{')
     _, [warning] = judge(store.runs, 'desk', ['table1'])
-    assert 'table2.json: ' in warning and warning.endswith('(its runs are left out of the noise of training)')
+    assert 'table2.json: ' in warning and warning.endswith(': left out')
 
 
 def test_other_settings_are_counted_apart_and_are_no_headline(store):

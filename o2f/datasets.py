@@ -19,6 +19,7 @@ from mmengine.fileio import get, get_text
 
 from o2f.errors import InputError
 from o2f.io.coco_file import CocoFile, read_coco
+from o2f.io.coco_masks import of_classes, require_masks
 from o2f.io.images import decode, named
 
 #: Reads the text of a local or remote file, with or without a byte order mark.
@@ -121,7 +122,7 @@ class CocoWithMasks(CocoDataset):
         **kwargs (Any): arguments of [`CocoDataset`][o2f.CocoDataset].
 
     Raises:
-        InputError: as [`CocoDataset`][o2f.CocoDataset]; or an object to train on has no segmentation.
+        InputError: as [`CocoDataset`][o2f.CocoDataset]; or an object to train on has no mask that can be used.
     """
 
     def __init__(self, *args: Any, pipeline: Sequence[dict] = (), **kwargs: Any) -> None:
@@ -129,22 +130,19 @@ class CocoWithMasks(CocoDataset):
             {'poly2mask': True, **step, 'with_mask': True} if step['type'] == 'LoadAnnotations' else step
             for step in pipeline
         ]
+        self._polygons_only = any(step.get('poly2mask') is False for step in steps)
         super().__init__(*args, pipeline=steps, **kwargs)
 
-    def _read(self) -> CocoFile:
-        file = super()._read()
-        for entry in file.annotations:
-            if not entry.get('segmentation'):
-                raise InputError(f'{self.ann_file}: {without_mask(entry)}')
-        return file
-
-
-def without_mask(entry: dict) -> str:
-    """What is said about an object that has no mask where one is needed."""
-    return (
-        f'the object at bbox {entry["bbox"]} of image {entry["image_id"]!r} has no segmentation, and masks are '
-        'learned from it: add it, or train a detector of boxes'
-    )
+    def load_data_list(self) -> List[dict]:
+        """The images and their objects, each with a mask."""
+        images = super().load_data_list()
+        loaded = list(of_classes(self._file, self._file.category_ids(self.metainfo['classes'])))
+        require_masks(self._file, loaded, 'train a detector of boxes')
+        if self._polygons_only and any(isinstance(e['segmentation'], dict) and not e['iscrowd'] for e in loaded):
+            raise InputError(
+                f'{self.ann_file}: an object has run lengths, which poly2mask=False leaves out: take it out'
+            )
+        return images
 
 
 def _naming(step: Any) -> Any:

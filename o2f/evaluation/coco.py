@@ -15,6 +15,7 @@ from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 from o2f.errors import InputError
 from o2f.evaluation.leave_out import Outcomes
 from o2f.io.coco_file import CocoFile, read_coco
+from o2f.io.coco_masks import require_masks
 
 #: COCO's number of detections that count, of each class in each image.
 MAX_DETS = 100
@@ -140,14 +141,9 @@ class CocoEvaluation:
         """Check that masks can be evaluated.
 
         Raises:
-            InputError: an object has no segmentation, or an image no size.
+            InputError: an object has no mask that can be used, or an image no size.
         """
-        for entry in self.file.annotations:
-            if not entry.get('segmentation'):
-                raise InputError(
-                    f'{self.ann_file}: an object of image {entry["image_id"]!r} has no segmentation, bbox '
-                    f'{entry["bbox"]}: add it, or evaluate boxes alone'
-                )
+        require_masks(self.file, self.file.annotations, 'evaluate boxes alone')
         for entry in self.file.images:
             if 'width' not in entry or 'height' not in entry:
                 raise InputError(f'{self.ann_file}: image {entry["id"]!r} has no width and height, which masks need')

@@ -304,7 +304,7 @@ class _Reader:
             return self._fault('category of', says)
         where = f'{where} ({self.names[image]})'
         given = entry.get('bbox')
-        box = _outline(entry.get('segmentation')) if given is None else given
+        box = box_around(entry.get('segmentation')) if given is None else given
         if not is_box(box):
             says = f'{where}: bbox {_short(given)} must be four numbers x, y, width, height'
             return self._fault('box', says)
@@ -370,7 +370,7 @@ def _cure(value: Any, known: Iterable) -> str:
     return f', but {texts[str(value)]!r}: write both as numbers, or both as text'
 
 
-def _outline(segmentation: Any) -> Optional[list]:
+def box_around(segmentation: Any) -> Optional[list]:
     """The box around polygons, or None if there are none."""
     try:
         points = np.concatenate([np.asarray(polygon, float).reshape(-1, 2) for polygon in segmentation])

@@ -19,6 +19,7 @@ import numpy as np
 
 from o2f.errors import InputError
 from o2f.io.coco_file import CocoFile, Tally, is_box, is_number, moved_classes, read_coco
+from o2f.io.coco_masks import is_loaded, of_classes, refused, unusable_masks
 from o2f.io.images import orientation, read_image
 
 REFUSED, CHANGED, NOTED = 'refused', 'changed', 'noted'
@@ -178,7 +179,7 @@ def inspect(source: Source, all_images: bool = False) -> Report:
 def _coco(report: Report) -> List[tuple]:
     """Look at a COCO file. Returns the size of each image as the file has it, or None twice."""
     source = report.source
-    file = read_coco(source.annotations, source.images, light=True, need_annotations=source.training)
+    file = read_coco(source.annotations, source.images, light=not source.masks, need_annotations=source.training)
     for fault in file.faults:
         report.add(REFUSED, fault)
     for kind, tally in file.changes.items():
@@ -213,7 +214,7 @@ def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[A
         if 'width' in entry and 'height' in entry
     }
     others: Counter = Counter()
-    tiny, ignored, unmasked, repeated = Tally(), Tally(), Tally(), Tally()
+    tiny, ignored, repeated = Tally(), Tally(), Tally()
     usable: List[tuple] = []
     listed, seen = set(), set()
     for entry in file.annotations:
@@ -224,14 +225,12 @@ def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[A
         listed.add(image)
         if entry.get('ignore'):
             ignored.add(f'image {image!r}')
-        elif width < 1 or height < 1 or entry['area'] <= 0:
+        elif not is_loaded(entry):
             tiny.add(f'bbox {entry["bbox"]} of image {image!r}')
         elif entry['iscrowd']:
             report.crowds += 1
         else:
             usable.append((image, category, width, height))
-            if source.masks and not entry.get('segmentation'):
-                unmasked.add(f'bbox {entry["bbox"]} of image {image!r}')
             key = hash((image, category, x, y, width, height))  # a set of the tuples would take 200 MB on COCO
             if key in seen:
                 repeated.add(f'bbox {entry["bbox"]} of image {image!r}')
@@ -244,9 +243,11 @@ def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[A
     if usable and sizes:
         report.shapes = np.array([sizes.get(image, (np.nan, np.nan)) for image, *_ in usable], float)
         report.boxes = np.array([(width, height) for *_, width, height in usable], float)
-    if unmasked.count:
-        says = f'{unmasked.count} objects have no segmentation, which masks are learned from (first: {unmasked.first})'
-        report.add(REFUSED, f'{source.annotations}: {says}: add them, or train a detector of boxes', unmasked.count)
+    if source.masks:  # the metric needs the masks of all
+        needed = of_classes(file, wanted) if source.training else file.annotations
+        unusable = unusable_masks(file, needed)
+        if unusable.count:
+            report.add(REFUSED, refused(file, unusable, 'train a detector of boxes'), unusable.count)
     if others:
         names = ', '.join(f'{name!r} ({number})' for name, number in others.most_common(6))
         report.add(

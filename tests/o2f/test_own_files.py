@@ -14,6 +14,7 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from PIL import Image
+from pycocotools import mask as rle
 
 from o2f.datasets import LoadNamedImage
 from o2f.errors import InputError
@@ -354,13 +355,90 @@ def test_nothing_to_train_on(content, tmp_path, change, says):
     assert says in str(error.value)
 
 
-def test_masks_that_are_missing(content, tmp_path):
-    """Named at the start, not where the first batch has them."""
+TRIANGLE = [11, 6, 40, 6, 40, 24]
+RUNS = dict(size=[50, 60], counts=[600, 100, 2300])
+DIAGONAL = rle.encode(np.eye(50, 60, dtype=np.uint8, order='F'))
+TEXT_OF_RUNS = dict(size=[50, 60], counts=DIAGONAL['counts'].decode())
+BAD_MASKS = {
+    'missing': (None, 'no segmentation'),
+    'no list': (True, 'a segmentation True'),
+    'empty': ([[]], r'a segmentation [[]] without a polygon of three points'),
+    'a box': ([[10, 5, 30, 20]], 'a segmentation [[10, 5, 30, 20]] without a polygon of three points'),
+    'flat': (TRIANGLE, 'a segmentation with 11, which is no polygon'),
+    'points': ([[[11, 6], [40, 6], [40, 24]]], 'a segmentation with [[11, 6], [40, 6], [40, 24]], which is no polygon'),
+    'odd': ([TRIANGLE[:-1] + [24, 11]], 'which is no polygon'),
+    'not finite': ([[*TRIANGLE[:-1], float('nan')]], 'which is no polygon'),
+    'fractions': ([[side / 60 for side in TRIANGLE]], 'a segmentation that lies outside of its bbox'),
+    'another size': (
+        dict(RUNS, size=[60, 50]),
+        'run lengths of size [60, 50], and its image has height and width [50,',
+    ),
+    'short runs': (dict(RUNS, counts=[600, 100]), 'run lengths that do not fill its image'),
+    'long runs': (dict(RUNS, counts=[600, 100, 9999]), 'run lengths that do not fill its image'),
+    'text in runs': (dict(RUNS, counts=['a']), 'run lengths that do not fill its image'),
+    'garbled runs': (dict(RUNS, counts='garbage!!'), 'run lengths that do not fill its image'),
+    'half of the runs': (dict(RUNS, counts=TEXT_OF_RUNS['counts'][:9]), 'run lengths that do not fill its image'),
+    'no runs': (dict(size=[50, 60]), 'without counts and size'),
+    'no pixel': (dict(RUNS, counts=[3000]), 'run lengths without a pixel'),
+}
+
+
+def with_masks(content):
+    """The content with a mask for each object, that of its box."""
+    for entry in content['annotations']:
+        x, y, width, height = entry['bbox']
+        entry['segmentation'] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    return content
+
+
+@pytest.mark.parametrize('given, says', BAD_MASKS.values(), ids=BAD_MASKS)
+def test_masks_that_cannot_be_used(content, tmp_path, given, says):
+    """Named at the start by loader, metric and check alike, and not left out without a word."""
+    content = with_masks(content)
+    content['annotations'][0]['segmentation'] = given
     files = written(tmp_path, content)
-    with pytest.raises(InputError, match=r'the object at bbox .* of image 10 has no segmentation'):
+    lines = [finding.says for finding in inspect(Source(*files, masks=True)).of('refused')]
+    with pytest.raises(InputError) as loaded:
         load(*files, CLASSES, type='CocoWithMasks')
-    with pytest.raises(InputError, match='an object of image 10 has no segmentation'):
+    with pytest.raises(InputError) as measured:
         TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm'])
+    assert lines == [str(loaded.value)] and str(loaded.value).endswith('or train a detector of boxes')
+    assert str(measured.value) == lines[0].replace('train a detector of boxes', 'evaluate boxes alone')
+    box = content['annotations'][0]['bbox']
+    assert f'{files[0]}: the object at bbox {box} of image 10 has ' in lines[0] and says in lines[0]
+
+
+@pytest.mark.parametrize('given', [[TRIANGLE], [[], TRIANGLE, [1, 2, 3, 4]], RUNS, TEXT_OF_RUNS], ids=str)
+def test_masks_that_can_be_used(content, tmp_path, given):
+    """A polygon of under three points is left out beside others."""
+    content = with_masks(content)
+    content['annotations'][0]['segmentation'] = given
+    files = written(tmp_path, content)
+    assert not inspect(Source(*files, masks=True)).of('refused')
+    steps = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)]
+    masks = load(*files, CLASSES, type='CocoWithMasks', pipeline=steps)[0]['gt_masks']
+    pixels = {dict: 100 if given is RUNS else 50, list: 29 * 18 / 2}[type(given)]
+    assert masks.masks[0].sum() == pytest.approx(pixels, abs=3)
+    truth = TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm']).evaluation.truth
+    assert truth.dataset['annotations'][0]['segmentation'] == ([TRIANGLE] if isinstance(given, list) else given)
+
+
+def test_masks_that_no_training_needs(content, tmp_path):
+    """Objects of other classes, and those marked ignore."""
+    content = with_masks(content)
+    content['annotations'][0].update(segmentation=None, ignore=1)
+    files = written(tmp_path, content)
+    assert load(*files, CLASSES, type='CocoWithMasks')
+    assert not inspect(Source(*files, masks=True)).of('refused')
+
+
+def test_run_lengths_with_polygons_alone(content, tmp_path):
+    content = with_masks(content)
+    content['annotations'][0]['segmentation'] = RUNS
+    files = written(tmp_path, content)
+    steps = [dict(type='LoadAnnotations', with_bbox=True, poly2mask=False)]
+    with pytest.raises(InputError, match='an object has run lengths, which poly2mask=False leaves out'):
+        load(*files, CLASSES, type='CocoWithMasks', pipeline=steps)
 
 
 def test_an_image_that_cannot_be_read_is_named(content, tmp_path):

@@ -22,7 +22,7 @@ from o2f.io.checkpoints import check_labels, check_weights
 from o2f.io.coco_file import check_classes
 from o2f.io.dataset_check import CHANGED, REFUSED, inspect_config, other_file, refusal
 from o2f.models.detectors import TwoReadingsCondInst, TwoReadingsFCOS
-from o2f.models.postprocess import settings_of
+from o2f.models.postprocess import check_nms, settings_of
 
 #: The paper's learning rate, and the images of a batch that it is for (section 4.1).
 RATE, BATCH = 0.01, 16
@@ -106,7 +106,8 @@ class SettingsCheckHook(Hook):
             if self._misfit is None:  # otherwise mmengine has logged what it did not load
                 runner.logger.warning(f'training begins from weights for other labels: {error}')
         if runner.val_loop is not None and isinstance(_inner(runner), (TwoReadingsFCOS, TwoReadingsCondInst)):
-            settings_of(_inner(runner).test_cfg, with_nms=True)
+            nms, _ = settings_of(_inner(runner).test_cfg, with_nms=True)
+            check_nms(nms)
         _check_epochs(runner)
         _check_rate(runner)
         _check_warm_up(runner)

@@ -1,6 +1,7 @@
 """The command line of ``run.py``: a function for each command and for each group of shared options."""
 
 import argparse
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -141,6 +142,7 @@ def _check_train(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         args.command = 'dump-configs'
     if not args.tables and args.command not in ('list', 'status'):
         parser.error('name a table, or give --list or --status')
+    args.track = list(dict.fromkeys(args.track))
     _check_claim(parser, args)
     if args.wait and args.launcher != 'slurm':
         parser.error('--wait belongs to --launcher slurm')
@@ -499,8 +501,8 @@ def _number(kind: Callable[[str], Any], fits: Callable[[Any], bool], words: str)
 _count = _number(int, lambda value: value >= 1, 'a whole number, 1 or more')
 #: Each epoch has a seed of its own, which must fit 32 bits.
 _seed = _number(int, lambda value: 0 <= value <= 4_000_000, 'a whole number from 0 to 4000000')
-_positive = _number(float, lambda value: value > 0, 'a number above 0')
-_above_one = _number(float, lambda value: value > 1, 'a number above 1')
+_positive = _number(float, lambda value: 0 < value < math.inf, 'a number above 0')
+_above_one = _number(float, lambda value: 1 < value < math.inf, 'a number above 1')
 _share = _number(float, lambda value: 0 <= value <= 1, 'a number from 0 to 1, as a run trains in one process')
 
 

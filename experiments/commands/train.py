@@ -42,7 +42,7 @@ def train(plans: List[Plan], args: argparse.Namespace) -> Tuple[Dict[str, Status
         from experiments.training import tracking
 
         tracking.prepare(args.track, args.runs / args.profile)
-    _warn_of_changes(plans, todo, folders, args)
+    warn_of_changes({run_id: run for plan in plans for run_id, run in plan.runs().items()}, folders, args.data)
     failed = _create(list(todo.values()), folders, args)
     for plan in plans:
         path = save_plan(plan, args.runs, lambda line: print(f'run.py: {line}', file=sys.stderr))
@@ -72,18 +72,15 @@ def _create(runs: List[Run], folders: Dict[str, RunFolder], args: argparse.Names
     return failed
 
 
-def _warn_of_changes(
-    plans: List[Plan], todo: Dict[str, Run], folders: Dict[str, RunFolder], args: argparse.Namespace
-) -> None:
+def warn_of_changes(runs: Dict[str, Run], folders: Dict[str, RunFolder], data: Path) -> None:
     """Say which runs have a result, or epochs, of annotation files that are others now."""
     files: Dict[str, List[str]] = {}
-    for plan in plans:
-        for run_id, run in plan.runs().items():
-            for name in changed_since(run, folders[run_id], args.data):
-                files.setdefault(name, []).append(run_id)
+    for run_id, run in runs.items():
+        for name in changed_since(run, folders[run_id], data):
+            files.setdefault(name, []).append(run_id)
     for name, run_ids in files.items():
-        ids = sorted(set(run_ids))
-        done = sum(run_id not in todo for run_id in ids)
+        ids = sorted(run_ids)
+        done = sum(folders[run_id].status().state == DONE for run_id in ids)
         print(
             f'run.py: warning: {name} differs from the file that {len(ids)} run(s) began on, {done} of them finished: '
             f'their results are of that file. Delete their folders to train anew: {" ".join(ids)}',

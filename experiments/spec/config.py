@@ -69,12 +69,18 @@ _COUNTS = {
     'val_dataloader.num_workers': 0,
     'train_cfg.max_epochs': 1,
     'auto_scale_lr.base_batch_size': 1,
+    'epoch_images': 1,  # or None: all
 }
 #: What every profile has.
 _OF_A_PROFILE = ('model', 'train_dataloader', 'val_dataloader', 'val_evaluator', 'optim_wrapper', 'train_cfg')
-#: Settings that must be mappings, and those that may also be None.
-_MAPPINGS = (*_OF_A_PROFILE, 'train_dataloader.dataset', 'val_dataloader.dataset')
-_MAPPINGS_IF_ANY = ('auto_scale_lr', 'default_hooks')
+#: Settings that must be mappings.
+_MAPPINGS = (
+    *_OF_A_PROFILE,
+    'train_dataloader.dataset',
+    'val_dataloader.dataset',
+    'optim_wrapper.optimizer',
+    'default_hooks',
+)
 
 
 @dataclass(frozen=True)
@@ -130,12 +136,15 @@ def resolve(profile: str, use: Sequence[str], overrides: Overrides, seed: int, s
 
 def _check(content: dict, source: str) -> None:
     """Check what is read before a training begins, and would otherwise fail without its name."""
-    for key in (*_MAPPINGS, *_MAPPINGS_IF_ANY):
-        value = _at(content, key, {})
-        if not isinstance(value, dict) and not (value is None and key in _MAPPINGS_IF_ANY):
-            raise UserError(f'{source}: {key} must be a mapping, not {value!r:.80}')
+    for key in _MAPPINGS:
+        if not isinstance(_at(content, key), dict):
+            raise UserError(f'{source}: {key} must be a mapping, not {_at(content, key)!r:.80}')
+    if not isinstance(content.get('auto_scale_lr') or {}, dict):
+        raise UserError(f'{source}: auto_scale_lr must be a mapping, not {content["auto_scale_lr"]!r:.80}')
     for key, least in _COUNTS.items():
         value = _at(content, key, least)
+        if key == 'epoch_images' and value is None:
+            continue
         if type(value) is not int or value < least:
             raise UserError(f'{source}: {key}: {value!r} must be a whole number, {least} or more')
     for key in ('val_interval', 'val_begin'):

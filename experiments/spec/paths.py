@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Tuple, Union
 
-from experiments.spec.synthetic import BackboneSpec, CropSpec, CrowdSpec, SceneSpec, SwinSpec, folder_name
+from experiments.spec.synthetic import BackboneSpec, CropSpec, CrowdSpec, SceneSpec, SwinSpec, checked, folder_name
 from experiments.store.errors import UserError
 
 
@@ -21,11 +21,11 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
         return {}
     try:
         if not makes_data(config):
-            backbone = _backbone(CropSpec(**_tuples(wanted['crops'])), **_tuples(wanted['backbone']))
+            backbone = _backbone(checked('crops', CropSpec, _tuples(wanted['crops'])), **_tuples(wanted['backbone']))
             return dict(BACKBONE=(folder_name('backbone', backbone), backbone))
-        scenes = SceneSpec(**_tuples(wanted['scenes']))
+        scenes = checked('scenes', SceneSpec, _tuples(wanted['scenes']))
         backbone = _backbone(scenes, **_tuples(wanted['backbone']))
-        crowd = CrowdSpec(**_tuples(wanted['crowd'])) if 'crowd' in wanted else None
+        crowd = checked('crowd', CrowdSpec, _tuples(wanted['crowd'])) if 'crowd' in wanted else None
     except (TypeError, KeyError) as error:
         raise UserError(f'generate in the profile: {error}') from error
     made = dict(SCENES=(folder_name('scenes', scenes), scenes), BACKBONE=(folder_name('backbone', backbone), backbone))
@@ -48,9 +48,11 @@ def _backbone(source: Union[SceneSpec, CropSpec], images: int = 6000, type: str 
     if type not in kinds:
         raise TypeError(f"backbone.type must be 'resnet' or 'swin', not {type!r}")
     if isinstance(source, CropSpec):
-        return kinds[type](scenes=replace(source, images=images), **settings)
-    own = replace(source, seed=source.seed + 1, train=images, val=max(1, images // 20))
-    return kinds[type](scenes=own, **settings)
+        crops = checked('backbone', CropSpec, {**vars(source), 'images': images})
+        return checked('backbone', kinds[type], dict(scenes=crops, **settings))
+    own = checked('backbone', SceneSpec, {**vars(source), 'seed': source.seed + 1, 'train': images})
+    own = replace(own, val=max(1, images // 20))
+    return checked('backbone', kinds[type], dict(scenes=own, **settings))
 
 
 def data_paths(config: dict, data: Path) -> Dict[str, str]:
@@ -71,5 +73,7 @@ def substitute_paths(value: Any, folders: Dict[str, str]) -> Any:
     return value
 
 
-def _tuples(settings: dict) -> dict:
+def _tuples(settings: Any) -> dict:
+    if not isinstance(settings, dict):
+        raise TypeError(f'{settings!r:.80} must be a mapping')
     return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}

@@ -17,7 +17,7 @@ def subset_profile(profile: str, text: str) -> str:
     if _MARK in profile:
         raise UserError(f'--subset {text}: profile {profile} has its share already')
     try:
-        share = float(text)
+        share = float(f'{float(text):g}')  # as the name has it
     except ValueError:
         share = 0.0
     if not 0.0001 <= share < 1:

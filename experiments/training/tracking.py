@@ -38,6 +38,8 @@ def prepare(names: List[str], runs: Path) -> None:
     if 'mlflow' in names:
         import mlflow
 
+        if set('?#%') & set(str(runs.resolve())):
+            raise UserError(f'--track mlflow: ? # and % in {runs} have a meaning in an address: name another --runs')
         try:
             _open_store(runs)
         except (mlflow.MlflowException, OSError) as error:

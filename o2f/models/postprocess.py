@@ -1,7 +1,8 @@
 """From candidates to detections, without and with non-maximum suppression (NMS)."""
 
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
+import torch
 from mmcv.ops import batched_nms
 from mmengine.structures import InstanceData
 
@@ -60,8 +61,8 @@ def settings_of(test_cfg: Optional[dict], with_nms: bool) -> Tuple[Optional[dict
         with_nms (bool): whether NMS is wanted. The settings are None if not.
 
     Raises:
-        InputError: ``max_per_img`` is no number above 0, or NMS is wanted and there is none. The detections with it
-            would silently be those without.
+        InputError: ``max_per_img`` is no number above 0, or NMS is wanted and there is none, or one whose threshold is
+            no IoU, such as one in percent. The detections with it would silently be those without.
     """
     nms, most = (test_cfg or {}).get('nms'), (test_cfg or {}).get('max_per_img')
     if not isinstance(most, int) or most < 1:
@@ -73,7 +74,23 @@ def settings_of(test_cfg: Optional[dict], with_nms: bool) -> Tuple[Optional[dict
             "model.test_cfg has no nms, so nothing can be detected with NMS: set it, such as dict(type='nms', "
             'iou_threshold=0.6)'
         )
+    threshold = nms.get('iou_threshold') if with_nms and isinstance(nms, dict) else None
+    if isinstance(threshold, (int, float)) and not 0 <= threshold <= 1:
+        raise InputError(f'model.test_cfg.nms.iou_threshold is {threshold:g}: it is an IoU, from 0 to 1')
     return (nms if with_nms else None), most
+
+
+def check_nms(nms: Any) -> None:
+    """Try mmcv's NMS with these settings on two boxes. A detector would only use them after its first epoch.
+
+    Raises:
+        InputError: mmcv does not take them.
+    """
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 9.0, 8.0]])
+    try:
+        batched_nms(boxes, torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.long), nms)
+    except Exception as error:  # types are names that mmcv evaluates: anything may be raised
+        raise InputError(f'model.test_cfg.nms {nms!r:.200} cannot be used ({type(error).__name__}: {error})') from error
 
 
 def candidates_of_level(test_cfg: dict, there: int) -> int:

@@ -256,6 +256,29 @@ def test_an_evaluation_without_nms(nms):
     SettingsCheckHook().before_train(runner)
 
 
+@pytest.mark.parametrize(
+    'nms, says',
+    [
+        (dict(type='nmss', iou_threshold=0.6), r'cannot be used \(NameError'),
+        (dict(type='nms'), r"cannot be used \(TypeError: .*'iou_threshold'"),
+        (dict(type='nms', iou_threshold=0.6, iuo=1), r'cannot be used \(TypeError'),
+        (dict(type='nms', iou_threshold='high'), r'cannot be used \(ValueError'),
+        (7, r'nms 7 cannot be used'),
+        (dict(type='nms', iou_threshold=60), 'iou_threshold is 60: it is an IoU, from 0 to 1'),
+    ],
+)
+def test_an_nms_that_does_nothing_or_does_not_run(nms, says):
+    """It would fail after a whole epoch, or detect as without it."""
+    runner = runner_with()
+    runner.model = make_detector()
+    runner.model.bbox_head.num_classes = 2
+    runner.model.test_cfg, runner.val_loop = dict(max_per_img=9, nms=nms), object()
+    with pytest.raises(InputError, match=says):
+        SettingsCheckHook().before_train(runner)
+    runner.model.test_cfg['nms'] = dict(type='nms', iou_threshold=0.6)
+    SettingsCheckHook().before_train(runner)
+
+
 def test_a_warm_up_that_never_ends():
     warm_up = [dict(type='LinearLR', by_epoch=False, begin=0, end=1000)]
     short, long = (

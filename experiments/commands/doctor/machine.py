@@ -102,7 +102,7 @@ def folders(runs: Path, data: Path, todo: Dict[str, dict], at_once: int) -> Iter
     if writable is None:
         yield space(
             shutil.disk_usage(_existing(runs)).free,
-            disk.needed(disk.disk_usages(todo).values(), at_once),
+            disk.needed(disk.disk_usages(todo, data).values(), at_once),
             runs,
             len(todo),
         )

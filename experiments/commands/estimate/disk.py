@@ -3,6 +3,7 @@
 import logging
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Dict, Iterable
 
 from experiments.commands.estimate.cost_key import cost_key
@@ -23,17 +24,18 @@ class DiskUsage:
     peak: int
 
 
-def disk_usage(config: dict, parameters: int, trained: int) -> DiskUsage:
+def disk_usage(config: dict, data: Path, parameters: int, trained: int) -> DiskUsage:
     """The disk usage of a run.
 
     While the newest checkpoint is being written, the previous one still exists. Both have the optimiser's state.
 
     Args:
         config (dict): its resolved config.
+        data (Path): the data folder.
         parameters, trained (int): numbers in the parameters and buffers of its model, and how many of them are trained.
     """
-    states = _STATES.get(config['optim_wrapper']['optimizer']['type'], 2)
-    seen = counts(config)
+    states = _STATES.get(config['optim_wrapper']['optimizer'].get('type'), 2)
+    seen = counts(config, data)
     history = rest = 0
     if seen is not None:
         rest = _IMAGE_GROUPS + _PER_EPOCH * seen.epochs
@@ -48,7 +50,7 @@ def needed(usages: Iterable[DiskUsage], at_once: int) -> int:
     return sum(one.done for one in usages) + sum(more[:at_once])
 
 
-def disk_usages(configs: Dict[str, dict]) -> Dict[str, DiskUsage]:
+def disk_usages(configs: Dict[str, dict], data: Path) -> Dict[str, DiskUsage]:
     """:class:`DiskUsage` of each run by its id. One model of each kind is built, without values."""
     by_kind: Dict[str, tuple] = {}
     found = {}
@@ -56,7 +58,7 @@ def disk_usages(configs: Dict[str, dict]) -> Dict[str, DiskUsage]:
         kind = cost_key(config)
         if kind not in by_kind:
             by_kind[kind] = _size(config)
-        found[run_id] = disk_usage(config, *by_kind[kind])
+        found[run_id] = disk_usage(config, data, *by_kind[kind])
     return found
 
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
-from experiments.spec.paths import generated, makes_data, substitute_paths
+from experiments.commands.estimate.counts import is_counted
+from experiments.spec.paths import data_paths, generated, makes_data, substitute_paths
 
 #: Minimum number of training images. They are repeated.
 _IMAGES = 64
@@ -22,7 +23,13 @@ _TRAINING = 0.7  # share of the time for training
 
 
 def probe(
-    configs: Dict[str, dict], seconds: float, processes: int, threads: int, device: Optional[str], report: Callable
+    configs: Dict[str, dict],
+    seconds: float,
+    processes: int,
+    threads: int,
+    device: Optional[str],
+    data: Path,
+    report: Callable,
 ) -> None:
     """Measure each config in this process.
 
@@ -37,7 +44,11 @@ def probe(
         processes (int): number of processes that share a batch in the run.
         threads (int): CPU threads to compute with.
         device (str, optional): the GPU to use, as CUDA_VISIBLE_DEVICES has it.
+        data (Path): the data folder.
         report (callable): see above.
+
+    Raises:
+        UserError: images of the user's own are missing.
     """
     if device is not None:
         os.environ['CUDA_VISIBLE_DEVICES'] = device
@@ -53,7 +64,7 @@ def probe(
         if not config.get('generate') and not torch.cuda.is_available():
             share = min(share, _ON_CPU)
         with tempfile.TemporaryDirectory(prefix='o2f-probe-') as folder, contextlib.redirect_stdout(io.StringIO()):
-            ready = _config(config, Path(folder))
+            ready = _config(config, Path(folder), data)
             while True:
                 try:
                     rates = _measure(ready, share, seconds / len(configs), folder)
@@ -65,12 +76,13 @@ def probe(
         report(key, *rates)
 
 
-def _config(config: dict, folder: Path) -> Any:
-    """The run's config on synthetic images, without pre-trained weights."""
+def _config(config: dict, folder: Path, data: Path) -> Any:
+    """The run's config on some of the user's own images or on synthetic ones, without pre-trained weights."""
     from mmengine.config import Config
 
     where = dict(DATA=str(folder))
     made = generated(config)
+    own = not makes_data(config) and is_counted(config, data)
     if makes_data(config):
         from experiments.data.synthetic.coco import write_coco
         from experiments.data.synthetic.crowd import write_crowd
@@ -79,9 +91,13 @@ def _config(config: dict, folder: Path) -> Any:
         for name in makers.keys() & made.keys():
             makers[name](replace(made[name][1], train=_IMAGES, val=_IMAGES), folder / name)
             where[name] = str(folder / name)
+    elif own:
+        where = data_paths(config, data)
     else:
         _write_pictures(config['train_dataloader']['dataset'], folder)
     ready = Config(substitute_paths(config, where), format_python_code=False)
+    if own:
+        ready.train_dataloader.dataset.indices, ready.val_dataloader.dataset.indices = _IMAGES, _IMAGES // 4
     ready.model.backbone.init_cfg = None
     ready.model.test_cfg.score_thr = 0.0
     return ready

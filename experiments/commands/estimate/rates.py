@@ -3,6 +3,7 @@
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable, Dict, List, Optional
 
 from experiments.commands.estimate.cost_key import cost_key
@@ -44,9 +45,9 @@ def stored(configs: Dict[str, dict], folders: Dict[str, RunFolder]) -> Dict[str,
     return {kind: EpochCost(sum(means) / len(means), STORED) for kind, means in seconds.items()}
 
 
-def told(kinds: Dict[str, dict], rate: float) -> Dict[str, EpochCost]:
+def told(kinds: Dict[str, dict], rate: float, data: Path) -> Dict[str, EpochCost]:
     """Epochs at ``rate`` training images per second, by kind. ``kinds`` has one config of each."""
-    seen = {kind: counts(config) for kind, config in kinds.items()}
+    seen = {kind: counts(config, data) for kind, config in kinds.items()}
     return {
         kind: EpochCost(one.train / rate + one.mean_val / (rate * EVALUATION_IS_FASTER), TOLD)
         for kind, one in seen.items()
@@ -55,7 +56,12 @@ def told(kinds: Dict[str, dict], rate: float) -> Dict[str, EpochCost]:
 
 
 def probed(
-    kinds: Dict[str, dict], seconds: float, capacity: Capacity, say: Callable[[str], None], labels: Dict[str, str]
+    kinds: Dict[str, dict],
+    seconds: float,
+    capacity: Capacity,
+    say: Callable[[str], None],
+    labels: Dict[str, str],
+    data: Path,
 ) -> Dict[str, EpochCost]:
     """Epochs as measured by a probe on this machine, by kind. As many probes run at once as there will be runs.
 
@@ -65,6 +71,7 @@ def probed(
         capacity (Capacity): the resources of the runs.
         say (callable): called with a line about each kind.
         labels (dict): name of each kind.
+        data (Path): the data folder.
     """
     from experiments.commands.estimate.probe import probe
     from experiments.launchers.local import in_process
@@ -79,14 +86,14 @@ def probed(
         device = devices[slot % len(devices)] if devices else None
 
         def report(kind: str, train: float, val: float, share: int, had: float) -> None:
-            seen = counts(kinds[kind])
+            seen = counts(kinds[kind], data)
             trains = train * capacity.processes
             busy = '' if had > _ALONE else f'; it had {100 * had:.0f} % of its cores, as other work was going on'
             say(f'probed {labels[kind]}: trains {trains:.3g} and evaluates {val:.3g} images/s, {share} in a step{busy}')
             if seen is not None:
                 found.setdefault(kind, []).append(seen.train / trains + seen.mean_val / val)
 
-        in_process(probe, mine, seconds, capacity.processes, capacity.threads, device, report)
+        in_process(probe, mine, seconds, capacity.processes, capacity.threads, device, data, report)
 
     with ThreadPoolExecutor(capacity.runs) as pool:
         for done in [pool.submit(one, slot) for slot in range(capacity.runs)]:
@@ -94,21 +101,24 @@ def probed(
     return {kind: EpochCost(sum(each) / len(each), PROBED) for kind, each in found.items()}
 
 
-def complete(kinds: Dict[str, dict], known: Dict[str, EpochCost], all_kinds: Dict[str, dict]) -> Dict[str, EpochCost]:
+def complete(
+    kinds: Dict[str, dict], known: Dict[str, EpochCost], all_kinds: Dict[str, dict], data: Path
+) -> Dict[str, EpochCost]:
     """``known``, and for each other kind an epoch at the mean images per second of the known kinds on the same data.
 
     Args:
         kinds (dict): one config of each kind that is to be trained.
         known (dict): epochs by kind.
         all_kinds (dict): one config of every kind in ``known``.
+        data (Path): the data folder.
     """
     found = dict(known)
     for kind, config in kinds.items():
-        seen = counts(config)
+        seen = counts(config, data)
         if kind in known or seen is None:
             continue
         alike = {other: all_kinds[other] for other in known if _same_data(all_kinds[other], config)}
-        others = [per for other in alike if (per := _per_image(alike[other], known[other])) is not None]
+        others = [per for other in alike if (per := _per_image(alike[other], known[other], data)) is not None]
         if others:
             found[kind] = EpochCost(_images(seen) * sum(others) / len(others), LIKE_OTHERS)
     return found
@@ -116,11 +126,11 @@ def complete(kinds: Dict[str, dict], known: Dict[str, EpochCost], all_kinds: Dic
 
 def _same_data(one: dict, other: dict) -> bool:
     first, second = (config['train_dataloader']['dataset'] for config in (one, other))
-    return all(first[key] == second[key] for key in ('data_root', 'ann_file'))
+    return all(first.get(key) == second.get(key) for key in ('data_root', 'ann_file', 'dataset', 'datasets'))
 
 
-def _per_image(config: dict, epoch: EpochCost) -> Optional[float]:
-    seen = counts(config)
+def _per_image(config: dict, epoch: EpochCost, data: Path) -> Optional[float]:
+    seen = counts(config, data)
     return epoch.seconds / _images(seen) if seen else None
 
 

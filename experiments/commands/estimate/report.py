@@ -40,7 +40,11 @@ def print_estimate(
         print('how long it takes: add --probe (about two minutes), or --images-per-second N if you know it')
         return
     seconds = {run_id: _left(config, statuses[run_id], epochs.get(cost_key(config))) for run_id, config in todo.items()}
-    usages = disk.disk_usages(todo) if args.probe or args.images_per_second else _stored_usages(configs, todo, folders)
+    usages = (
+        disk.disk_usages(todo, args.data)
+        if args.probe or args.images_per_second
+        else _stored_usages(configs, todo, folders)
+    )
     place = _Place(capacity)
     print(f'{"estimate":10}{"to do":>6}{place.unit:>12}{"wall time":>12}{"disk":>10}')
     for plan in plans:
@@ -62,11 +66,11 @@ def _epochs(
     every = {cost_key(config): config for config in configs.values()}
     lacking = {kind: every[kind] for kind in map(cost_key, todo.values()) if kind not in known}
     if args.images_per_second and lacking:
-        known |= rates.told(lacking, args.images_per_second)
+        known |= rates.told(lacking, args.images_per_second, args.data)
     elif args.probe and lacking:
         names = {cost_key(config): labels[run_id] for run_id, config in reversed(todo.items())}
-        known |= rates.probed(lacking, args.probe, capacity, _say, names)
-    return rates.complete(lacking, known, every)
+        known |= rates.probed(lacking, args.probe, capacity, _say, names, args.data)
+    return rates.complete(lacking, known, every, args.data)
 
 
 def _say(line: str) -> None:

@@ -9,15 +9,18 @@ from experiments.commands.estimate.memory import memory_needed
 from experiments.commands.parser import METRIC
 from experiments.commands.plans import configs_of, folders_of, read_plans
 from experiments.commands.search.report import READINGS, found, rank, render
-from experiments.commands.search.space import Setting, read_range, settings
+from experiments.commands.search.space import Setting, read_ranges, settings
+from experiments.commands.train import warn_of_changes
 from experiments.commands.view import open_view
+from experiments.data.annotations import remember
 from experiments.data.prepare import prepare_runs
 from experiments.launchers.local import in_process
 from experiments.launchers.ray import trial
 from experiments.launchers.ray.launcher import open_ray
-from experiments.spec.plan import Plan
+from experiments.spec.plan import Plan, save_profile
 from experiments.spec.schema import lower_is_better
 from experiments.store.errors import UserError
+from experiments.store.files import check_locks
 from experiments.store.runs import DONE, RunFolder
 
 
@@ -33,17 +36,22 @@ def search(args: argparse.Namespace) -> int:
     launcher = open_ray(args, runs, memory_needed(configs, folders_of([plan], args)))
     metric = _metric(plan, args.metric)
     mode = 'min' if lower_is_better([metric]) else 'max'
-    ranges = [read_range(plan.table.axes, *_parts(text)) for text in args.space]
+    ranges = read_ranges(plan.table.axes, args.space)
+    tried = settings(plan, ranges, args.trials or 0, args.seeds[0], runs)
+    scheduler = _scheduler(tried, args, metric, mode)
+    folders = {setting.run.id: RunFolder(runs / setting.run.id) for setting in tried}
+    if warning := check_locks(runs):
+        print(f'run.py: warning: {warning}', file=sys.stderr)
+    warn_of_changes({setting.run.id: setting.run for setting in tried}, folders, args.data)
+    save_profile(args.profile, args.runs)
     with open_view({}) as view:
         launcher.start()
-        tried = settings(plan, ranges, args.trials or 0, args.seeds[0], runs)
-        scheduler = _scheduler(tried, args, metric, mode)
-        folders = {setting.run.id: RunFolder(runs / setting.run.id) for setting in tried}
         stored = {run_id for run_id, folder in folders.items() if folder.status().state == DONE}
         tried.sort(key=lambda setting: setting.run.id not in stored)  # stored results guide the scheduler
         for setting in tried:
             folders[setting.run.id].create(setting.run)
             folders[setting.run.id].set_parts(args.accumulate)
+            remember(setting.run, folders[setting.run.id], args.data)
             view.labels[setting.run.id] = setting.label
         prepare_runs([setting.run for setting in tried], args.data, view.progress, in_process)
         shown = {setting.run.id: setting.at for setting in tried}
@@ -53,13 +61,6 @@ def search(args: argparse.Namespace) -> int:
     ]
     print(render(f'{plan.name}, profile {plan.profile}', rank(every, metric, mode), metric))
     return _report_failures(every, folders)
-
-
-def _parts(text: str) -> List[str]:
-    name, equals, ends = text.partition('=')
-    if not (name and equals and ends):
-        raise UserError(f'--space {text}: write it as AXIS=LOW:HIGH')
-    return [name, ends]
 
 
 def _metric(plan: Plan, asked: Any) -> str:

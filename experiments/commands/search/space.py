@@ -1,5 +1,6 @@
 """The settings that a search tries: the cells of a table, or draws from its axes. An axis may be widened to a range."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Union
@@ -50,12 +51,23 @@ class Setting:
         return ' '.join(f'{axis}={value}' for axis, value in self.at.items())
 
 
-def read_range(axes: Dict[str, Axis], name: str, text: str) -> Range:
-    """The range that ``--space NAME=LOW:HIGH`` gives an axis.
+def read_ranges(axes: Dict[str, Axis], texts: Sequence[str]) -> List[Range]:
+    """The ranges that ``--space NAME=LOW:HIGH ...`` gives to axes.
 
     Raises:
-        UserError: there is no such axis, its values are not numbers at one key, or ``text`` is no range.
+        UserError: there is no such axis, its values are not numbers at one key, it is named twice, or it is no range.
     """
+    ranges = [_read_range(axes, text) for text in texts]
+    for place, part in enumerate(ranges):
+        if part.key in [other.key for other in ranges[:place]]:
+            raise UserError(f'--space {texts[place]}: {part.key} has a range already: give each one')
+    return ranges
+
+
+def _read_range(axes: Dict[str, Axis], given: str) -> Range:
+    name, equals, text = given.partition('=')
+    if not (name and equals and text):
+        raise UserError(f'--space {given}: write it as AXIS=LOW:HIGH')
     if name not in axes:
         raise UserError(f'--space {name}={text}: there is no axis {name!r}; there are {", ".join(axes)}')
     overrides = [value.overrides for value in axes[name].values.values()]
@@ -67,6 +79,8 @@ def read_range(axes: Dict[str, Axis], name: str, text: str) -> Range:
         low, high = (_number(end) for end in text.split(':'))
     except ValueError as error:
         raise UserError(f'--space {name}={text}: write it as {name}=LOW:HIGH') from error
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise UserError(f'--space {name}={text}: both numbers must be finite')
     if not low < high:
         raise UserError(f'--space {name}={text}: the first number must be the smaller one')
     whole = all(type(value) is int for value in (*values, low, high))

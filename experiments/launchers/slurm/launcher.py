@@ -80,6 +80,10 @@ class SlurmLauncher:
                 "--launcher slurm needs Slurm's commands sbatch and srun: run this on a login node of the cluster, or "
                 'try slurm/dev-cluster.sh on a machine of your own (on Debian: apt-get install slurm-wlm munge)'
             )
+        if '%' in str(self.records.logs):
+            raise UserError(
+                f'--launcher slurm: Slurm replaces % in paths, here {self.records.logs}: name another --runs'
+            )
 
     def preview(self, count: int) -> str:
         """The sbatch script of ``count`` jobs.

@@ -9,6 +9,22 @@ from experiments.store.errors import UserError
 from experiments.store.files import read_yaml
 from experiments.store.model import Model, Number, naming
 
+#: Options of sbatch that have a key of their own, and those that belong to the launcher.
+_KEYS = {
+    'array': 'array_parallelism',
+    'time': 'timeout_min',
+    'nodes': 'nodes',
+    'ntasks': 'tasks_per_node',
+    'ntasks-per-node': 'tasks_per_node',
+    'gpus-per-node': 'gpus_per_node',
+    'cpus-per-task': 'cpus_per_task',
+    'signal': 'signal_delay_s',
+    'partition': 'partition',
+    'account': 'account',
+    'qos': 'qos',
+    'constraint': 'constraint',
+}
+_OF_THE_LAUNCHER = ('output', 'error', 'job-name', 'open-mode')
 Count = Annotated[StrictInt, Field(ge=1)]
 
 
@@ -59,6 +75,11 @@ class Settings(Model):
     @model_validator(mode='after')
     def _consistent(self) -> 'Settings':
         for option, setting in self.sbatch.items():
+            name = option.replace('_', '-')
+            if name in _KEYS:
+                raise ValueError(f'sbatch.{option}: write it as {_KEYS[name]}, beside sbatch')
+            if name in _OF_THE_LAUNCHER:
+                raise ValueError(f'sbatch.{option}: the launcher sets it, to find its jobs again: take it out')
             if setting is False:
                 raise ValueError(f'sbatch.{option}: must be text, a number or true, not False')
         if self.gpus_per_node not in (0, self.tasks_per_node):

@@ -11,7 +11,7 @@ import secrets
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Iterator, List, Optional
 
 from experiments.launchers.slurm import jobs
 from experiments.launchers.slurm.jobs import Records, Submission
@@ -68,14 +68,18 @@ def send(tasks: List[Task], settings: Settings, records: Records, profile: str) 
             continue
         lane = number % lanes
         share = settings.array_parallelism // lanes + (lane < settings.array_parallelism % lanes)
-        after = {'dependency': f'afterany:{last[lane]}'} if last[lane] else {}
-        _send_most(part, _limited(settings, share, after), records, profile, sent)
+        _send_most(part, _limited(settings, share, last[lane]), records, profile, sent)
         last[lane] = sent.submissions[-1].array if sent.submissions else None
     return sent
 
 
-def _limited(settings: Settings, share: int, options: Dict[str, Any]) -> Settings:
-    return settings.model_copy(update=dict(array_parallelism=share, sbatch={**options, **settings.sbatch}))
+def _limited(settings: Settings, share: int, after: Optional[str]) -> Settings:
+    """The settings with this many runs at once, and for jobs that begin after those of an earlier array."""
+    asked = dict(settings.sbatch)
+    if after:
+        own = f'{asked["dependency"]},' if 'dependency' in asked else ''
+        asked['dependency'] = f'{own}afterany:{after}'
+    return settings.model_copy(update=dict(array_parallelism=share, sbatch=asked))
 
 
 def _send_most(tasks: List[Task], settings: Settings, records: Records, profile: str, sent: Sent) -> None:

@@ -1,5 +1,7 @@
 """What a grid is said to cost: from finished runs, a probe, or a given rate."""
 
+import json
+
 import pytest
 
 from experiments.commands.estimate import disk, rates
@@ -31,13 +33,33 @@ def test_what_costs_the_same():
     assert len({plain, *map(cost_key, others)}) == 1 + len(others)
 
 
-def test_images_of_a_run():
-    assert counts(config('desk')) == Counts(1080, 2000, 12, 100)
-    assert counts(config('paper', '3x')) == Counts(117266, 5000, 36, 5000)
-    assert counts(config('paper', 'crowdhuman')) == Counts(15000, 4370, 50, 4370)
-    assert counts(config('paper-subset0.1')) == Counts(11727, 5000, 12, 5000)
+def test_images_of_a_run(tmp_path):
+    assert counts(config('desk'), tmp_path) == Counts(1080, 2000, 12, 100)
+    assert counts(config('paper', '3x'), tmp_path) == Counts(117266, 5000, 36, 5000)
+    assert counts(config('paper', 'crowdhuman'), tmp_path) == Counts(15000, 4370, 50, 4370)
+    assert counts(config('paper-subset0.1'), tmp_path) == Counts(11727, 5000, 12, 5000)
     own = config('paper', train_dataloader__dataset__ann_file='mine.json')
-    assert counts(own) is None
+    assert counts(own, tmp_path) is None
+
+
+@pytest.mark.parametrize('name', ['mine.json', 'annotations/instances_train2017.json'])
+def test_images_of_a_file_that_is_here(tmp_path, name):
+    """Counted, even if it has the name of COCO's: one image of three has no object."""
+    run = config('paper', train_dataloader__dataset__ann_file=name)
+    names = (
+        run['train_dataloader']['dataset']['metainfo']['classes']
+        if 'metainfo' in run['train_dataloader']['dataset']
+        else None
+    )
+    path = tmp_path / 'coco' / name
+    path.parent.mkdir(parents=True)
+    images = [dict(id=number, file_name=f'{number}.jpg', width=64, height=64) for number in range(3)]
+    objects = [dict(id=n, image_id=n, category_id=1, bbox=[1, 1, 9, 9], area=81, iscrowd=0) for n in (0, 1)]
+    categories = [dict(id=1, name='person')] if names is None else [dict(id=n, name=c) for n, c in enumerate(names, 1)]
+    path.write_text(json.dumps(dict(images=images, annotations=objects, categories=categories)))
+    assert counts(run, tmp_path).train == 2
+    path.write_text('{')
+    assert counts(run, tmp_path / 'other') is None or name != 'mine.json'
 
 
 def test_runs_like_finished_ones_take_as_long(tmp_path):
@@ -54,10 +76,10 @@ def test_runs_like_finished_ones_take_as_long(tmp_path):
     assert known[cost_key(todo)] == rates.EpochCost(11.0, rates.STORED)
     other = config('desk', 'fcos')
     every = {cost_key(each): each for each in (todo, other)}
-    found = rates.complete({cost_key(other): other}, known, every)[cost_key(other)]
+    found = rates.complete({cost_key(other): other}, known, every, tmp_path)[cost_key(other)]
     assert found == rates.EpochCost(pytest.approx(11.0), rates.LIKE_OTHERS)  # as many images, at the same rate
     crowd = config('desk', 'crowdhuman')
-    assert cost_key(crowd) not in rates.complete({cost_key(crowd): crowd}, known, every)
+    assert cost_key(crowd) not in rates.complete({cost_key(crowd): crowd}, known, every, tmp_path)
 
 
 def test_runs_in_turn_and_in_words():
@@ -71,7 +93,7 @@ def test_room_on_the_disk_is_that_of_real_checkpoints(finished):
     table = table_file.load_table('table1')
     runs = make_plan(table, table.cells[:1], 'smoke', [0], {}).runs()
     [(run_id, run)] = runs.items()
-    [room] = disk.disk_usages({run_id: run.config}).values()
+    [room] = disk.disk_usages({run_id: run.config}, finished.data).values()
     folder = finished.runs / 'smoke' / run_id
     there = sum(
         (folder / name).stat().st_size for name in ('epoch_1.pth', 'image_groups.json', 'metrics.json', 'result.json')

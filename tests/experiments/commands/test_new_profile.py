@@ -187,6 +187,18 @@ def test_a_profile_may_import_and_compute(own, tmp_path):
             'infinite.py: optim_wrapper.optimizer.lr: infinite',
         ),
         ('hooks.py', "base = 'desk'\ndefault_hooks = [1]\n", 'hooks.py: default_hooks must be a mapping'),
+        ('none.py', "base = 'desk'\ndefault_hooks = None\n", 'none.py: default_hooks must be a mapping, not None'),
+        (
+            'still.py',
+            "base = 'desk'\noptim_wrapper = dict(_delete_=True, type='OptimWrapper')\n",
+            'still.py: optim_wrapper.optimizer must be a mapping, not None',
+        ),
+        (
+            'no_data.py',
+            "base = 'desk'\ntrain_dataloader = dict(_delete_=True, batch_size=12, num_workers=0)\n",
+            'no_data.py: train_dataloader.dataset must be a mapping, not None',
+        ),
+        ('few.py', "base = 'desk'\nepoch_images = -3\n", 'few.py: epoch_images: -3 must be a whole number, 1 or more'),
         ('variants.py', "base = 'desk'\nvariants = dict(fcos=5)\n", 'variants must be dict'),
         ('empty.py', 'x = 1\n', 'lacks model, train_dataloader, val_dataloader, val_evaluator'),
     ],
@@ -197,6 +209,27 @@ def test_a_file_that_is_no_profile_is_refused(own, tmp_path, capsys, name, text,
     assert main(['table1', '--profile', str(tmp_path / name), '--dry-run', '--runs', str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert said.count('\n') == 1 and says in said
+
+
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ('scenes=dict(train=1.5)', 'scenes.train: must be a whole number, not 1.5'),
+        ('scenes=dict(size=0)', 'scenes.size: must be 1 or more, not 0'),
+        ('scenes=dict(visible=2.0)', 'scenes.visible: must be 1.0 or less, not 2.0'),
+        ('scenes=dict(objects=(7, 2))', 'scenes.objects: the first number must not exceed the second: (7, 2)'),
+        ('scenes=dict(sizes=3)', "unexpected keyword argument 'sizes'"),
+        ('scenes=None', 'None must be a mapping'),
+        ('backbone=dict(epochs=0)', 'backbone.epochs: must be 1 or more, not 0'),
+        ('backbone=dict(images=0)', 'backbone.train: must be 1 or more, not 0'),
+        ('crowd=dict(people=(0, 5))', 'crowd.people[0]: must be 1 or more, not 0'),
+    ],
+)
+def test_data_that_cannot_be_generated(own, tmp_path, capsys, text, says):
+    (tmp_path / 'mine.py').write_text(f"base = 'desk'\ngenerate = dict({text})\n")
+    assert main(['table1', '--profile', str(tmp_path / 'mine.py'), '--dry-run', '--runs', str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith('run.py: generate in the profile: ') and said.count('\n') == 1 and says in said
 
 
 def test_data_that_would_be_trained_on_wrongly_are_refused(cells, own, tmp_path, capsys):

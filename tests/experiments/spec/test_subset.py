@@ -49,11 +49,12 @@ def test_a_dataset_of_either_format_is_cut(tmp_path, use):
     assert whole.val_dataloader == half.val_dataloader
 
 
-def test_a_subset_is_another_run_of_as_many_epochs():
+def test_a_subset_is_another_run_of_as_many_epochs(tmp_path):
     full, tenth = resolve('desk', (), {}, 0, 'test'), resolve('desk-subset0.1', (), {}, 0, 'test')
     assert full.id != tenth.id and 'subset' not in full.config
     assert {**full.config, 'subset': 0.1} == tenth.config
-    assert (10 * counts(tenth.config).train, counts(tenth.config).epochs) == (counts(full.config).train, 12)
+    of_tenth = counts(tenth.config, tmp_path)
+    assert (10 * of_tenth.train, of_tenth.epochs) == (counts(full.config, tmp_path).train, 12)
 
 
 @pytest.mark.parametrize('name', ['desk-subset', 'desk-subset1', 'desk-subset0.10', 'desk-subsetx', 'desk-subset0.0'])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.commands.search.space import read_range, settings
+from experiments.commands.search.space import read_ranges, settings
 from experiments.spec.plan import make_plan
 from experiments.spec.table_file import load_table, select
 from experiments.store.errors import UserError
@@ -39,7 +39,7 @@ def test_draws_are_distinct_runs_and_always_the_same(tmp_path):
 
 def test_a_range_replaces_the_values_of_its_axis(tmp_path):
     pytest.importorskip('ray')
-    part = read_range(TABLE.axes, 't_max', '0.3:0.8')
+    [part] = read_ranges(TABLE.axes, ['t_max=0.3:0.8'])
     tried = settings(plan(t_min='0.2'), [part], 20, 0, tmp_path)
     values = [setting.at['t_max'] for setting in tried]
     assert len(set(values)) == 20 and 0.3 <= min(values) < 0.4 and 0.7 < max(values) <= 0.8
@@ -53,7 +53,7 @@ def test_whole_numbers_stay_whole(tmp_path):
     pytest.importorskip('ray')
     table = load_table('table2')
     [axis] = table.axes
-    part = read_range(table.axes, axis, '2:5')
+    [part] = read_ranges(table.axes, [f'{axis}=2:5'])
     tried = settings(make_plan(table, table.cells, 'smoke', [0], {}), [part], 50, 0, tmp_path)
     assert sorted(setting.at[axis] for setting in tried) == [2, 3, 4, 5]
 
@@ -63,27 +63,30 @@ def test_what_is_stored_belongs_to_the_search_if_it_is_in_the_range(tmp_path):
     runs = {json.dumps(cell.cell.at): cell.runs[0] for cell in plan(t_min='0.2').cells}
     for run in runs.values():
         finish(tmp_path, run)
-    part = read_range(TABLE.axes, 't_max', '0.45:0.65')
+    [part] = read_ranges(TABLE.axes, ['t_max=0.45:0.65'])
     tried = settings(plan(t_min='0.2'), [part], 3, 0, tmp_path)
     assert [setting.at['t_max'] for setting in tried[3:]] == ['0.6', '0.5'] and len(tried) == 5
     assert all(setting.run == runs[json.dumps(setting.at)] for setting in tried[3:])
 
 
 @pytest.mark.parametrize(
-    'axes, name, text, says',
+    'table, texts, says',
     [
-        ('table3', 't', '0:1', "no axis 't'; there are t_max, t_min"),
-        ('table3', 't_max', '0.3', 'write it as t_max=LOW:HIGH'),
-        ('table3', 't_max', '0.8:0.3', 'the first number must be the smaller one'),
-        ('table7', 'method', '0:1', 'not numbers at one key'),
+        ('table3', ['t=0:1'], "no axis 't'; there are t_max, t_min"),
+        ('table3', ['t_max=0.3'], 'write it as t_max=LOW:HIGH'),
+        ('table3', ['t_max'], 'write it as AXIS=LOW:HIGH'),
+        ('table3', ['t_max=0.8:0.3'], 'the first number must be the smaller one'),
+        ('table3', ['t_max=0.1:1e400'], 'both numbers must be finite'),
+        ('table3', ['t_max=0.1:0.2', 't_max=0.3:0.4'], 'degrees.t_max has a range already'),
+        ('table7', ['method=0:1'], 'not numbers at one key'),
     ],
 )
-def test_ranges_that_are_none(axes, name, text, says):
+def test_ranges_that_are_none(table, texts, says):
     with pytest.raises(UserError, match=says):
-        read_range(load_table(axes).axes, name, text)
+        read_ranges(load_table(table).axes, texts)
 
 
 def test_a_range_of_what_is_set(tmp_path):
-    part = read_range(TABLE.axes, 't_max', '0.3:0.8')
+    [part] = read_ranges(TABLE.axes, ['t_max=0.3:0.8'])
     with pytest.raises(UserError, match='cells of table3 are named by model.bbox_head.degrees.t_max'):
         settings(plan(overrides={'model.bbox_head.degrees.t_max': 0.5}), [part], 3, 0, tmp_path)

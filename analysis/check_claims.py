@@ -11,6 +11,7 @@ if __package__ in (None, ''):
 from analysis import cli  # noqa: E402
 from analysis.claims import explain, judge  # noqa: E402
 from analysis.claims.finding import Finding  # noqa: E402
+from experiments.machine import print_in_any_locale  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -58,5 +59,5 @@ def _is_whole(found: Finding) -> bool:
 
 
 if __name__ == '__main__':
-    cli.print_in_any_locale()
+    print_in_any_locale()
     sys.exit(main())

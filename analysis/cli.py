@@ -1,7 +1,6 @@
 """Common code of the scripts of this folder: options, exit status, printing, and writing files."""
 
 import argparse
-import io
 import os
 import sys
 from pathlib import Path
@@ -83,12 +82,6 @@ def names_of(args: argparse.Namespace) -> List[str]:
 def warner(prog: str) -> Callable[[str], None]:
     """A function that prints a warning in the script's name."""
     return lambda line: print(f'{prog}: warning: {line}', file=sys.stderr)
-
-
-def print_in_any_locale() -> None:
-    """Let standard output accept –, ±, × and any folder name, even if the locale lacks such characters."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding='utf-8', errors='replace')
 
 
 def write(path: Path, content: bytes, option: str = '--out') -> None:

@@ -9,6 +9,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli, figures  # noqa: E402
+from experiments.machine import print_in_any_locale  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 
 
@@ -60,5 +61,5 @@ def _make(names: List[str], args: argparse.Namespace) -> int:
 
 
 if __name__ == '__main__':
-    cli.print_in_any_locale()
+    print_in_any_locale()
     sys.exit(main())

@@ -10,6 +10,7 @@ if __package__ in (None, ''):
 
 from analysis import cli  # noqa: E402
 from analysis.report.page import gather, render  # noqa: E402
+from experiments.machine import print_in_any_locale  # noqa: E402
 
 #: The desired maximum size of a page in bytes. Mail and browsers handle it easily.
 LIMIT = 5_000_000
@@ -43,5 +44,5 @@ def _write(args: argparse.Namespace) -> int:
 
 
 if __name__ == '__main__':
-    cli.print_in_any_locale()
+    print_in_any_locale()
     sys.exit(main())

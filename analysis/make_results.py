@@ -21,6 +21,7 @@ from analysis.claims import explain, judge  # noqa: E402
 from analysis.claims.finding import FAILS, HOLDS, UNDECIDED  # noqa: E402
 from analysis.tables import render  # noqa: E402
 from analysis.tables.errors import errors_table  # noqa: E402
+from experiments.machine import print_in_any_locale  # noqa: E402
 from experiments.spec.schema import Epoch, StoredPlan  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
 from experiments.store.files import HOME  # noqa: E402
@@ -270,5 +271,5 @@ def _again(plan: StoredPlan, runs: Path) -> str:
 
 
 if __name__ == '__main__':
-    cli.print_in_any_locale()
+    print_in_any_locale()
     sys.exit(main())

@@ -10,6 +10,7 @@ if __package__ in (None, ''):
 
 from analysis import cli, results  # noqa: E402
 from analysis.tables import render  # noqa: E402
+from experiments.machine import print_in_any_locale  # noqa: E402
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -49,5 +50,5 @@ def _strict(found: List[results.Results]) -> int:
 
 
 if __name__ == '__main__':
-    cli.print_in_any_locale()
+    print_in_any_locale()
     sys.exit(main())

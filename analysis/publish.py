@@ -17,6 +17,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a script: the packages are in the parent folder
 
 from analysis import cli, results  # noqa: E402
+from experiments.machine import print_in_any_locale  # noqa: E402
 from experiments.spec.schema import StoredPlan, own_profile  # noqa: E402
 from experiments.store.configs import CONFIG, config_text, inheriting_text, read_config  # noqa: E402
 from experiments.store.errors import UserError  # noqa: E402
@@ -208,5 +209,5 @@ def _json(content: Any) -> bytes:
 
 
 if __name__ == '__main__':
-    cli.print_in_any_locale()
+    print_in_any_locale()
     sys.exit(main())

@@ -8,7 +8,6 @@ lacks a metric, that metric is.
 """
 
 import json
-import os
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 import pandas as pd
 
 from experiments.spec.schema import (
-    PROFILES,
     SPEED,
     Cell,
     Epoch,
@@ -30,13 +28,12 @@ from experiments.spec.schema import (
     Result,
     Speed,
     StoredPlan,
-    own_profile,
     printed_numbers,
+    profile_words,
 )
-from experiments.spec.subset import split_profile
 from experiments.spec.table_file import study_names, table_names
 from experiments.store.errors import UserError
-from experiments.store.files import HOME, RUNS
+from experiments.store.files import RUNS
 from experiments.store.model import Metrics, Stored, called, read_stored, short
 from experiments.store.runs import EPOCHS, IMAGE_GROUPS, SPEED_FILE, wall_seconds
 
@@ -374,7 +371,7 @@ def command(
     """
     words = words_of(name, overrides, typed)
     words += [word for axis, value in (at or {}).items() for word in ('--only', f'{axis}={value}')]
-    words += _profile_words(Path(runs), profile, bool(into))
+    words += profile_words(Path(runs), profile, bool(into))
     words += ['--seeds', *map(str, seeds)] if seeds else []
     words += ['--runs', into] if into else [] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]
     return shlex.join(words)
@@ -388,18 +385,6 @@ def words_of(name: str, overrides: Optional[Overrides] = None, typed: bool = Fal
     if not typed and table not in (*table_names(), *study_names()):
         table = f'PATH/{table}.yaml'  # a plan does not say where the file of a table of one's own lies
     return ['python', 'experiments/run.py', table, *(word for setting in settings for word in ('--set', setting))]
-
-
-def _profile_words(runs: Path, profile: str, elsewhere: bool) -> List[str]:
-    """The options that choose a profile. For runs ``elsewhere``, files are named as the checkout sees them."""
-    own, (base, share) = own_profile(runs, profile), split_profile(profile)
-    if own.exists():
-        path = os.path.relpath(own, HOME) if elsewhere else str(own)
-    elif (PROFILES / f'{base}.py').exists():
-        return [] if profile == 'desk' else ['--profile', profile]
-    else:
-        path = f'PATH/{base}.py'
-    return ['--profile', path, '--data', 'DIR', *(['--subset', f'{share:g}'] if share else [])]
 
 
 def _natural(name: str) -> Tuple[int, int, str]:

@@ -1,9 +1,10 @@
-"""What this process may use of the machine: cores, memory, GPUs, and a folder for temporary files.
+"""What this process may use of the machine: cores, memory, GPUs, its terminal, and a folder for temporary files.
 
 A container, a Slurm job or ``taskset`` may allow less than the machine has. Linux limits cores by the affinity mask and
 by the quota of control groups (cgroups), and memory by control groups. Both versions of them are read.
 """
 
+import io
 import os
 import resource
 import shutil
@@ -21,6 +22,12 @@ SOCKET_PATH = 107
 #: Longest path below the temporary folder. Ray's is the longest of those that are used:
 #: ray/session_<date>_<time>_<microseconds>_<process>/sockets/plasma_store
 _LONGEST_BELOW = len('/ray/session_2000-01-01_00-00-00_000000_0000000/sockets/plasma_store')
+
+
+def print_in_any_locale() -> None:
+    """Let standard output accept –, ±, Ω and any folder name, even if the locale lacks such characters."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding='utf-8', errors='replace')
 
 
 def cores() -> int:

@@ -30,9 +30,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         from experiments.commands.parser import parse
-        from experiments.machine import settle_temporary_folder
+        from experiments.machine import print_in_any_locale, settle_temporary_folder
         from experiments.store.files import settle_home
 
+        print_in_any_locale()
         settle_temporary_folder()
         settle_home()
         return _command(parse(argv))

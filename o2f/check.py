@@ -16,6 +16,7 @@ The exit status is 0, or 1 if anything is refused.
 
 import argparse
 import dataclasses
+import io
 import json
 import sys
 import warnings
@@ -40,6 +41,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     Returns:
         int: the exit status. 0: nothing is refused. 1: something is. 2: wrong arguments or files. 130: stopped.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')  # names of files and classes may have any characters
     args = _parse(argv)
     try:
         reports, both = _look(args)

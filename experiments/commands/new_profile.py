@@ -21,6 +21,7 @@ from experiments.store.errors import UserError
 from experiments.store.files import make_folder, write_whole
 from o2f.errors import InputError
 from o2f.io.coco_file import read_coco
+from o2f.io.coco_masks import refused, unusable_masks
 from o2f.io.dataset_check import Report, Source, compare, inspect
 
 #: Where the annotations of the two splits are looked for, and their images.
@@ -74,12 +75,16 @@ def new_profile(args: argparse.Namespace) -> int:
     for finding in compare(splits['train'].report, splits['val'].report):
         print(f'{finding.file}: {finding.says}', file=sys.stderr)
     classes = [name for name, number in splits['train'].report.objects.items() if number]
+    if lacking := [name for name in classes if name not in splits['val'].report.objects]:
+        path = args.data / splits['val'].annotations
+        raise UserError(f'{path} has no category {lacking[0]!r}, which is trained on: add it to its categories')
     dataset = dict(
         type='CocoDataset',
         data_root=str(args.data),
         ann_file=str(splits['train'].annotations),
         data_prefix=dict(img=f'{splits["train"].images}/'),
         metainfo=dict(classes=tuple(classes)),
+        filter_cfg=dict(filter_empty_gt=True),
     )
     size, levels, found = _fit(dataset, splits['train'].report)
     text = _text(args.data, splits, tuple(classes), size, levels.ranges)
@@ -164,9 +169,7 @@ def _text(data: Path, splits: Dict[str, Split], classes: Tuple[str, ...], size: 
     batch = max(2, min(12, round(images / 100)))
     steps = 12 * max(images // batch, 1)
     kept = (2 * images + len(val.files)) * 3 * size**2 < _IN_MEMORY
-    masked = all(
-        entry.get('segmentation') for split in splits.values() for entry in _annotations(data / split.annotations)
-    )
+    masked = all(_has_masks(data / split.annotations) for split in splits.values())
     return _TEMPLATE.format(
         title=f'{images} images with {objects} objects to train on, {len(val.files)} to validate on',
         classes=classes,
@@ -199,8 +202,13 @@ def _text(data: Path, splits: Dict[str, Split], classes: Tuple[str, ...], size: 
     )
 
 
-def _annotations(path: Path) -> List[dict]:
-    return read_coco(path, light=True).annotations
+def _has_masks(path: Path) -> bool:
+    """Whether each object has a mask that Table 9 can use. Says why not, if some have one."""
+    file = read_coco(path)
+    unusable = unusable_masks(file, file.annotations)
+    if unusable.count and any(entry.get('segmentation') for entry in file.annotations):
+        print(f'Table 9 is left out: {refused(file, unusable, "do without it")}', file=sys.stderr)
+    return not unusable.count
 
 
 _TEMPLATE = '''"""{title}. Written by run.py new-profile; --data names its folder."""

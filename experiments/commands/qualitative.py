@@ -2,13 +2,16 @@
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, List
 
 from experiments.commands.view import open_view
+from experiments.spec.config import own_file
 from experiments.spec.figure import DetectionsFigure, figure_names, load_figure
+from experiments.spec.subset import split_profile
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.runs import RunFolder
@@ -113,14 +116,23 @@ def _checkpoint(cell: Any, run: Any, args: argparse.Namespace) -> Path:
     done, checkpoint = folder.result() is not None, folder.checkpoint()
     if done and checkpoint is not None:
         return checkpoint
-    command = cell.command + (f' --profile {args.profile}' if args.profile != 'desk' else '')
+    command = shlex.join([*shlex.split(cell.command), *_profile_words(args)])
     command += f' --seeds {args.seed}' if args.seed else ''
     if done:
         raise UserError(
             f'{folder.path} has a result but no weights: run {command} --runs OTHER, then this with that folder'
         )
-    other = f' --runs {args.runs}' if args.runs.resolve() != RUNS else ''
+    other = f' --runs {shlex.quote(str(args.runs))}' if args.runs.resolve() != RUNS else ''
     raise UserError(f'{cell.table} {_words(cell.at)} is not trained: run {command}{other} first')
+
+
+def _profile_words(args: argparse.Namespace) -> List[str]:
+    """The words that choose the profile of this command."""
+    file = own_file(args.profile)
+    if file is None:
+        return [] if args.profile == 'desk' else ['--profile', args.profile]
+    _, share = split_profile(args.profile)
+    return ['--profile', str(file), '--data', str(args.data), *(['--subset', f'{share:g}'] if share else [])]
 
 
 def _words(at: Dict[str, str]) -> str:

@@ -321,10 +321,14 @@ def check_profile_name(path: Path) -> None:
         raise UserError(f"{path}: the suite's own profile has this name: rename the file")
 
 
-def profile_text(name: str) -> Optional[str]:
-    """The whole content of a profile that :func:`add_profile` added, with its base merged into it; None for others."""
-    path = _OWN.get(split_profile(name)[0])
-    return config_text(_profile(path).to_dict()) if path else None
+def own_file(name: str) -> Optional[Path]:
+    """The file of a profile that :func:`add_profile` added; None for the suite's own."""
+    return _OWN.get(split_profile(name)[0])
+
+
+def profile_text(name: str) -> str:
+    """The whole content of a profile that :func:`add_profile` added, with its base merged into it."""
+    return config_text(_profile(_OWN[split_profile(name)[0]]).to_dict())
 
 
 def variant_names() -> List[str]:

@@ -3,11 +3,12 @@
 ``analysis`` needs only the stored plan and the results.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
-from experiments.spec.config import Run, profile_text, resolve
+from experiments.spec.config import Run, own_file, profile_text, resolve
 from experiments.spec.metrics import check_metrics
 from experiments.spec.schema import Cell, Overrides, StoredPlan, Table, own_profile, plan_name
 from experiments.store.errors import UserError
@@ -115,11 +116,12 @@ def save_plan(plan: Plan, runs: Path, report: Callable[[str], None] = lambda lin
 
 def _save(plan: Plan, path: Path, runs: Path, report: Callable[[str], None]) -> None:
     earlier, cells = _earlier(path), []
-    planned = {_place(entry.cell.at): {seed: run.id for seed, run in entry.runs.items()} for entry in plan.cells}
+    planned = {_training(entry.cell): {seed: run.id for seed, run in entry.runs.items()} for entry in plan.cells}
     for cell in plan.table.cells:
         of_cell = earlier.get(_place(cell.at), {})
         kept = {seed: run_id for seed, run_id in of_cell.items() if run_id == _id_now(plan, cell, seed)}
-        cells.append(cell.model_copy(update=dict(runs={**kept, **planned.get(_place(cell.at), {})})))
+        # A cell that reads the training of a planned one has its seeds, whether it was asked for or not.
+        cells.append(cell.model_copy(update=dict(runs={**kept, **planned.get(_training(cell), {})})))
     here = {run_id for cell in cells for run_id in cell.runs.values()}
     before = [run_id for cell in cells for run_id in earlier.get(_place(cell.at), {}).values()]
     if old := [run_id for run_id in dict.fromkeys(before) if run_id not in here]:
@@ -134,6 +136,11 @@ def _save(plan: Plan, path: Path, runs: Path, report: Callable[[str], None]) -> 
     write_json(path, stored.model_dump(mode='json', by_alias=True))
 
 
+def _training(cell: Cell) -> str:
+    """What tells the trainings of cells apart. FCOS with and without NMS are two readings of one."""
+    return json.dumps([cell.use, cell.overrides], sort_keys=True, default=str)
+
+
 def _id_now(plan: Plan, cell: Cell, seed: int) -> str:
     try:
         return resolve(plan.profile, cell.use, {**cell.overrides, **plan.overrides}, seed, plan.name).id
@@ -142,15 +149,15 @@ def _id_now(plan: Plan, cell: Cell, seed: int) -> str:
 
 
 def save_profile(name: str, runs: Path) -> None:
-    """Keep a profile of the user's own beside its runs, as ``<runs>/<name>/<name>.py``.
+    """Keep a profile of the user's own beside its runs, as ``<runs>/<name>/<name>.py``, unless it lies there itself.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    text = profile_text(name)
-    if text is not None:
-        make_folder(runs / name)
-        write_whole(own_profile(runs, name), text)
+    file, kept = own_file(name), own_profile(runs, name)
+    if file is not None and file != kept.resolve():
+        make_folder(kept.parent)
+        write_whole(kept, profile_text(name))
 
 
 def _earlier(path: Path) -> Dict[tuple, Dict[int, str]]:

@@ -18,6 +18,7 @@ file                                          model                 written by
 """
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Dict, Iterable, List, Literal, Optional, Tuple
@@ -35,6 +36,7 @@ from pydantic import (
 )
 
 from experiments.spec.subset import split_profile
+from experiments.store.files import HOME
 from experiments.store.model import Metrics, Model, Number, Stored, Text, Texts, called, short
 
 READINGS = ('without_nms', 'with_nms')
@@ -396,6 +398,22 @@ PROFILES = Path(__file__).resolve().parents[1] / 'profiles'
 def own_profile(runs: Path, profile: str) -> Path:
     """Where a profile of the user's own is kept beside its runs, which may be of a subset of its images."""
     return Path(runs) / profile / f'{split_profile(profile)[0]}.py'
+
+
+def profile_words(runs: Path, profile: str, elsewhere: bool = False) -> List[str]:
+    """The words of a command line that choose a profile. One of the user's own is named by the file beside its runs.
+
+    What is not known stands in capitals: PATH of a file that is not there, DIR of the user's data. For runs
+    ``elsewhere``, files are named as the checkout sees them.
+    """
+    own, (base, share) = own_profile(runs, profile), split_profile(profile)
+    if own.exists():
+        path = os.path.relpath(own, HOME) if elsewhere else str(own)
+    elif (PROFILES / f'{base}.py').exists():
+        return [] if profile == 'desk' else ['--profile', profile]
+    else:
+        path = f'PATH/{base}.py'
+    return ['--profile', path, '--data', 'DIR', *(['--subset', f'{share:g}'] if share else [])]
 
 
 class Provenance(Stored):

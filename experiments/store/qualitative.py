@@ -14,6 +14,7 @@ from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple, Type
 import numpy as np
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
+from experiments.spec.schema import profile_words
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS, make_folder, read_arrays, write_whole
 from experiments.store.model import Number, Stored, parse
@@ -174,7 +175,7 @@ def path_of(runs: Path, profile: str, name: str) -> Path:
 
 def capture_command(runs: Path, profile: str, name: str) -> str:
     """The command that creates it."""
-    words = ['python', 'experiments/run.py', 'capture', name, *(['--profile', profile] if profile != 'desk' else [])]
+    words = ['python', 'experiments/run.py', 'capture', name, *profile_words(runs, profile)]
     return shlex.join(words + ([] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]))
 
 

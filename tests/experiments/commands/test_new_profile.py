@@ -1,6 +1,7 @@
 """A profile for a dataset of one's own: written after a look at it, and used like one of the suite's."""
 
 import json
+import shlex
 import shutil
 
 import cv2
@@ -13,7 +14,10 @@ from experiments.spec import config as composing
 from experiments.spec import config as config_module
 from experiments.spec.config import add_profile, profile_text, resolve
 from experiments.spec.paths import generated
+from experiments.spec.plan import save_profile
+from experiments.spec.schema import own_profile
 from experiments.store.errors import UserError
+from experiments.store.qualitative import capture_command
 
 
 def write_cells(root, train=12, val=4, size=(160, 120)):
@@ -242,6 +246,104 @@ def test_data_that_would_be_trained_on_wrongly_are_refused(cells, own, tmp_path,
     said = capsys.readouterr().err
     assert said.count('\n') == 1 and 'val2.jpg is an empty file' in said and not out.exists()
     assert main(['new-profile', '--data', str(cells), '--out', str(tmp_path / 'my.txt')]) == 2
+
+
+def test_validation_data_that_lack_a_category(cells, own, tmp_path, capsys):
+    """No training could read them."""
+    data, out = tmp_path / 'cells', tmp_path / 'my.py'
+    shutil.copytree(cells, data)
+    content = json.loads((data / 'val.json').read_text())
+    content['categories'] = [entry for entry in content['categories'] if entry['name'] == 'disc']
+    content['annotations'] = [entry for entry in content['annotations'] if entry['category_id'] == 3]
+    (data / 'val.json').write_text(json.dumps(content))
+    assert main(['new-profile', '--data', str(data), '--out', str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "val.json has no category 'square', which is trained on: add it to its categories" in said
+    assert not out.exists()
+
+
+def test_images_without_objects_tell_nothing_of_the_geometry(cells, own, tmp_path, capsys):
+    """However many there are."""
+    data, out = tmp_path / 'cells', tmp_path / 'my.py'
+    shutil.copytree(cells, data)
+    content = json.loads((data / 'train.json').read_text())
+    kept = content['images'][-1]['id']
+    content['annotations'] = [entry for entry in content['annotations'] if entry['image_id'] == kept]
+    first = content['images'][0]
+    content['images'][:0] = [dict(first, id=1000 + number) for number in range(2500)]
+    (data / 'train.json').write_text(json.dumps(content))
+    assert main(['new-profile', '--data', str(data), '--out', str(out)]) == 0
+    assert '3 objects on 1 images' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'given, says',
+    [([[60, 5, 70, 9]], 'Table 9 is left out: '), (None, ''), ([[50, 0, 60, 0, 60, 20]], '')],
+    ids=['boxes', 'none', 'polygons'],
+)
+def test_masks_for_table_9(cells, own, tmp_path, capsys, given, says):
+    """A profile without masks says why, if there are some that cannot be used."""
+    data, out = tmp_path / 'cells', tmp_path / 'my.py'
+    shutil.copytree(cells, data)
+    for split in ('train', 'val'):
+        content = json.loads((data / f'{split}.json').read_text())
+        for entry in content['annotations']:
+            x, y, side, _ = entry['bbox']
+            entry['segmentation'] = [[x, y, x + side, y, x + side, y + side]] if given else None
+        content['annotations'][0]['segmentation'] = [[x, y, x + side, y]] if says else entry['segmentation']
+        content['annotations'][0]['bbox'] = entry['bbox']
+        (data / f'{split}.json').write_text(json.dumps(content))
+    assert main(['new-profile', '--data', str(data), '--out', str(out)]) == 0
+    said = capsys.readouterr().err
+    assert (says in said) if says else 'Table 9' not in said
+    assert ("'condinst': None" in out.read_text()) == (given is None or bool(says))
+
+
+def test_a_profile_that_lies_beside_its_runs_stays_as_it_is(own, tmp_path):
+    kept = tmp_path / 'mine' / 'mine.py'
+    kept.parent.mkdir()
+    kept.write_text("base = 'smoke'  # my own words\n")
+    save_profile(add_profile(kept), tmp_path)
+    assert kept.read_text() == "base = 'smoke'  # my own words\n"
+    save_profile('mine', tmp_path / 'elsewhere')
+    assert 'train_dataloader' in own_profile(tmp_path / 'elsewhere', 'mine').read_text()
+
+
+def test_a_capture_names_the_profile_by_its_file(own, tmp_path, capsys):
+    path = tmp_path / 'my own' / 'mine.py'
+    path.parent.mkdir()
+    path.write_text("base = 'smoke'\n")
+    asked = '--profile', str(path), '--runs', str(tmp_path / 'runs'), '--data', str(tmp_path / 'data')
+    assert main(['capture', 'fig6', *asked]) == 1
+    said = capsys.readouterr().err
+    assert f"--profile '{path}' --data {tmp_path / 'data'}" in said and f'--runs {tmp_path / "runs"} first' in said
+    save_profile('mine', tmp_path / 'runs')
+    again = shlex.split(capture_command(tmp_path / 'runs', 'mine', 'fig6'))
+    assert again[4:7] == ['--profile', str(tmp_path / 'runs' / 'mine' / 'mine.py'), '--data']
+
+
+@pytest.mark.slow
+def test_a_probe_of_it(cells, own, suite, profile):
+    """On its own images, as many as there are."""
+    suite.data = cells
+    asked = (
+        'table5',
+        '--profile',
+        profile,
+        '--only',
+        'method=FCOS',
+        '--only',
+        'method=FCOS-NMS',
+        '--only',
+        'schedule=1x',
+    )
+    done = suite.run(*asked, '--dry-run', '--probe', 1, '--jobs', 1, check=0)
+    assert 'images/s, 2 in a step' in done.stderr and '1 run(s) from the probe' in done.stdout
+    told = suite.run(*asked, '--dry-run', '--images-per-second', 1, '--jobs', 1, check=0).stdout
+    # 12 epochs of 12 images, and 4 evaluated at three times the rate
+    assert '2 min 40 s' in next(line for line in told.splitlines() if line.startswith('table5'))
+    suite.data = cells / 'nowhere'
+    assert 'train.json is missing' in suite.run(*asked, '--dry-run', '--probe', 1, check=2).stderr
 
 
 @pytest.mark.slow

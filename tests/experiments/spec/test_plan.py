@@ -25,6 +25,16 @@ def test_cells_and_seeds_of_earlier_commands_are_kept(tmp_path):
     assert seeds == {'0.7': [1], '0.6': [0], '0.5': [], '0.4': []} and len(stored.runs) == 8
 
 
+def test_a_cell_has_the_seeds_of_another_that_reads_its_training(tmp_path):
+    """FCOS with NMS is not asked for, and is there."""
+    table = load_table('table5')
+    chosen = select(table, [('method', 'FCOS'), ('schedule', '1x')])
+    save_plan(make_plan(table, chosen, 'smoke', [0, 3], {}), tmp_path)
+    filled = {cell.at['method']: cell.runs for cell in load_plan(tmp_path, 'smoke', 'table5').cells if cell.runs}
+    assert list(filled) == ['FCOS-NMS', 'FCOS'] and list(filled['FCOS']) == [0, 3]
+    assert filled['FCOS-NMS'] == filled['FCOS']
+
+
 def test_runs_of_other_settings_are_left_out(tmp_path, monkeypatch):
     """A cell never has seeds of two settings, and cells that were not asked for have none of before."""
     monkeypatch.setattr(config, '_OWN', {})

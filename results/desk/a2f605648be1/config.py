@@ -1,0 +1,2 @@
+_base_ = '../tables/table9.py'
+randomness = {'seed': 2}

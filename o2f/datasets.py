@@ -19,7 +19,7 @@ from mmengine.fileio import get, get_text
 
 from o2f.errors import InputError
 from o2f.io.coco_file import CocoFile, read_coco
-from o2f.io.coco_masks import of_classes, require_masks
+from o2f.io.coco_masks import loaded, require_masks
 from o2f.io.images import decode, named
 
 #: Reads the text of a local or remote file, with or without a byte order mark.
@@ -136,12 +136,8 @@ class CocoWithMasks(CocoDataset):
     def load_data_list(self) -> List[dict]:
         """The images and their objects, each with a mask."""
         images = super().load_data_list()
-        loaded = list(of_classes(self._file, self._file.category_ids(self.metainfo['classes'])))
-        require_masks(self._file, loaded, 'train a detector of boxes')
-        if self._polygons_only and any(isinstance(e['segmentation'], dict) and not e['iscrowd'] for e in loaded):
-            raise InputError(
-                f'{self.ann_file}: an object has run lengths, which poly2mask=False leaves out: take it out'
-            )
+        entries = loaded(self._file, self._file.category_ids(self.metainfo['classes']))
+        require_masks(self._file, entries, not self.test_mode, self._polygons_only)
         return images
 
 

@@ -21,7 +21,7 @@ from experiments.store.errors import UserError
 from experiments.store.files import make_folder, write_whole
 from o2f.errors import InputError
 from o2f.io.coco_file import read_coco
-from o2f.io.coco_masks import refused, unusable_masks
+from o2f.io.coco_masks import refusal_of_masks, unusable_masks
 from o2f.io.dataset_check import Report, Source, compare, inspect
 
 #: Where the annotations of the two splits are looked for, and their images.
@@ -205,10 +205,12 @@ def _text(data: Path, splits: Dict[str, Split], classes: Tuple[str, ...], size: 
 def _has_masks(path: Path) -> bool:
     """Whether each object has a mask that Table 9 can use. Says why not, if some have one."""
     file = read_coco(path)
-    unusable = unusable_masks(file, file.annotations)
-    if unusable.count and any(entry.get('segmentation') for entry in file.annotations):
-        print(f'Table 9 is left out: {refused(file, unusable, "do without it")}', file=sys.stderr)
-    return not unusable.count
+    says = refusal_of_masks(file, unusable_masks(file, file.annotations), training=True)
+    if says is None and not all('width' in image and 'height' in image for image in file.images):
+        says = f'{path}: images without width and height, which the metric of masks needs: add them'
+    if says and any(entry.get('segmentation') for entry in file.annotations):
+        print(f'Table 9 is left out: {says}', file=sys.stderr)
+    return says is None
 
 
 _TEMPLATE = '''"""{title}. Written by run.py new-profile; --data names its folder."""

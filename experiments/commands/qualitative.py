@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 from experiments.commands.view import open_view
 from experiments.spec.config import own_file
 from experiments.spec.figure import DetectionsFigure, figure_names, load_figure
-from experiments.spec.subset import split_profile
+from experiments.spec.schema import profile_words
 from experiments.store.errors import UserError
 from experiments.store.files import RUNS
 from experiments.store.runs import RunFolder
@@ -116,7 +116,8 @@ def _checkpoint(cell: Any, run: Any, args: argparse.Namespace) -> Path:
     done, checkpoint = folder.result() is not None, folder.checkpoint()
     if done and checkpoint is not None:
         return checkpoint
-    command = shlex.join([*shlex.split(cell.command), *_profile_words(args)])
+    words = profile_words(args.runs, args.profile, file=own_file(args.profile), data=args.data)
+    command = shlex.join([*shlex.split(cell.command), *words])
     command += f' --seeds {args.seed}' if args.seed else ''
     if done:
         raise UserError(
@@ -124,15 +125,6 @@ def _checkpoint(cell: Any, run: Any, args: argparse.Namespace) -> Path:
         )
     other = f' --runs {shlex.quote(str(args.runs))}' if args.runs.resolve() != RUNS else ''
     raise UserError(f'{cell.table} {_words(cell.at)} is not trained: run {command}{other} first')
-
-
-def _profile_words(args: argparse.Namespace) -> List[str]:
-    """The words that choose the profile of this command."""
-    file = own_file(args.profile)
-    if file is None:
-        return [] if args.profile == 'desk' else ['--profile', args.profile]
-    _, share = split_profile(args.profile)
-    return ['--profile', str(file), '--data', str(args.data), *(['--subset', f'{share:g}'] if share else [])]
 
 
 def _words(at: Dict[str, str]) -> str:

@@ -64,13 +64,10 @@ def digests(config: dict, data: Path, known: Optional[Dict[str, dict]] = None) -
         data (Path): the data folder.
         known (dict, optional): earlier digests. A file of the same size and time is not read again.
     """
-    if makes_data(config):
-        return {}
     found = {}
     for loader in ('train_dataloader', 'val_dataloader'):
-        dataset = substitute_paths(config[loader]['dataset'], data_paths(config, data))
-        path = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
-        if not path.is_file():
+        path = annotation_file(config, loader, data)
+        if path is None or not path.is_file():
             continue
         stat, earlier = path.stat(), (known or {}).get(loader, {})
         entry = dict(path=str(path), bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
@@ -83,6 +80,21 @@ def digests(config: dict, data: Path, known: Optional[Dict[str, dict]] = None) -
 def _sha256_once(path: str, *_: int) -> str:
     """The digest of a file of this size and time, for all runs of a command."""
     return sha256(Path(path))
+
+
+def annotation_file(config: dict, loader: str, data: Path) -> Optional[Path]:
+    """The annotation file of a run's loader, whether it is there or not. None for generated data, and for a wrapper of
+    datasets, which names none itself.
+
+    Args:
+        config (dict): the run's resolved config.
+        loader (str): 'train_dataloader' or 'val_dataloader'.
+        data (Path): the data folder.
+    """
+    dataset = substitute_paths(config[loader]['dataset'], data_paths(config, data))
+    if makes_data(config) or not dataset.get('ann_file'):
+        return None
+    return Path(dataset.get('data_root') or '', dataset['ann_file'])
 
 
 def differing(cells: Iterable[Sequence[RunFolder]]) -> List[str]:

@@ -19,6 +19,10 @@ def generated(config: dict) -> Dict[str, Tuple[str, Any]]:
     wanted = config.get('generate')
     if not wanted:
         return {}
+    if not isinstance(wanted, dict):
+        raise UserError(f'generate in the profile must be a mapping, not {wanted!r:.80}')
+    if unknown := [key for key in wanted if key not in ('scenes', 'crowd', 'crops', 'backbone')]:
+        raise UserError(f'generate in the profile: unknown {unknown[0]!r}; there are scenes, crowd, crops and backbone')
     try:
         if not makes_data(config):
             backbone = _backbone(checked('crops', CropSpec, _tuples(wanted['crops'])), **_tuples(wanted['backbone']))
@@ -45,13 +49,13 @@ def _backbone(source: Union[SceneSpec, CropSpec], images: int = 6000, type: str 
     Scenes are drawn for it, so that a detector sees none of them. A twentieth as many measure its accuracy. Of a
     dataset, these are the training images, and its validation images measure the accuracy."""
     kinds = dict(resnet=BackboneSpec, swin=SwinSpec)
+    if isinstance(images, bool) or not isinstance(images, int) or images < 1:
+        raise TypeError(f'backbone.images: must be a whole number, 1 or more, not {images!r:.80}')
     if type not in kinds:
         raise TypeError(f"backbone.type must be 'resnet' or 'swin', not {type!r}")
     if isinstance(source, CropSpec):
-        crops = checked('backbone', CropSpec, {**vars(source), 'images': images})
-        return checked('backbone', kinds[type], dict(scenes=crops, **settings))
-    own = checked('backbone', SceneSpec, {**vars(source), 'seed': source.seed + 1, 'train': images})
-    own = replace(own, val=max(1, images // 20))
+        return checked('backbone', kinds[type], dict(scenes=replace(source, images=images), **settings))
+    own = replace(source, seed=source.seed + 1, train=images, val=max(1, images // 20))
     return checked('backbone', kinds[type], dict(scenes=own, **settings))
 
 

@@ -400,20 +400,27 @@ def own_profile(runs: Path, profile: str) -> Path:
     return Path(runs) / profile / f'{split_profile(profile)[0]}.py'
 
 
-def profile_words(runs: Path, profile: str, elsewhere: bool = False) -> List[str]:
+def profile_words(
+    runs: Path, profile: str, elsewhere: bool = False, file: Optional[Path] = None, data: Optional[Path] = None
+) -> List[str]:
     """The words of a command line that choose a profile. One of the user's own is named by the file beside its runs.
 
-    What is not known stands in capitals: PATH of a file that is not there, DIR of the user's data. For runs
-    ``elsewhere``, files are named as the checkout sees them.
+    Args:
+        runs (Path): the folder of the runs.
+        profile (str): the profile's name.
+        elsewhere (bool): the command writes into another folder: files are named as the checkout sees them.
+        file (Path, optional): the file of a profile of the user's own. Unless it is given or lies beside the runs, the
+            words have PATH in its place.
+        data (Path, optional): the folder of the user's data. Unless it is given, the words have DIR in its place.
     """
-    own, (base, share) = own_profile(runs, profile), split_profile(profile)
+    own, (base, share) = file or own_profile(runs, profile), split_profile(profile)
     if own.exists():
         path = os.path.relpath(own, HOME) if elsewhere else str(own)
     elif (PROFILES / f'{base}.py').exists():
         return [] if profile == 'desk' else ['--profile', profile]
     else:
         path = f'PATH/{base}.py'
-    return ['--profile', path, '--data', 'DIR', *(['--subset', f'{share:g}'] if share else [])]
+    return ['--profile', path, '--data', str(data or 'DIR'), *(['--subset', f'{share:g}'] if share else [])]
 
 
 class Provenance(Stored):

@@ -36,7 +36,7 @@ class SceneSpec:
     train: Count = 1500  # images
     val: Count = 300
     size: Count = 96  # side of the square image, pixels
-    objects: Counts = (2, 7)  # desired per image, both ends included
+    objects: Wholes = (2, 7)  # desired per image, both ends included
     scale: Lengths = (16.0, 64.0)  # object size, pixels, log-uniform
     aspect: Positive = 1.35  # the longer side is at most this many times the shorter one
     turn: NotNegative = 0.2  # largest rotation of an object, either way, radians
@@ -57,7 +57,7 @@ class CrowdSpec:
     train: Count = 800  # images
     val: Count = 200
     size: Count = 128  # side of the square image, pixels
-    people: Counts = (5, 25)  # per image, both ends included
+    people: Wholes = (5, 25)  # per image, both ends included
     groups: Counts = (1, 4)  # rows or clumps per image
     height: Lengths = (24.0, 84.0)  # of a figure, pixels, log-uniform per group
     ignore: Share = 0.3  # chance of each of the two kinds of ignored region

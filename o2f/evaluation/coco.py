@@ -15,7 +15,7 @@ from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 from o2f.errors import InputError
 from o2f.evaluation.leave_out import Outcomes
 from o2f.io.coco_file import CocoFile, read_coco
-from o2f.io.coco_masks import require_masks
+from o2f.io.coco_masks import require_masks, useful
 
 #: COCO's number of detections that count, of each class in each image.
 MAX_DETS = 100
@@ -137,13 +137,20 @@ class CocoEvaluation:
             raise ValueError(f'{self.ann_file} has no image {unknown[0]!r}')
         return sorted(wanted, key=self.images.__getitem__)
 
-    def require_masks(self) -> None:
-        """Check that masks can be evaluated.
+    def require_masks(self, category_ids: Sequence[Any]) -> None:
+        """Check that masks can be evaluated. Useless parts of polygons are taken out.
+
+        Args:
+            category_ids (sequence): the categories that are evaluated.
 
         Raises:
-            InputError: an object has no mask that can be used, or an image no size.
+            InputError: an object of theirs has no mask that can be used, or an image no size.
         """
-        require_masks(self.file, self.file.annotations, 'evaluate boxes alone')
+        entries = [entry for entry in self.file.annotations if entry['category_id'] in category_ids]
+        require_masks(self.file, entries, training=False)
+        for entry in self.truth.dataset['annotations']:
+            if isinstance(entry.get('segmentation'), list):
+                entry['segmentation'] = useful(entry['segmentation'])
         for entry in self.file.images:
             if 'width' not in entry or 'height' not in entry:
                 raise InputError(f'{self.ann_file}: image {entry["id"]!r} has no width and height, which masks need')

@@ -121,8 +121,6 @@ class TwoReadingsMetric(BaseMetric):
         self.evaluation = CocoEvaluation(
             ann_file, backend, iou_thrs, max_dets or max(recalls, default=MAX_DETS), recalls, file
         )
-        if self.masks and not format_only:
-            self.evaluation.require_masks()
         self.metric_items = self._items(metric_items)
         self._take_objects()
         self.leave_out = False
@@ -145,7 +143,8 @@ class TwoReadingsMetric(BaseMetric):
         """The dataset's ``classes`` and ``palette``. The annotation file must have each class.
 
         Raises:
-            InputError: when it is set, and the file lacks a class or has it twice.
+            InputError: when it is set, and the file lacks a class or has it twice, or masks are evaluated and an object
+                of a class has none.
         """
         return self._dataset_meta
 
@@ -153,6 +152,8 @@ class TwoReadingsMetric(BaseMetric):
     def dataset_meta(self, meta: Optional[dict]) -> None:
         self._dataset_meta = meta
         self._take_objects()
+        if self.masks and not self.format_only and (meta or {}).get('classes'):
+            self.evaluation.require_masks(self._category_ids())
 
     def _take_objects(self) -> None:
         """Keep the objects and crowds of the classes. The file may have more."""
@@ -211,6 +212,8 @@ class TwoReadingsMetric(BaseMetric):
             logger.info(f'detections are written to {self.outfile_prefix}*.json')
         if self.format_only:
             return {}
+        if self.masks and not (self.dataset_meta or {}).get('classes'):
+            self.evaluation.require_masks(self._category_ids())
         self.left_out = LeftOut(self.evaluation.ann_file, image_ids) if self.leave_out else None
         self.breakdown = dict(classes={}, errors={})
         for reading in readings:

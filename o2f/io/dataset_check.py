@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
@@ -19,7 +19,7 @@ import numpy as np
 
 from o2f.errors import InputError
 from o2f.io.coco_file import CocoFile, Tally, is_box, is_number, moved_classes, read_coco
-from o2f.io.coco_masks import is_loaded, of_classes, refused, unusable_masks
+from o2f.io.coco_masks import is_loaded, loaded, refusal_of_masks, unusable_masks
 from o2f.io.images import orientation, read_image
 
 REFUSED, CHANGED, NOTED = 'refused', 'changed', 'noted'
@@ -74,7 +74,8 @@ class Source:
         training (bool): images are filtered as for training.
         min_size (int): images with a shorter side of fewer pixels are not trained on.
         filter_empty (bool): images without objects are not trained on.
-        masks (bool): masks are learned.
+        masks (bool): masks are learned, or evaluated.
+        polygons_only (bool): masks are loaded as polygons, which cannot hold run lengths.
     """
 
     annotations: Path
@@ -84,6 +85,7 @@ class Source:
     min_size: int = 32
     filter_empty: bool = True
     masks: bool = False
+    polygons_only: bool = False
 
 
 @dataclass
@@ -243,11 +245,8 @@ def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[A
     if usable and sizes:
         report.shapes = np.array([sizes.get(image, (np.nan, np.nan)) for image, *_ in usable], float)
         report.boxes = np.array([(width, height) for *_, width, height in usable], float)
-    if source.masks:  # the metric needs the masks of all
-        needed = of_classes(file, wanted) if source.training else file.annotations
-        unusable = unusable_masks(file, needed)
-        if unusable.count:
-            report.add(REFUSED, refused(file, unusable, 'train a detector of boxes'), unusable.count)
+    if source.masks:
+        _masks(report, file, wanted)
     if others:
         names = ', '.join(f'{name!r} ({number})' for name, number in others.most_common(6))
         report.add(
@@ -271,6 +270,18 @@ def _count(report: Report, file: CocoFile, wanted: Dict[Any, str], known: Dict[A
     if empty and len(empty) < len(report.objects):
         says = f'no object of {len(empty)} class(es): {", ".join(map(repr, empty[:8]))}{", ..." if empty[8:] else ""}'
         report.add(NOTED, says, len(empty))
+
+
+def _masks(report: Report, file: CocoFile, wanted: Dict[Any, str]) -> None:
+    """Refuse masks that cannot be used. The metric needs those of objects that the loader leaves out as well."""
+    source = report.source
+    of_wanted = (entry for entry in file.annotations if entry['category_id'] in wanted)
+    unusable = unusable_masks(file, loaded(file, wanted) if source.training else of_wanted, source.polygons_only)
+    if says := refusal_of_masks(file, unusable, source.training):
+        report.add(REFUSED, says, unusable.count)
+    if file.measured and not source.training:
+        says = f'image {min(file.measured, key=str)!r} has no width and height, which masks need: add them'
+        report.add(REFUSED, f'{source.annotations}: {says}', len(file.measured))
 
 
 def _left(report: Report, file: CocoFile, listed: set, trained: set, sizes: Dict[Any, tuple]) -> None:
@@ -614,6 +625,16 @@ def sources_of(loader: dict, training: bool) -> List[Source]:
     return found
 
 
+def _sources(config: dict, name: str) -> List[Source]:
+    """The datasets of a config's training or validation. Those of validation need masks also if the metric does."""
+    sources = sources_of(config.get(f'{name}_dataloader') or {}, name == 'train')
+    evaluator = config.get('val_evaluator') if name == 'val' else None
+    metrics = [each for each in (evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]) if each]
+    if any(metric.get('masks') or 'segm' in metric.get('metric', ()) for metric in metrics):
+        sources = [replace(source, masks=True) for source in sources]
+    return sources
+
+
 def other_file(loader: dict, evaluator: Any) -> Optional[str]:
     """What is wrong if an evaluator reads another annotation file than its loader; None if nothing is.
 
@@ -653,6 +674,7 @@ def _source(settings: dict, training: bool) -> Source:
         min_size=filters.get('min_size', 0),
         filter_empty=filters.get('filter_empty_gt', False),
         masks='Masks' in str(settings.get('type')) or any(step.get('with_mask') for step in steps),
+        polygons_only=any(step.get('poly2mask') is False for step in steps),
     )
 
 
@@ -700,9 +722,7 @@ def inspect_once(configs: Sequence[dict], all_images: bool = False) -> Iterator[
     seen: Set[Any] = set()
     look = cache(inspect)
     for config in configs:
-        sources = tuple(
-            source for name in ('train', 'val') for source in sources_of(config[f'{name}_dataloader'], name == 'train')
-        )
+        sources = tuple(source for name in ('train', 'val') for source in _sources(config, name))
         if sources in seen:
             continue
         seen.add(sources)
@@ -727,7 +747,7 @@ def inspect_config(
     Returns:
         tuple[list[Report], list[Finding]]: a report for each dataset, and what is worth knowing of them together.
     """
-    sources = {name: sources_of(config.get(f'{name}_dataloader') or {}, name == 'train') for name in ('train', 'val')}
+    sources = {name: _sources(config, name) for name in ('train', 'val')}
     reports = {name: [look(source, all_images) for source in of_name] for name, of_name in sources.items()}
     both = [finding for one in reports['train'] for other in reports['val'] for finding in compare(one, other)]
     settings = model_settings(config)

@@ -74,7 +74,8 @@ def settings_of(test_cfg: Optional[dict], with_nms: bool) -> Tuple[Optional[dict
             "model.test_cfg has no nms, so nothing can be detected with NMS: set it, such as dict(type='nms', "
             'iou_threshold=0.6)'
         )
-    threshold = nms.get('iou_threshold') if with_nms and isinstance(nms, dict) else None
+    # mmcv takes iou_thr as well, its older name.
+    threshold = nms.get('iou_threshold', nms.get('iou_thr')) if with_nms and isinstance(nms, dict) else None
     if isinstance(threshold, (int, float)) and not 0 <= threshold <= 1:
         raise InputError(f'model.test_cfg.nms.iou_threshold is {threshold:g}: it is an IoU, from 0 to 1')
     return (nms if with_nms else None), most

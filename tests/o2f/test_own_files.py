@@ -21,7 +21,7 @@ from o2f.errors import InputError
 from o2f.evaluation.coco import BACKENDS
 from o2f.evaluation.metric import TwoReadingsMetric
 from o2f.io.coco_file import read_coco
-from o2f.io.dataset_check import Source, inspect
+from o2f.io.dataset_check import Source, inspect, inspect_config
 from o2f.io.images import read_image
 
 CLASSES = ('cat', 'dog', 'Fisch')
@@ -362,22 +362,28 @@ TEXT_OF_RUNS = dict(size=[50, 60], counts=DIAGONAL['counts'].decode())
 BAD_MASKS = {
     'missing': (None, 'no segmentation'),
     'no list': (True, 'a segmentation True'),
+    'no area': ([[5, 5, 9, 5, 7, 5]], 'a segmentation [[5, 5, 9, 5, 7, 5]] without an area'),
     'empty': ([[]], r'a segmentation [[]] without a polygon of three points'),
     'a box': ([[10, 5, 30, 20]], 'a segmentation [[10, 5, 30, 20]] without a polygon of three points'),
     'flat': (TRIANGLE, 'a segmentation with 11, which is no polygon'),
     'points': ([[[11, 6], [40, 6], [40, 24]]], 'a segmentation with [[11, 6], [40, 6], [40, 24]], which is no polygon'),
     'odd': ([TRIANGLE[:-1] + [24, 11]], 'which is no polygon'),
     'not finite': ([[*TRIANGLE[:-1], float('nan')]], 'which is no polygon'),
-    'fractions': ([[side / 60 for side in TRIANGLE]], 'a segmentation that lies outside of its bbox'),
+    'fractions': (
+        [[side / 60 for side in TRIANGLE]],
+        'a segmentation outside of its bbox: it reaches from 0.183333, 0.1 to 0.666667, 0.4',
+    ),
     'another size': (
         dict(RUNS, size=[60, 50]),
         'run lengths of size [60, 50], and its image has height and width [50,',
     ),
     'short runs': (dict(RUNS, counts=[600, 100]), 'run lengths that do not fill its image'),
     'long runs': (dict(RUNS, counts=[600, 100, 9999]), 'run lengths that do not fill its image'),
+    'broken runs': (dict(RUNS, counts=[600.0, 100.0, 2300.0]), 'that do not fill its image with whole numbers'),
     'text in runs': (dict(RUNS, counts=['a']), 'run lengths that do not fill its image'),
-    'garbled runs': (dict(RUNS, counts='garbage!!'), 'run lengths that do not fill its image'),
+    'garbled runs': (dict(RUNS, counts='garbage!!'), 'run lengths that cannot be read'),
     'half of the runs': (dict(RUNS, counts=TEXT_OF_RUNS['counts'][:9]), 'run lengths that do not fill its image'),
+    'half of the size': (dict(RUNS, size=[50]), 'without counts and size'),
     'no runs': (dict(size=[50, 60]), 'without counts and size'),
     'no pixel': (dict(RUNS, counts=[3000]), 'run lengths without a pixel'),
 }
@@ -397,15 +403,20 @@ def test_masks_that_cannot_be_used(content, tmp_path, given, says):
     content = with_masks(content)
     content['annotations'][0]['segmentation'] = given
     files = written(tmp_path, content)
-    lines = [finding.says for finding in inspect(Source(*files, masks=True)).of('refused')]
-    with pytest.raises(InputError) as loaded:
-        load(*files, CLASSES, type='CocoWithMasks')
-    with pytest.raises(InputError) as measured:
-        TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm'])
-    assert lines == [str(loaded.value)] and str(loaded.value).endswith('or train a detector of boxes')
-    assert str(measured.value) == lines[0].replace('train a detector of boxes', 'evaluate boxes alone')
+    lines = {
+        training: [finding.says for finding in inspect(Source(*files, masks=True, training=training)).of('refused')]
+        for training in (True, False)
+    }
+    for training, ending in ((True, 'or train a detector of boxes'), (False, 'or evaluate boxes alone')):
+        with pytest.raises(InputError) as error:
+            load(*files, CLASSES, type='CocoWithMasks', test_mode=not training)
+        assert lines[training] == [str(error.value)] and str(error.value).endswith(ending)
+    metric = TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm'])
+    with pytest.raises(InputError) as error:
+        metric.dataset_meta = dict(classes=CLASSES)
+    assert [str(error.value)] == lines[False]
     box = content['annotations'][0]['bbox']
-    assert f'{files[0]}: the object at bbox {box} of image 10 has ' in lines[0] and says in lines[0]
+    assert f'{files[0]}: the object at bbox {box} of image 10 has ' in lines[True][0] and says in lines[True][0]
 
 
 @pytest.mark.parametrize('given', [[TRIANGLE], [[], TRIANGLE, [1, 2, 3, 4]], RUNS, TEXT_OF_RUNS], ids=str)
@@ -419,17 +430,64 @@ def test_masks_that_can_be_used(content, tmp_path, given):
     masks = load(*files, CLASSES, type='CocoWithMasks', pipeline=steps)[0]['gt_masks']
     pixels = {dict: 100 if given is RUNS else 50, list: 29 * 18 / 2}[type(given)]
     assert masks.masks[0].sum() == pytest.approx(pixels, abs=3)
-    truth = TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm']).evaluation.truth
-    assert truth.dataset['annotations'][0]['segmentation'] == ([TRIANGLE] if isinstance(given, list) else given)
+    metric = TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm'])
+    metric.dataset_meta = dict(classes=CLASSES)
+    kept = metric.evaluation.truth.dataset['annotations'][0]['segmentation']
+    assert kept == ([TRIANGLE] if isinstance(given, list) else given)
 
 
 def test_masks_that_no_training_needs(content, tmp_path):
     """Objects of other classes, and those marked ignore."""
     content = with_masks(content)
-    content['annotations'][0].update(segmentation=None, ignore=1)
+    content['annotations'][0].update(segmentation=None, ignore=1)  # a cat
+    content['annotations'][1]['segmentation'] = None  # a dog
     files = written(tmp_path, content)
-    assert load(*files, CLASSES, type='CocoWithMasks')
+    assert load(*files, ['cat', 'Fisch'], type='CocoWithMasks')
+    assert not inspect(Source(*files, ('cat', 'Fisch'), masks=True)).of('refused')
+    metric = TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm'])
+    metric.dataset_meta = dict(classes=['Fisch'])
+    assert not inspect(Source(*files, ('Fisch',), masks=True, training=False)).of('refused')
+
+
+def test_a_crowd_as_coco_has_it(content, tmp_path):
+    """Its run lengths are numbers. It may have them where objects are loaded as polygons."""
+    content = with_masks(content)
+    content['annotations'][0].update(segmentation=RUNS, iscrowd=1)
+    files = written(tmp_path, content)
+    for poly2mask in (True, False):
+        steps = [PIPELINE[0], dict(type='LoadAnnotations', with_bbox=True, poly2mask=poly2mask)]
+        assert load(*files, CLASSES, type='CocoWithMasks', pipeline=steps)[0]['gt_ignore_flags'].tolist() == [
+            True,
+            False,
+        ]
+        assert not inspect(Source(*files, masks=True, polygons_only=not poly2mask)).of('refused')
+    TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm']).dataset_meta = dict(classes=CLASSES)
+
+
+def test_masks_of_images_without_sizes(content, tmp_path):
+    """The metric cannot measure them: the check says so for validation data, and only if masks are evaluated."""
+    content = with_masks(content)
+    for image in content['images']:
+        del image['width'], image['height']
+    files = written(tmp_path, content)
+    [line] = [finding.says for finding in inspect(Source(*files, masks=True, training=False)).of('refused')]
+    assert 'image 10 has no width and height, which masks need' in line
+    with pytest.raises(InputError, match='image 10 has no width and height, which masks need'):
+        TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm']).dataset_meta = dict(classes=CLASSES)
     assert not inspect(Source(*files, masks=True)).of('refused')
+    assert not inspect(Source(*files, training=False)).of('refused')
+
+
+def test_the_check_knows_what_the_metric_needs(content, tmp_path):
+    """Masks, even if the loader of the validation data loads none."""
+    path, images = written(tmp_path, content)
+    dataset = dict(type='CocoDataset', ann_file=str(path), data_prefix=dict(img=str(images)), pipeline=PIPELINE)
+    dataset['metainfo'] = dict(classes=CLASSES)
+    config = dict(val_dataloader=dict(dataset=dataset), val_evaluator=dict(metric=['bbox', 'segm']))
+    [report], _ = inspect_config(config)
+    assert 'no segmentation' in report.of('refused')[0].says
+    [report], _ = inspect_config(dict(config, val_evaluator=dict(metric='bbox')))
+    assert not report.of('refused')
 
 
 def test_run_lengths_with_polygons_alone(content, tmp_path):
@@ -437,8 +495,11 @@ def test_run_lengths_with_polygons_alone(content, tmp_path):
     content['annotations'][0]['segmentation'] = RUNS
     files = written(tmp_path, content)
     steps = [dict(type='LoadAnnotations', with_bbox=True, poly2mask=False)]
-    with pytest.raises(InputError, match='an object has run lengths, which poly2mask=False leaves out'):
+    with pytest.raises(InputError) as error:
         load(*files, CLASSES, type='CocoWithMasks', pipeline=steps)
+    assert 'of image 10 has run lengths, which poly2mask=False cannot load' in str(error.value)
+    [line] = [finding.says for finding in inspect(Source(*files, masks=True, polygons_only=True)).of('refused')]
+    assert line == str(error.value)
 
 
 def test_an_image_that_cannot_be_read_is_named(content, tmp_path):

@@ -265,6 +265,7 @@ def test_an_evaluation_without_nms(nms):
         (dict(type='nms', iou_threshold='high'), r'cannot be used \(ValueError'),
         (7, r'nms 7 cannot be used'),
         (dict(type='nms', iou_threshold=60), 'iou_threshold is 60: it is an IoU, from 0 to 1'),
+        (dict(type='nms', iou_thr=60), 'iou_threshold is 60: it is an IoU, from 0 to 1'),
     ],
 )
 def test_an_nms_that_does_nothing_or_does_not_run(nms, says):

@@ -1,11 +1,13 @@
-"""How many images a run reads: known for generated data, counted in annotation files, else as published."""
+"""How many images a run reads: known for generated data, published for COCO and CrowdHuman, counted in other files."""
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Dict, Optional, Sequence
 
-from experiments.spec.paths import data_paths, generated, makes_data, substitute_paths
+from experiments.data.annotations import annotation_file
+from experiments.spec.paths import generated
 from experiments.store.errors import UserError
 
 
@@ -31,8 +33,6 @@ PUBLISHED: Dict[str, Published] = {
     'annotation_train.odgt': Published(15000),
     'annotation_val.odgt': Published(4370),
 }
-#: A file of one of these names with more bytes is the published one. To read COCO's takes half a minute.
-_LARGE = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -72,35 +72,29 @@ def counts(config: dict, data: Path) -> Optional[Counts]:
     return Counts(train, val, config['train_cfg']['max_epochs'], early_val)
 
 
-def annotations(config: dict, split: str, data: Path) -> Optional[Path]:
-    """The annotation file of a run's 'train' or 'val' data. It need not exist. None if wrappers hold several or repeat
-    one, and if the data are generated."""
-    dataset = config[f'{split}_dataloader']['dataset']
-    if makes_data(config) or 'ann_file' not in dataset:
-        return None
-    dataset = substitute_paths(dataset, data_paths(config, data))
-    return Path(dataset.get('data_root') or '', dataset['ann_file'])
-
-
-def is_counted(config: dict, data: Path) -> bool:
-    """Whether both of a run's annotation files are here, and not so large that they are the published ones.
+def has_own_files(config: dict, data: Path) -> bool:
+    """Whether a run reads annotation files that are here and are not the published ones.
 
     Raises:
-        UserError: they are neither here nor published.
+        UserError: a file is neither here nor published, or a wrapper of datasets has it.
     """
-    found = []
-    for split in ('train', 'val'):
-        path = annotations(config, split, data)
+    paths = [annotation_file(config, f'{split}_dataloader', data) for split in ('train', 'val')]
+    for path in paths:
         if path is None:
-            raise UserError(f'{split}_dataloader.dataset is a wrapper of others: how many images it has is not known')
-        if not path.is_file() and path.name not in PUBLISHED:
+            raise UserError('a dataset that wraps others cannot be probed: name its annotation file (ann_file) alone')
+        if not path.is_file() and not _is_published(path):
             raise UserError(f'{path} is missing: put the annotations there, or name their folder with --data')
-        found.append(_is_read(path))
-    return all(found)
+    return not all(path is not None and _is_published(path) for path in paths)
 
 
-def _is_read(path: Path) -> bool:
-    return path.is_file() and (path.name not in PUBLISHED or path.stat().st_size < _LARGE)
+def _is_published(path: Path) -> bool:
+    """Whether a file is one of the published by its name, and by its number of images if it is here."""
+    known = PUBLISHED.get(path.name)
+    if known is None or not path.is_file():
+        return known is not None
+    content = path.read_bytes()
+    listed = len(content.split(b'\n')) if path.suffix == '.odgt' else content.count(b'"file_name"')
+    return listed in (known.images, known.images + 1)  # a last line may be empty
 
 
 def _images(config: dict, split: str, data: Path) -> Optional[int]:
@@ -108,31 +102,31 @@ def _images(config: dict, split: str, data: Path) -> Optional[int]:
     for name, (_, spec) in generated(config).items():
         if '${' + name + '}' in str(dataset.get('data_root', '')):
             return getattr(spec, split)
-    path = annotations(config, split, data)
+    path = annotation_file(config, f'{split}_dataloader', data)
     if path is None:
         return None
-    if _is_read(path):
-        classes = (dataset.get('metainfo') or {}).get('classes')
-        return _counted(path, split, None if classes is None or isinstance(classes, str) else tuple(classes))
-    known = PUBLISHED.get(path.name)
-    if known is None:
-        return None
-    return known.trained or known.images if split == 'train' else known.images
+    if _is_published(path):
+        known = PUBLISHED[path.name]
+        return known.trained or known.images if split == 'train' else known.images
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    names = None if classes is None or isinstance(classes, str) else tuple(map(str, classes))
+    filled = split == 'train' and bool((dataset.get('filter_cfg') or {}).get('filter_empty_gt'))
+    return _counted(path, filled, names)
 
 
 @lru_cache(maxsize=None)
-def _counted(path: Path, split: str, classes: Optional[Sequence[Any]]) -> Optional[int]:
-    """The images of an annotation file; of training data, those with an object. None if it cannot be used."""
-    if path.suffix == '.odgt':
-        return sum(1 for line in path.read_bytes().splitlines() if line.strip())
-    from o2f.errors import InputError
-    from o2f.io.coco_file import read_coco
+def _counted(path: Path, filled: bool, classes: Optional[Sequence[str]]) -> Optional[int]:
+    """The images of an annotation file, or those with an object of the classes. None if it is missing or damaged.
 
+    It is read here without the package of the method, which would import torch."""
     try:
-        file = read_coco(path, light=True, need_annotations=split == 'train')
-        wanted = set(file.category_ids(classes))
-    except InputError:  # the training and the doctor say what is wrong
+        content = path.read_bytes()
+        if path.suffix == '.odgt':
+            return sum(1 for line in content.splitlines() if line.strip())
+        lists = json.loads(content)
+        if not filled:
+            return len(lists['images'])
+        wanted = {entry['id'] for entry in lists['categories'] if classes is None or entry['name'] in classes}
+        return len({entry['image_id'] for entry in lists['annotations'] if entry['category_id'] in wanted})
+    except (KeyError, OSError, RecursionError, TypeError, ValueError):  # the training and the doctor say what is wrong
         return None
-    if split == 'val':
-        return len(file.images)
-    return len({entry['image_id'] for entry in file.annotations if entry['category_id'] in wanted})

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
-from experiments.commands.estimate.counts import is_counted
+from experiments.commands.estimate.counts import has_own_files
 from experiments.spec.paths import data_paths, generated, makes_data, substitute_paths
+from experiments.store.errors import UserError
 
 #: Minimum number of training images. They are repeated.
 _IMAGES = 64
@@ -48,7 +49,7 @@ def probe(
         report (callable): see above.
 
     Raises:
-        UserError: images of the user's own are missing.
+        UserError: annotations of the user's own are missing, or COCO has a folder of its own, where nothing is drawn.
     """
     if device is not None:
         os.environ['CUDA_VISIBLE_DEVICES'] = device
@@ -82,7 +83,7 @@ def _config(config: dict, folder: Path, data: Path) -> Any:
 
     where = dict(DATA=str(folder))
     made = generated(config)
-    own = not makes_data(config) and is_counted(config, data)
+    own = not makes_data(config) and has_own_files(config, data)
     if makes_data(config):
         from experiments.data.synthetic.coco import write_coco
         from experiments.data.synthetic.crowd import write_crowd
@@ -108,7 +109,10 @@ def _write_pictures(dataset: dict, folder: Path) -> None:
 
     from experiments.commands.estimate.pictures import write_coco, write_crowdhuman
 
-    place = Path(substitute_paths(dataset['data_root'], dict(DATA=str(folder))))
+    root = str(dataset.get('data_root'))
+    if '${DATA}' not in root:
+        raise UserError(f'--probe draws no images in {root}: begin data_root with ${{DATA}}, and give --data')
+    place = Path(substitute_paths(root, dict(DATA=str(folder))))
     if dataset['type'] == 'CrowdHumanDataset':
         return write_crowdhuman(place, _IMAGES, _IMAGES // 4)
     classes = dataset.get('metainfo', {}).get('classes') or DATASETS.get(dataset['type']).METAINFO['classes']

@@ -114,10 +114,10 @@ def complete(
     """
     found = dict(known)
     for kind, config in kinds.items():
-        seen = counts(config, data)
-        if kind in known or seen is None:
-            continue
         alike = {other: all_kinds[other] for other in known if _same_data(all_kinds[other], config)}
+        seen = counts(config, data) if alike and kind not in known else None
+        if seen is None:
+            continue
         others = [per for other in alike if (per := _per_image(alike[other], known[other], data)) is not None]
         if others:
             found[kind] = EpochCost(_images(seen) * sum(others) / len(others), LIKE_OTHERS)

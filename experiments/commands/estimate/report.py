@@ -36,6 +36,9 @@ def print_estimate(
     if not todo:
         return
     epochs = _epochs(configs, todo, folders, labels, capacity, args)
+    if not epochs and (args.probe or args.images_per_second):
+        print('how long it takes: not known, as annotations are missing or damaged, or a wrapper of datasets has them')
+        return
     if not epochs:
         print('how long it takes: add --probe (about two minutes), or --images-per-second N if you know it')
         return

@@ -18,6 +18,7 @@ _KEYS = {
     'ntasks-per-node': 'tasks_per_node',
     'gpus-per-node': 'gpus_per_node',
     'cpus-per-task': 'cpus_per_task',
+    'mem': 'mem_gb',
     'signal': 'signal_delay_s',
     'partition': 'partition',
     'account': 'account',
@@ -76,10 +77,12 @@ class Settings(Model):
     def _consistent(self) -> 'Settings':
         for option, setting in self.sbatch.items():
             name = option.replace('_', '-')
+            if name.startswith('-') or len(name) == 1:
+                raise ValueError(f'sbatch.{option}: write the long name of the option, without dashes')
             if name in _KEYS:
                 raise ValueError(f'sbatch.{option}: write it as {_KEYS[name]}, beside sbatch')
             if name in _OF_THE_LAUNCHER:
-                raise ValueError(f'sbatch.{option}: the launcher sets it, to find its jobs again: take it out')
+                raise ValueError(f'sbatch.{option}: the launcher sets it: take it out')
             if setting is False:
                 raise ValueError(f'sbatch.{option}: must be text, a number or true, not False')
         if self.gpus_per_node not in (0, self.tasks_per_node):

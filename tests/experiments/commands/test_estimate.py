@@ -6,10 +6,11 @@ import pytest
 
 from experiments.commands.estimate import disk, rates
 from experiments.commands.estimate.cost_key import cost_key
-from experiments.commands.estimate.counts import Counts, counts
+from experiments.commands.estimate.counts import Counts, counts, has_own_files
 from experiments.commands.estimate.report import _Place, duration
 from experiments.launchers.local import LocalLauncher
 from experiments.run import main
+from experiments.spec import config as composing
 from experiments.spec import table_file
 from experiments.spec.config import resolve
 from experiments.spec.plan import make_plan
@@ -42,24 +43,67 @@ def test_images_of_a_run(tmp_path):
     assert counts(own, tmp_path) is None
 
 
+def written(path, images, objects):
+    """An annotation file with so many images, of which the first have an object."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = dict(
+        images=[dict(id=number, file_name=f'{number}.jpg', width=64, height=64) for number in range(images)],
+        annotations=[dict(image_id=number, category_id=1, bbox=[1, 1, 9, 9]) for number in range(objects)],
+        categories=[dict(id=1, name='person')],
+    )
+    path.write_text(json.dumps(content))
+
+
 @pytest.mark.parametrize('name', ['mine.json', 'annotations/instances_train2017.json'])
 def test_images_of_a_file_that_is_here(tmp_path, name):
-    """Counted, even if it has the name of COCO's: one image of three has no object."""
+    """Counted, even if it has the name of one of COCO's: an image of three has no object."""
     run = config('paper', train_dataloader__dataset__ann_file=name)
-    names = (
-        run['train_dataloader']['dataset']['metainfo']['classes']
-        if 'metainfo' in run['train_dataloader']['dataset']
-        else None
-    )
-    path = tmp_path / 'coco' / name
-    path.parent.mkdir(parents=True)
-    images = [dict(id=number, file_name=f'{number}.jpg', width=64, height=64) for number in range(3)]
-    objects = [dict(id=n, image_id=n, category_id=1, bbox=[1, 1, 9, 9], area=81, iscrowd=0) for n in (0, 1)]
-    categories = [dict(id=1, name='person')] if names is None else [dict(id=n, name=c) for n, c in enumerate(names, 1)]
-    path.write_text(json.dumps(dict(images=images, annotations=objects, categories=categories)))
-    assert counts(run, tmp_path).train == 2
-    path.write_text('{')
-    assert counts(run, tmp_path / 'other') is None or name != 'mine.json'
+    written(tmp_path / 'coco' / name, 3, 2)
+    written(tmp_path / 'coco' / 'annotations' / 'instances_val2017.json', 7, 1)
+    seen = counts(run, tmp_path)
+    assert (seen.train, seen.val) == (2, 7) and has_own_files(run, tmp_path)
+    for harm in ('{', '[]', '{"images": 3}'):
+        path = tmp_path / harm / 'coco' / name
+        path.parent.mkdir(parents=True)
+        path.write_text(harm)
+        assert counts(run, tmp_path / harm) is None
+
+
+def test_a_file_with_as_many_images_as_the_published_one_is_that(tmp_path):
+    """Its objects need not be counted, and images are drawn in its place."""
+    run = config('paper', 'crowdhuman')
+    for split, images in (('train', 15000), ('val', 4370)):
+        (tmp_path / 'CrowdHuman').mkdir(exist_ok=True)
+        (tmp_path / 'CrowdHuman' / f'annotation_{split}.odgt').write_text('{}\n' * images)
+    assert counts(run, tmp_path) == Counts(15000, 4370, 50, 4370) and not has_own_files(run, tmp_path)
+    (tmp_path / 'CrowdHuman' / 'annotation_train.odgt').write_text('{}\n' * 20)
+    assert counts(run, tmp_path).train == 20 and has_own_files(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    'dataset, says',
+    [
+        ("dict(ann_file='mine.json')", 'mine.json is missing: put the annotations there'),
+        (
+            "dict(_delete_=True, type='RepeatDataset', times=2, dataset=dict(type='CocoDataset', ann_file='a.json'))",
+            'a dataset that wraps others cannot be probed',
+        ),
+        ("dict(data_root='{0}/')", 'draws no images in '),
+    ],
+)
+def test_what_cannot_be_probed(tmp_path, monkeypatch, capsys, dataset, says):
+    """One line, and nothing is written where the user's data are."""
+    monkeypatch.setattr(composing, '_OWN', {})
+    (tmp_path / 'data').mkdir()
+    path = tmp_path / 'mine.py'
+    path.write_text(f"base = 'paper'\ntrain_dataloader = dict(dataset={dataset.format(tmp_path / 'data')})\n")
+    asked = ['table5', '--only', 'method=Ours-3convs', '--dry-run', '--profile', str(path)]
+    asked += ['--runs', str(tmp_path / 'runs'), '--data', str(tmp_path / 'data')]
+    assert main([*asked, '--probe', '1']) == 2
+    assert says in capsys.readouterr().err and not list((tmp_path / 'data').iterdir())
+    if 'data_root' not in dataset:
+        assert main([*asked, '--images-per-second', '9']) == 0
+        assert 'how long it takes: not known' in capsys.readouterr().out
 
 
 def test_runs_like_finished_ones_take_as_long(tmp_path):

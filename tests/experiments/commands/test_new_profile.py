@@ -225,8 +225,9 @@ def test_a_file_that_is_no_profile_is_refused(own, tmp_path, capsys, name, text,
         ('scenes=dict(sizes=3)', "unexpected keyword argument 'sizes'"),
         ('scenes=None', 'None must be a mapping'),
         ('backbone=dict(epochs=0)', 'backbone.epochs: must be 1 or more, not 0'),
-        ('backbone=dict(images=0)', 'backbone.train: must be 1 or more, not 0'),
-        ('crowd=dict(people=(0, 5))', 'crowd.people[0]: must be 1 or more, not 0'),
+        ('backbone=dict(images=0)', 'backbone.images: must be a whole number, 1 or more, not 0'),
+        ('crowd=dict(groups=(0, 5))', 'crowd.groups[0]: must be 1 or more, not 0'),
+        ('scene=dict(train=9)', "unknown 'scene'; there are scenes, crowd, crops and backbone"),
     ],
 )
 def test_data_that_cannot_be_generated(own, tmp_path, capsys, text, says):

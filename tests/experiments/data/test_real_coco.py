@@ -90,9 +90,9 @@ def test_the_doctor_finds_nothing_that_would_make_a_run_fail(coco_tiny, tmp_path
     configs = [resolve('paper', use, {}, 0, 'test').config for use in ((), ('fcos', '3x'), ('condinst',))]
     found = list(checked(configs, tmp_path))
     assert not [check.says for check in found if check.state == FAILS]
-    # The training images are looked at twice, as CondInst reads their masks too.
-    assert sum('results will be of other data' in check.says for check in found) == 3
-    assert sum('80 images are there; 64 of them were decoded' in check.says for check in found) == 3
+    # Both files are looked at twice, as CondInst needs their masks too.
+    assert sum('results will be of other data' in check.says for check in found) == 4
+    assert sum('80 images are there; 64 of them were decoded' in check.says for check in found) == 4
 
 
 @pytest.mark.parametrize('split', SPLITS)

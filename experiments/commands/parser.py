@@ -127,7 +127,7 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
         const=PROBE_S,
         metavar='SECONDS',
         help=f'train and evaluate on this machine for so long in all (default: {PROBE_S:.0f}), on images\n'
-        'made up at the real size, shared out over all that costs differently',
+        "made up at the real size or on some of one's own, shared out over all that costs differently",
     )
     group.add_argument(
         '--images-per-second',

@@ -209,8 +209,12 @@ def test_a_damaged_published_plan_is_named_with_what_to_do(full, publish, conten
 
 
 def test_epochs_are_published_on_one_line(full, publish):
-    epochs = dict(schema=1, epochs=[dict(epoch=1, metrics={'without_nms/AP': 0.006832747090949801})])
+    """All but the last, which is the result, with six digits."""
+    values = (0.006832747090949801, 0.15432274709094983)
+    epochs = dict(schema=1, epochs=[dict(epoch=n, metrics={'without_nms/AP': v}) for n, v in enumerate(values, 1)])
     full.write(f'desk/{run_id(0)}/metrics.json', json.dumps(epochs, indent=1))
     assert publish('table3').returncode == 0
     text = (publish.target / run_id(0) / 'metrics.json').read_text()
-    assert text == '{"schema":1,"epochs":[{"epoch":1,"metrics":{"without_nms/AP":0.006832747090949801}}]}\n'
+    first = '{"epoch":1,"metrics":{"without_nms/AP":0.00683275}}'
+    last = f'{{"epoch":2,"metrics":{{"without_nms/AP":{values[1]}}}}}'
+    assert text == f'{{"schema":1,"epochs":[{first},{last}]}}\n'

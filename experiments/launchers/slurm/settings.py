@@ -43,7 +43,8 @@ class Settings(Model):
         signal_delay_s (int): how long before the time limit a job is requeued, in seconds.
         array_parallelism (int): runs at once.
         setup (tuple[str]): shell lines before the training starts, such as ``module load cuda``.
-        sbatch (dict): any other options of sbatch, without leading dashes; ``true`` for an option without a value.
+        sbatch (dict): any other options of sbatch, by their long names without dashes; ``true`` for an option without
+            a value. Those that the keys above stand for, and output, error, job-name and open-mode, are refused.
     """
 
     partition: Optional[StrictStr] = None

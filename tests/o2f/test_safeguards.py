@@ -504,6 +504,16 @@ def test_the_check_s_command(example, capsys):
     assert 'a --config names its folders itself' in capsys.readouterr().err
 
 
+def test_the_check_prints_any_name(example):
+    """On a terminal that lacks its characters, too."""
+    path = example.data / 'train.json'
+    path.write_text(path.read_text().replace('shape 101', 'shäpe 101'), encoding='utf-8')
+    poor = {**os.environ, 'PYTHONIOENCODING': 'ascii', 'PYTHONUTF8': '0'}
+    command = [sys.executable, '-m', 'o2f.check', str(path), '--images', str(example.data / 'train')]
+    done = subprocess.run(command, capture_output=True, text=True, env=poor)
+    assert done.returncode == 1 and 'sh\\xe4pe 101.png' in done.stdout and 'Traceback' not in done.stderr
+
+
 def test_the_check_of_a_config(example, tmp_path, capsys):
     from o2f.check import main
 

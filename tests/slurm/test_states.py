@@ -6,7 +6,9 @@ import pytest
 
 from experiments.launchers.slurm import task as task_module
 from experiments.launchers.slurm.jobs import Records, Submission, query
+from experiments.launchers.slurm.launcher import SlurmLauncher
 from experiments.launchers.slurm.settings import Settings, read_settings
+from experiments.launchers.slurm.submission import limited
 from experiments.launchers.slurm.task import MAX_STALLED_STARTS, Task, rendezvous_port, started_file
 from experiments.run import main
 from experiments.store.errors import UserError
@@ -151,6 +153,19 @@ def test_a_wrong_cluster_file_gets_one_line(tmp_path, text, says):
     with pytest.raises(UserError) as error:
         read_settings(path)
     assert says in str(error.value) and str(path) in str(error.value) and '\n' not in str(error.value)
+
+
+def test_options_of_sbatch_that_the_launcher_adds_to(tmp_path):
+    """Arrays that wait for earlier ones wait for the user's jobs too."""
+    asked = Settings(sbatch={'dependency': 'afterok:7', 'mail-type': 'END'})
+    assert limited(asked, 3, None).sbatch == asked.sbatch and limited(asked, 3, None).array_parallelism == 3
+    assert limited(asked, 3, '12').sbatch == {'dependency': 'afterok:7,afterany:12', 'mail-type': 'END'}
+    assert limited(Settings(), 3, '12').sbatch == {'dependency': 'afterany:12'}
+
+
+def test_a_path_that_slurm_would_read_as_a_pattern(tmp_path):
+    with pytest.raises(UserError, match='Slurm replaces % in paths, here .*100%/desk/slurm/logs: name another --runs'):
+        SlurmLauncher(tmp_path / '100%' / 'desk').start()
 
 
 def test_a_cluster_file_needs_nothing(tmp_path):

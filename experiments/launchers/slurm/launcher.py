@@ -69,8 +69,12 @@ class SlurmLauncher:
         """Check, before any data are made, that runs can be submitted from here.
 
         Raises:
-            UserError: submitit or Slurm is not installed.
+            UserError: submitit or Slurm is not installed, or the runs have a % in their path.
         """
+        if '%' in str(self.records.logs):
+            raise UserError(
+                f'--launcher slurm: Slurm replaces % in paths, here {self.records.logs}: name another --runs'
+            )
         try:
             import submitit  # noqa: F401
         except ImportError as error:
@@ -79,10 +83,6 @@ class SlurmLauncher:
             raise UserError(
                 "--launcher slurm needs Slurm's commands sbatch and srun: run this on a login node of the cluster, or "
                 'try slurm/dev-cluster.sh on a machine of your own (on Debian: apt-get install slurm-wlm munge)'
-            )
-        if '%' in str(self.records.logs):
-            raise UserError(
-                f'--launcher slurm: Slurm replaces % in paths, here {self.records.logs}: name another --runs'
             )
 
     def preview(self, count: int) -> str:

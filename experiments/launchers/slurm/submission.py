@@ -68,12 +68,12 @@ def send(tasks: List[Task], settings: Settings, records: Records, profile: str) 
             continue
         lane = number % lanes
         share = settings.array_parallelism // lanes + (lane < settings.array_parallelism % lanes)
-        _send_most(part, _limited(settings, share, last[lane]), records, profile, sent)
+        _send_most(part, limited(settings, share, last[lane]), records, profile, sent)
         last[lane] = sent.submissions[-1].array if sent.submissions else None
     return sent
 
 
-def _limited(settings: Settings, share: int, after: Optional[str]) -> Settings:
+def limited(settings: Settings, share: int, after: Optional[str]) -> Settings:
     """The settings with this many runs at once, and for jobs that begin after those of an earlier array."""
     asked = dict(settings.sbatch)
     if after:

@@ -1,6 +1,7 @@
 """A profile for a dataset of one's own: written after a look at it, and used like one of the suite's."""
 
 import json
+import os
 import shlex
 import shutil
 
@@ -18,6 +19,7 @@ from experiments.spec.plan import save_profile
 from experiments.spec.schema import own_profile
 from experiments.store.errors import UserError
 from experiments.store.qualitative import capture_command
+from experiments.store.runs import RunFolder
 
 
 def write_cells(root, train=12, val=4, size=(160, 120)):
@@ -347,10 +349,9 @@ def test_a_probe_of_it(cells, own, suite, profile):
     assert 'train.json is missing' in suite.run(*asked, '--dry-run', '--probe', 1, check=2).stderr
 
 
-@pytest.mark.slow
-def test_a_table_is_trained_on_it(cells, own, suite, tmp_path):
-    """The backbone is pre-trained on the objects, the profile is kept beside the runs, and the report's command names
-    it."""
+@pytest.fixture
+def tiny(cells, own, suite, tmp_path):
+    """A profile of one epoch, and the folder of its data."""
     path = tmp_path / 'tiny.py'
     assert main(['new-profile', '--data', str(cells), '--out', str(path)]) == 0
     text = path.read_text().replace('epochs=60', 'epochs=1')
@@ -358,6 +359,28 @@ def test_a_table_is_trained_on_it(cells, own, suite, tmp_path):
     path.write_text(text + 'train_cfg = dict(max_epochs=1)\n')
     suite.data = tmp_path / 'data'
     shutil.copytree(cells, suite.data)
+    return path
+
+
+@pytest.mark.slow
+def test_a_search_keeps_what_a_training_keeps(need_ray, ray_folder, suite, tiny):
+    """The profile, and the digests of the annotations, whose change is said."""
+    asked = 'search', 'table5', '--profile', tiny, '--only', 'method=FCOS', '--only', 'schedule=1x'
+    env = {**os.environ, 'RAY_TMPDIR': ray_folder}
+    suite.run(*asked, check=0, env=env)
+    [run] = suite.folders('tiny')
+    assert (suite.runs / 'tiny' / 'tiny.py').exists()
+    assert RunFolder(run).data().keys() == {'train_dataloader', 'val_dataloader'}
+    (suite.data / 'val.json').write_text((suite.data / 'val.json').read_text() + ' ')
+    said = suite.run(*asked, check=0, env=env).stderr
+    assert 'val.json differs from the file that 1 run(s) began on, 1 of them finished' in said
+
+
+@pytest.mark.slow
+def test_a_table_is_trained_on_it(suite, tiny):
+    """The backbone is pre-trained on the objects, the profile is kept beside the runs, and the report's command names
+    it."""
+    path = tiny
     asked = '--profile', path, '--only', 'method=FCOS', '--only', 'method=FCOS-NMS', '--only', 'schedule=1x'
     printed = suite.run('table5', *asked, check=0).stdout
     assert 'profile tiny' in printed and 'Tiny numbers are not COCO numbers' in printed

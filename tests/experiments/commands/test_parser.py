@@ -66,6 +66,7 @@ def test_values_are_read():
     assert (args.profile, args.probe) == ('desk-subset0.1', None)
     assert parse(['table3', '--dry-run', '--probe']).probe == 120
     assert parse(['search', 'table3', '--seed', '3']).seeds == [3]
+    assert parse(['table3', '--track', 'mlflow', '--track', 'mlflow']).track == ['mlflow']
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,7 @@ def test_values_are_read():
         ([], 'name a table, or give --list or --status'),
         (['table3', '--probe'], '--probe and --images-per-second belong to --dry-run'),
         (['table3', '--dry-run', '--probe', '0'], "argument --probe: '0' must be a number above 0"),
+        (['table3', '--dry-run', '--probe', '1e400'], "argument --probe: '1e400' must be a number above 0"),
         (['table3', '--dry-run', '--launcher', 'slurm', '--probe'], '--probe measures this machine'),
         (['doctor', '--cluster', 'slurm/cpu.yaml'], '--cluster belongs to --launcher slurm'),
         (

@@ -12,7 +12,7 @@ from experiments.spec.config import compose, resolve
 from experiments.spec.dump import dump_configs
 from experiments.spec.paths import substitute_paths
 from experiments.spec.plan import make_plan
-from experiments.spec.subset import split_profile
+from experiments.spec.subset import split_profile, subset_profile
 from experiments.spec.table_file import load_table
 from experiments.store.errors import UserError
 from experiments.training.datasets import choose, take_subset
@@ -61,6 +61,12 @@ def test_a_subset_is_another_run_of_as_many_epochs(tmp_path):
 def test_names_that_are_no_subset(name):
     with pytest.raises(UserError, match='share between 0 and 1'):
         split_profile(name)
+
+
+def test_a_share_that_the_name_would_round_to_all():
+    with pytest.raises(UserError, match='--subset 0.99999999: give a share'):
+        subset_profile('desk', '0.99999999')
+    assert subset_profile('desk', '0.333333333') == 'desk-subset0.333333'
 
 
 def test_no_config_of_a_subset_for_other_tools(tmp_path):

@@ -66,6 +66,14 @@ def test_every_epoch_is_in_every_store(run, stores):
         assert READERS[store](run) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize('name', ['a?b', 'a#b', 'a%41'])
+def test_a_folder_that_mlflow_would_take_for_another(name, tmp_path):
+    pytest.importorskip('mlflow')
+    with pytest.raises(UserError, match='--track mlflow: .* have a meaning in an address: name another --runs'):
+        prepare(['mlflow'], tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_package_that_is_missing_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match=r"--track wandb needs wandb: pip install '.\[track\]'"):

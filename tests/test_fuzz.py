@@ -162,7 +162,7 @@ def test_arrays(tmp_path, refused, count):
         path.write_bytes(mutate_bytes(draw, whole.getvalue()))
         outcomes.append(refused(lambda: read_arrays(path), ValueError))
         if number % 4 == 0:
-            assert refused(lambda: load_assignment(tmp_path, 'smoke', 'fig6'), UserError)
+            assert refused(lambda: load_assignment(tmp_path, 'smoke', 'fig6', 'again'), UserError)
     both(outcomes)
 
 

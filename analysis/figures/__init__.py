@@ -18,8 +18,9 @@ from analysis.figures.detections import detections
 from analysis.figures.fit import Misfit
 from analysis.figures.style import FORMATS, save, styled
 from analysis.results import command, load_epochs, load_plan, load_results, plan_names
+from experiments.spec.schema import capture_command
 from experiments.store.errors import UserError
-from experiments.store.qualitative import capture_command, load_assignment, load_detections, path_of
+from experiments.store.qualitative import load_assignment, load_detections, path_of
 
 __all__ = ['FORMATS', 'FigureEntry', 'draw', 'entries', 'save']
 Warn = Callable[[str], None]
@@ -141,11 +142,11 @@ def _fidelity(runs: Path, profile: str, warn: Warn) -> Figure:
 
 
 def _captured(load: Callable, function: Callable, name: str, runs: Path, profile: str, warn: Warn) -> Figure:
-    capture = load(runs, profile, name)
+    again = capture_command(runs, profile, name)
+    capture = load(runs, profile, name, again)
     try:
         return function(capture)
     except ValueError as error:
-        again = capture_command(runs, profile, name)
         raise UserError(f'{path_of(runs, profile, name)}: {error}: delete it and run {again} again') from error
 
 

@@ -20,6 +20,7 @@ file                                          model                 written by
 import hashlib
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Dict, Iterable, List, Literal, Optional, Tuple
 
@@ -36,7 +37,7 @@ from pydantic import (
 )
 
 from experiments.spec.subset import split_profile
-from experiments.store.files import HOME
+from experiments.store.files import HOME, RUNS
 from experiments.store.model import Metrics, Model, Number, Stored, Text, Texts, called, short
 
 READINGS = ('without_nms', 'with_nms')
@@ -421,6 +422,12 @@ def profile_words(
     else:
         path = f'PATH/{base}.py'
     return ['--profile', path, '--data', str(data or 'DIR'), *(['--subset', f'{share:g}'] if share else [])]
+
+
+def capture_command(runs: Path, profile: str, figure: str) -> str:
+    """The command that captures what a figure shows."""
+    words = ['python', 'experiments/run.py', 'capture', figure, *profile_words(runs, profile)]
+    return shlex.join(words + ([] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]))
 
 
 class Provenance(Stored):

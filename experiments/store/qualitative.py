@@ -6,7 +6,6 @@ There are two kinds: detections on images, and the scores and degrees of instanc
 
 import io
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple, Type
@@ -14,9 +13,8 @@ from typing import Annotated, Any, Dict, List, Literal, Optional, Tuple, Type
 import numpy as np
 from pydantic import Field, StrictBool, StrictInt, StrictStr
 
-from experiments.spec.schema import profile_words
 from experiments.store.errors import UserError
-from experiments.store.files import RUNS, make_folder, read_arrays, write_whole
+from experiments.store.files import make_folder, read_arrays, write_whole
 from experiments.store.model import Number, Stored, parse
 from experiments.store.provenance import provenance
 
@@ -173,32 +171,31 @@ def path_of(runs: Path, profile: str, name: str) -> Path:
     return Path(runs) / profile / 'captures' / f'{name}.npz'
 
 
-def capture_command(runs: Path, profile: str, name: str) -> str:
-    """The command that creates it."""
-    words = ['python', 'experiments/run.py', 'capture', name, *profile_words(runs, profile)]
-    return shlex.join(words + ([] if Path(runs).resolve() == RUNS else ['--runs', str(runs)]))
-
-
-def load_detections(runs: Path, profile: str, name: str) -> QualitativeDetections:
+def load_detections(runs: Path, profile: str, name: str, command: str) -> QualitativeDetections:
     """Read stored detections.
 
+    Args:
+        runs (Path): the folder of the runs.
+        profile (str): the profile.
+        name (str): the figure's name.
+        command (str): the command that creates them.
+
     Raises:
-        UserError: the file is missing or broken; the message names the command that creates it.
+        UserError: the file is missing or broken; the message names the command.
     """
-    return _load(runs, profile, name, _DetectionsMeta, _detections)
+    return _load(path_of(runs, profile, name), (name, profile), command, _DetectionsMeta, _detections)
 
 
-def load_assignment(runs: Path, profile: str, name: str) -> QualitativeAssignment:
-    """Read a stored assignment; raises as :func:`load_detections`."""
-    return _load(runs, profile, name, _AssignmentMeta, _assignment)
+def load_assignment(runs: Path, profile: str, name: str, command: str) -> QualitativeAssignment:
+    """Read a stored assignment, as :func:`load_detections` does."""
+    return _load(path_of(runs, profile, name), (name, profile), command, _AssignmentMeta, _assignment)
 
 
-def _load(runs: Path, profile: str, name: str, model: Type[_Meta], build: Any) -> Any:
-    path, command = path_of(runs, profile, name), capture_command(runs, profile, name)
+def _load(path: Path, expected: Tuple[str, str], command: str, model: Type[_Meta], build: Any) -> Any:
     try:
         arrays = read_arrays(path)
         meta = parse(model, json.loads(arrays['meta'].tobytes()))
-        if (meta.figure, meta.profile) != (name, profile):
+        if (meta.figure, meta.profile) != expected:
             raise ValueError(f'it is of figure {meta.figure!r:.50} in profile {meta.profile!r:.50}')
         return build(meta, arrays)
     except FileNotFoundError:

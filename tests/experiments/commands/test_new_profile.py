@@ -16,9 +16,8 @@ from experiments.spec import config as config_module
 from experiments.spec.config import add_profile, profile_text, resolve
 from experiments.spec.paths import generated
 from experiments.spec.plan import save_profile
-from experiments.spec.schema import own_profile
+from experiments.spec.schema import capture_command, own_profile
 from experiments.store.errors import UserError
-from experiments.store.qualitative import capture_command
 from experiments.store.runs import RunFolder
 
 

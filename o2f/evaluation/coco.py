@@ -148,8 +148,9 @@ class CocoEvaluation:
         """
         entries = [entry for entry in self.file.annotations if entry['category_id'] in category_ids]
         require_masks(self.file, entries, training=False)
+        numbers = {self.categories[id_] for id_ in category_ids}
         for entry in self.truth.dataset['annotations']:
-            if isinstance(entry.get('segmentation'), list):
+            if entry['category_id'] in numbers and isinstance(entry['segmentation'], list):
                 entry['segmentation'] = useful(entry['segmentation'])
         for entry in self.file.images:
             if 'width' not in entry or 'height' not in entry:

@@ -630,7 +630,7 @@ def _sources(config: dict, name: str) -> List[Source]:
     sources = sources_of(config.get(f'{name}_dataloader') or {}, name == 'train')
     evaluator = config.get('val_evaluator') if name == 'val' else None
     metrics = [each for each in (evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]) if each]
-    if any(metric.get('masks') or 'segm' in metric.get('metric', ()) for metric in metrics):
+    if any(metric.get('masks') or 'segm' in (metric.get('metric') or ()) for metric in metrics):
         sources = [replace(source, masks=True) for source in sources]
     return sources
 

@@ -18,7 +18,7 @@ from pycocotools import mask as rle
 
 from o2f.datasets import LoadNamedImage
 from o2f.errors import InputError
-from o2f.evaluation.coco import BACKENDS
+from o2f.evaluation.coco import BACKENDS, DetectionLists
 from o2f.evaluation.metric import TwoReadingsMetric
 from o2f.io.coco_file import read_coco
 from o2f.io.dataset_check import Source, inspect, inspect_config
@@ -444,9 +444,19 @@ def test_masks_that_no_training_needs(content, tmp_path):
     files = written(tmp_path, content)
     assert load(*files, ['cat', 'Fisch'], type='CocoWithMasks')
     assert not inspect(Source(*files, ('cat', 'Fisch'), masks=True)).of('refused')
-    metric = TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm'])
-    metric.dataset_meta = dict(classes=['Fisch'])
     assert not inspect(Source(*files, ('Fisch',), masks=True, training=False)).of('refused')
+    for backend in BACKENDS:
+        for garbage in (None, [1, 2, 3], dict(counts='x')):
+            content['annotations'][1]['segmentation'] = garbage
+            files[0].write_text(json.dumps(content))
+            metric = TwoReadingsMetric(str(files[0]), metric=['bbox', 'segm'], backend=backend)
+            metric.dataset_meta = dict(classes=['Fisch'])
+            fish = [entry for entry in content['annotations'] if entry['category_id'] == 9]
+            columns = zip(*((e['image_id'], 9, 0.5, e['area'], e['segmentation']) for e in fish))
+            encoded = [list(column) for column in columns]
+            encoded[-1] = [rle.merge(rle.frPyObjects(polygons, 50, 60)) for polygons in encoded[-1]]
+            found = metric.evaluation.metrics('segm', DetectionLists(*encoded), [10, 20, 30, 40], [9])
+            assert found['AP'] == pytest.approx(1)
 
 
 def test_a_crowd_as_coco_has_it(content, tmp_path):

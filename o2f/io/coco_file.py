@@ -24,6 +24,8 @@ from o2f.io.other_formats import described, described_folder, described_text
 
 #: A box may exceed its image by this many pixels, because COCO's coordinates are rounded so coarsely.
 TOLERANCE = 1.0
+#: Coordinates are smaller than this.
+LARGEST = 1e9
 _LISTS = ('images', 'annotations', 'categories')
 #: Polygons, which are most of a file. Within a text the quotes would be escaped.
 _POLYGONS = re.compile(rb'"segmentation"\s*:\s*\[[\[\]\s]*[-\d][-+.eE\d,\s\[\]]*\]')
@@ -304,7 +306,7 @@ class _Reader:
             return self._fault('category of', says)
         where = f'{where} ({self.names[image]})'
         given = entry.get('bbox')
-        box = box_around(entry.get('segmentation')) if given is None else given
+        box = _outline(entry.get('segmentation')) if given is None else given
         if not is_box(box):
             says = f'{where}: bbox {_short(given)} must be four numbers x, y, width, height'
             return self._fault('box', says)
@@ -370,7 +372,7 @@ def _cure(value: Any, known: Iterable) -> str:
     return f', but {texts[str(value)]!r}: write both as numbers, or both as text'
 
 
-def box_around(segmentation: Any) -> Optional[list]:
+def _outline(segmentation: Any) -> Optional[list]:
     """The box around polygons, or None if there are none."""
     try:
         points = np.concatenate([np.asarray(polygon, float).reshape(-1, 2) for polygon in segmentation])
@@ -408,7 +410,7 @@ def is_box(value: Any) -> TypeGuard[list]:
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is a number that can be a coordinate."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _short(value: Any) -> str:

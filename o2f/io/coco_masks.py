@@ -13,12 +13,10 @@ from faster_coco_eval.core import mask as rle
 from faster_coco_eval.mask_api_new_cpp import toUncompressedRLE
 
 from o2f.errors import InputError
-from o2f.io.coco_file import CocoFile, Tally
+from o2f.io.coco_file import LARGEST, CocoFile, Tally
 
 #: Numbers of the smallest polygon, which has three points.
 _TRIANGLE = 6
-#: A coordinate is smaller than this.
-_MOST = 1e9
 
 
 def is_loaded(entry: dict) -> bool:
@@ -124,7 +122,7 @@ def _is_polygon(polygon: Any) -> bool:
         numbers = np.array(polygon)
     except ValueError:  # lists of several lengths
         return False
-    return not polygon or (numbers.dtype.kind in 'iuf' and numbers.ndim == 1 and bool((abs(numbers) < _MOST).all()))
+    return not polygon or (numbers.dtype.kind in 'iuf' and numbers.ndim == 1 and bool((abs(numbers) < LARGEST).all()))
 
 
 def _run_lengths(given: dict, size: Tuple[Optional[int], Optional[int]]) -> Tuple[Optional[str], Optional[tuple]]:

@@ -14,6 +14,7 @@ from experiments.spec import config as composing
 from experiments.spec import table_file
 from experiments.spec.config import resolve
 from experiments.spec.plan import make_plan
+from experiments.store.errors import UserError
 from experiments.store.runs import RunFolder
 
 
@@ -76,8 +77,13 @@ def test_a_file_with_as_many_images_as_the_published_one_is_that(tmp_path):
         (tmp_path / 'CrowdHuman').mkdir(exist_ok=True)
         (tmp_path / 'CrowdHuman' / f'annotation_{split}.odgt').write_text('{}\n' * images)
     assert counts(run, tmp_path) == Counts(15000, 4370, 50, 4370) and not has_own_files(run, tmp_path)
-    (tmp_path / 'CrowdHuman' / 'annotation_train.odgt').write_text('{}\n' * 20)
-    assert counts(run, tmp_path).train == 20 and has_own_files(run, tmp_path)
+    (tmp_path / 'mine' / 'CrowdHuman').mkdir(parents=True)
+    (tmp_path / 'mine' / 'CrowdHuman' / 'annotation_train.odgt').write_text('{}\n' * 20)
+    assert counts(run, tmp_path / 'mine').train == 20
+    with pytest.raises(UserError, match='annotation_val.odgt is missing'):  # own and published ones are not mixed
+        has_own_files(run, tmp_path / 'mine')
+    (tmp_path / 'mine' / 'CrowdHuman' / 'annotation_val.odgt').write_text('{}\n' * 4)
+    assert has_own_files(run, tmp_path / 'mine')
 
 
 @pytest.mark.parametrize(
